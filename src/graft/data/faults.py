@@ -1,0 +1,117 @@
+"""Findings, and how a fault in a data file is put into one line.
+
+A finding is a record, so that `doctor` can list what `train` would stop at. Every line that a
+user sees is at most 200 characters: where a path is too long its beginning is left out, because
+the file's name and the mend at the end of the message are what the reader needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from graft.errors import DataError
+
+LONGEST_LINE = 200
+SHORTEST_PATH = 24
+
+Severity = Literal["error", "skip", "warn", "repair"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Record one thing that was found in the data.
+
+    Args:
+        code: short stable name such as `empty-text`.
+        severity: `error` stops, `skip` leaves the row out, `repair` changed something harmlessly,
+            `warn` only tells.
+        message: what was found and the mend, without the place.
+        path: the file or folder, as the user named it.
+        row: 1-based number of the data row, or None.
+        column: name of the column, or None.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    path: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.as_error())
+
+    def as_error(self) -> DataError:
+        """Return the error that says the same."""
+        return data_error(self.message, path=self.path, row=self.row, column=self.column)
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise the first finding that is an error; where there are several, say how many.
+
+    Raises:
+        DataError: at least one finding has the severity `error`.
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors:
+        return
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    raise data_error(first.message + more, path=first.path, row=first.row, column=first.column)
+
+
+def data_error(
+    message: str, *, path: object = None, row: int | None = None, column: str | None = None
+) -> DataError:
+    """Return a DataError whose text is one line of at most 200 characters.
+
+    The attributes `path` and `column` keep their full values.
+    """
+    message = one_line(message)
+    shown_column = None if column is None else shorten(column, 30)
+    place = "" if row is None else f" row {row}"
+    place += "" if shown_column is None else f" column `{shown_column}`"
+    shown_path = None
+    if path is not None:
+        n_left = LONGEST_LINE - len(message) - len(place) - len(": ")
+        shown_path = shorten_path(str(path), max(n_left, SHORTEST_PATH))
+    n_left = LONGEST_LINE - len(shown_path or "") - len(place) - len(": ")
+    if len(message) > n_left:
+        # The imperative stands at the end, so the middle gives way.
+        n_head = n_left // 3
+        message = f"{message[:n_head]}…{message[len(message) - (n_left - n_head - 1) :]}"
+    error = DataError(message, path=shown_path, row=row, column=shown_column)
+    error.path = None if path is None else str(path)
+    error.column = column
+    return error
+
+
+def one_line(text: str) -> str:
+    """Return `text` with line ends and other unprintable characters written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shorten(text: str, n: int) -> str:
+    """Return `text` on one line of at most `n` characters."""
+    text = one_line(text)
+    return text if len(text) <= n else f"{text[: n - 1]}…"
+
+
+def shorten_path(path: str, n: int) -> str:
+    """Return the last `n` characters of a path on one line."""
+    path = one_line(path)
+    return path if len(path) <= n else f"…{path[-(n - 1) :]}"
+
+
+def listed(names: Iterable[str], *, n_shown: int = 5, n_chars: int = 60) -> str:
+    """Return the first names, comma-separated, in at most about `n_chars` characters."""
+    names = list(names)
+    text = ""
+    for i, name in enumerate(names):
+        word = (", " if i else "") + shorten(name, 24)
+        if i == n_shown or (i and len(text) + len(word) > n_chars):
+            return f"{text}, … ({len(names)} in all)"
+        text += word
+    return text

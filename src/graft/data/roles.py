@@ -1,0 +1,214 @@
+"""Find out which column is the input, the label, the group and the split.
+
+First what the user said, then the names that people give such columns, then what the columns
+hold. Whatever is found is explained in one sentence; where two columns would do, we ask.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from graft.data.faults import data_error, listed, shorten
+from graft.data.images import ENDINGS
+from graft.data.split import part_of
+from graft.data.table import Roles
+
+TEXT_NAMES = (
+    "text", "sentence", "message", "review", "question", "utterance", "query", "content",
+    "comment", "body", "tweet", "document", "input", "prompt", "texts", "sentences",
+)  # fmt: skip
+IMAGE_NAMES = (
+    "image", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path",
+    "img", "img_path",
+)  # fmt: skip
+LABEL_NAMES = (
+    "label", "class", "category", "intent", "target", "y", "sentiment", "labels", "class_name",
+    "classes",
+)  # fmt: skip
+SPLIT_NAMES = ("split", "subset", "partition")
+"""The names of each role, the usual one first: it wins over the others."""
+
+N_LOOKED_AT = 2_000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Hold the columns that the user named: `--input`, `--label`, `--group`, `--split`."""
+
+    input: str | None = None
+    label: str | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Hold the roles and one sentence on how they were found."""
+
+    roles: Roles
+    because: str
+
+
+def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str) -> Found:
+    """Return the roles of a table's columns.
+
+    Args:
+        columns: name → values. The first 2,000 are looked at.
+        asked: the columns that the user named; they win.
+        path: the table, as the user named it.
+
+    Raises:
+        DataError: a named column is missing, or two columns would do.
+    """
+    names = list(columns)
+    for flag in ("input", "label", "group", "split"):
+        name = getattr(asked, flag)
+        if name is not None and name not in columns:
+            raise no_column(name, names, flag=flag, path=path)
+    head = {name: list(values[:N_LOOKED_AT]) for name, values in columns.items()}
+    taken = {name for name in (asked.input, asked.label, asked.group, asked.split) if name}
+
+    split = asked.split
+    if split is None:
+        split = next((n for n in by_name(head, SPLIT_NAMES, taken) if names_parts(head[n])), None)
+    taken |= {split} if split else set()
+
+    label, label_how = asked.label, "as asked"
+    if label is None:
+        label, label_how = pick(by_name(head, LABEL_NAMES, taken), LABEL_NAMES), "by name"
+        if label is None and by_name(head, LABEL_NAMES, taken):
+            ask("label", by_name(head, LABEL_NAMES, taken), path)
+    taken |= {label} if label else set()
+
+    input_, input_how = asked.input, "as asked"
+    if input_ is None:
+        input_, input_how = find_input(head, taken, path=path)
+    taken |= {input_}
+
+    if label is None:
+        label, label_how = find_label(head, taken, path=path), "by content"
+
+    kind = "image" if holds_images(head[input_]) else "text"
+    because = f"{kind}: `{input_}` ({input_how}), "
+    because += f"label: `{label}` ({label_how})" if label else "label: none found"
+    because += f", group: `{asked.group}` (as asked)" if asked.group else ""
+    because += f", split: `{split}`" if split else ""
+    return Found(Roles((input_,), label, asked.group, split, kind), because)
+
+
+def find_input(
+    head: Mapping[str, Sequence[Any]], taken: Iterable[str], *, path: str
+) -> tuple[str, str]:
+    """Return the input column and how it was found."""
+    taken = set(taken)
+    free = [name for name in head if name not in taken]
+    pictures = [name for name in free if holds_images(head[name])]
+    named = [n for n in by_name(head, IMAGE_NAMES, taken) if n in pictures]
+    if named or pictures:
+        found = pick(named, IMAGE_NAMES) or pick(pictures)
+        return (found, "by name" if found in named else "by content") if found else ask(
+            "input", pictures, path
+        )
+    named = by_name(head, TEXT_NAMES, taken)
+    found = pick(named, TEXT_NAMES)
+    if found:
+        return found, "by name"
+    texts = named or [name for name in free if holds_texts(head[name])]
+    if len(texts) == 1:
+        return texts[0], "by content"
+    if not texts and len(free) == 1 and not holds_numbers(head[free[0]]):
+        return free[0], "the only one left"
+    ask("input", texts or list(head), path)
+
+
+def find_label(head: Mapping[str, Sequence[Any]], taken: Iterable[str], *, path: str) -> str | None:
+    """Return the one remaining column that holds few values often; None where there is none."""
+    taken = set(taken)
+    likely = [name for name in head if name not in taken and holds_classes(head[name])]
+    if len(likely) > 1:
+        ask("label", likely, path)
+    if likely and likely[0] in set(map(str, head[likely[0]])):
+        message = f"the first line looks like data ({shorten(likely[0], 20)!r} is a value too); "
+        raise data_error(message + "add a line with the names of the columns", path=path)
+    return likely[0] if likely else None
+
+
+def by_name(
+    head: Mapping[str, Sequence[Any]], known: Sequence[str], taken: Iterable[str]
+) -> list[str]:
+    """Return the free columns that bear one of the known names, whatever their case."""
+    taken = set(taken)
+    return [name for name in head if name not in taken and plain(name) in known]
+
+
+def pick(names: Sequence[str], known: Sequence[str] = ()) -> str | None:
+    """Return the only name, or the only one that bears the usual name of its role."""
+    if len(names) == 1:
+        return names[0]
+    usual = [name for name in names if known and plain(name) == known[0]]
+    return usual[0] if len(usual) == 1 else None
+
+
+def plain(name: str) -> str:
+    """Return a column's name in lower case with underscores.
+
+    >>> plain(" Class Name")
+    'class_name'
+    """
+    return re.sub(r"\W+", "_", name.strip().casefold())
+
+
+def holds_images(values: Sequence[Any]) -> bool:
+    """Tell whether nearly all values are names of image files."""
+    filled = [v for v in values if isinstance(v, str) and v.strip()]
+    n_images = sum(Path(v).suffix.lower() in ENDINGS and "\n" not in v for v in filled)
+    return bool(filled) and n_images >= 0.9 * len(filled)
+
+
+def holds_texts(values: Sequence[Any]) -> bool:
+    """Tell whether the values read like texts: several words, mostly different."""
+    filled = [v for v in values if isinstance(v, str) and v.strip()]
+    if not filled:
+        return False
+    several_words = sum(" " in v.strip() for v in filled) >= len(filled) / 2
+    mean_length = sum(map(len, filled)) / len(filled)
+    long_or_many = mean_length >= 80 or len(set(filled)) > len(filled) / 2
+    return several_words and mean_length >= 8 and long_or_many
+
+
+def holds_numbers(values: Sequence[Any]) -> bool:
+    """Tell whether all values are numbers."""
+    return all(re.fullmatch(r"\s*[-+]?[\d.,]+(e[-+]?\d+)?\s*", str(v), re.I) for v in values)
+
+
+def holds_classes(values: Sequence[Any]) -> bool:
+    """Tell whether the values look like classes: short, at least two, each often."""
+    filled = [str(v) for v in values if v is not None and str(v).strip()]
+    n_classes = len(set(filled))
+    return 2 <= n_classes <= len(filled) / 2 and sum(map(len, filled)) <= 60 * len(filled)
+
+
+def names_parts(values: Sequence[Any]) -> bool:
+    """Tell whether every value names a part of a split."""
+    return all(part_of(value) is not None for value in values)
+
+
+def ask(role: str, candidates: Sequence[str], path: str) -> NoReturn:
+    """Raise the error that asks the user which column is meant."""
+    flags = "--input and --label" if role == "input" else "--label"
+    message = f"cannot tell which column is the {role} ({listed(candidates)}); pass {flags}"
+    raise data_error(message, path=path)
+
+
+def no_column(name: str, names: Sequence[str], *, flag: str, path: str) -> Exception:
+    """Return the error for a column that is not there, with the nearest that is."""
+    folded = {n.casefold(): n for n in reversed(names)}
+    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+    nearest = f"did you mean `{shorten(folded[close[0]], 30)}`? " if close else ""
+    message = f"no column `{shorten(name, 30)}`; {nearest}pass --{flag} with one of: {listed(names)}"
+    return data_error(message, path=path)

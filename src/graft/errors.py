@@ -1,0 +1,108 @@
+"""Every fault that graft reports, in one tree.
+
+    GraftError
+    ├── InputError            exit 2   the user can mend it: data, recipe, names, files
+    │   ├── DataError                  names file, row and column
+    │   ├── RecipeError                names the path inside the recipe
+    │   ├── UnknownName                lists the closest known names
+    │   ├── ModelError                 a backbone, checkpoint or run folder is not what it must be
+    │   └── MissingExtra               an optional dependency is absent or broken
+    ├── SkippedTooMany        exit 3   the work finished, but more rows were skipped than allowed
+    ├── StorageError          exit 74  disk full, read-only, locked
+    └── Diverged              exit 1   the loss stopped being finite
+
+A message is one line of at most 200 characters: what was found, where, and, in the
+imperative, what to do. User faults raise one of these; broken laws of our own assert.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GraftError(Exception):
+    """Stand at the root of the tree; `exit_code` is what the command line returns."""
+
+    exit_code: int = 1
+
+
+class InputError(GraftError):
+    """Report something that the user gave and can mend."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """Report a fault in a data file.
+
+    Args:
+        message: what was found and the mend, without the place.
+        path: the file or folder, as the user named it.
+        row: 1-based number of the data row (the header is not counted).
+        column: name of the column.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: object = None,
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        self.path = None if path is None else str(path)
+        self.row = row
+        self.column = column
+        place = self.path or ""
+        if row is not None:
+            place += f" row {row}"
+        if column is not None:
+            place += f" column `{column}`"
+        place = place.strip()
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class RecipeError(InputError):
+    """Report all faults of a recipe at once, one per line, each with its path."""
+
+
+class ModelError(InputError):
+    """Report a backbone, checkpoint or run folder that cannot be used as asked."""
+
+
+class MissingExtra(InputError):
+    """Report an optional dependency that is absent, with the command that installs it."""
+
+
+class UnknownName(InputError):
+    """Report a name that no table knows, with the closest ones that it does.
+
+    >>> str(UnknownName("method", "prob", ["probe", "full"]))
+    "unknown method 'prob': did you mean 'probe'? (known: full, probe)"
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=2)
+        hint = " or ".join(repr(c) for c in close)
+        question = f": did you mean {hint}?" if hint else ":"
+        super().__init__(f"unknown {kind} {name!r}{question} (known: {', '.join(known)})")
+        self.name = name
+        self.close = tuple(close)
+
+
+class SkippedTooMany(GraftError):
+    """Report that more rows had to be skipped than `max_skip` allows."""
+
+    exit_code = 3
+
+
+class StorageError(GraftError):
+    """Report that a file could not be written or read back."""
+
+    exit_code = 74
+
+
+class Diverged(GraftError):
+    """Report that the loss stayed non-finite for several steps in a row."""

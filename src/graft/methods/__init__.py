@@ -1,0 +1,17 @@
+"""Methods: plain functions that return a Plan, and the table of their names.
+
+Every method takes the number of blocks of the backbone, and the same keywords: `lr` for the body,
+`head_lr` for the head, `epochs`, `batch_size`, and what is its own.
+"""
+
+from __future__ import annotations
+
+METHODS: dict[str, tuple[str, str]] = {
+    "probe": ("graft.methods.heads:probe", "freeze the body, solve the head exactly (convex)"),
+    "head": ("graft.methods.heads:head_only", "freeze the body, train the head by gradient"),
+    "full": ("graft.methods.body:full", "train everything, the body at a lower rate"),
+    "lp-ft": ("graft.methods.body:lp_ft", "solve the head first, then train everything"),
+    "unfreeze": ("graft.methods.body:unfreeze", "unfreeze block by block from the top"),
+    "scratch": ("graft.methods.body:scratch", "train from random weights: the honest baseline"),
+}
+"""name → (where the function is, one-line summary)."""

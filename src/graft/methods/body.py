@@ -1,0 +1,89 @@
+"""Methods that train the body."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from graft.methods.heads import probe
+from graft.methods.plan import Gradient, Phase, Plan, Rule
+from graft.methods.select import blocks, everything, head, neck, state
+
+
+def full(
+    n_blocks: int = 0,
+    *,
+    lr: float = 5e-5,
+    head_lr: float = 1e-3,
+    weight_decay: float = 0.01,
+    epochs: int = 3,
+    **options: Any,
+) -> Plan:
+    """Train everything at once, the body at `lr` and the head at `head_lr`."""
+    del n_blocks
+    rules = (
+        Rule(head(), head_lr, weight_decay),
+        Rule(state(), head_lr),
+        Rule(everything(), lr, weight_decay),
+    )
+    return Plan((Phase("full", rules, Gradient(epochs=epochs, **options)),))
+
+
+def lp_ft(n_blocks: int = 0, *, lr: float = 5e-5, head_lr: float | None = None, **options: Any) -> Plan:
+    """Solve the head exactly, then train everything from there.
+
+    The head keeps the body's rate unless told otherwise: it starts at its optimum.
+
+    Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution".
+    """
+    return probe() + full(n_blocks, lr=lr, head_lr=lr if head_lr is None else head_lr, **options)
+
+
+def unfreeze(
+    n_blocks: int,
+    *,
+    lr: float = 5e-5,
+    head_lr: float = 1e-3,
+    decay: float = 1 / 1.3,
+    weight_decay: float = 0.01,
+    epochs: int = 1,
+    schedule: str = "slanted",
+    **options: Any,
+) -> Plan:
+    """Unfreeze from the top: first the head, then neck and top block, then one more block a phase.
+
+    Each block trains at `decay` times the rate of the one above it; the last phase adds the stem.
+
+    Args:
+        n_blocks: K of the backbone; the plan has K + 1 phases.
+        lr: peak rate of the top block.
+        decay: rate of a block relative to the one above it.
+        epochs: per phase.
+
+    Source: Howard and Ruder 2018, "Universal Language Model Fine-tuning", sections 3.2 and 3.3:
+    gradual unfreezing, discriminative rates and slanted triangular schedules. They divide the rate
+    by 2.6 per layer of a 3-layer LSTM; transformers have more layers, so our default divides by 1.3.
+    """
+    by = Gradient(epochs=epochs, schedule=schedule, **options)  # type: ignore[arg-type]
+    top = (Rule(head(), head_lr, weight_decay), Rule(state(), head_lr))
+    rates = [lr * decay**depth for depth in range(n_blocks + 1)]
+    phases = [Phase("head", (*top, Rule(everything(), None)), by)]
+    for depth in range(1, n_blocks + 1):
+        open_blocks = tuple(
+            Rule(blocks(-d, None if d == 1 else -d + 1), rates[d - 1], weight_decay)
+            for d in range(1, depth + 1)
+        )
+        rest = Rule(everything(), None)
+        if depth == n_blocks:
+            rest = Rule(everything(), rates[depth], weight_decay)
+        rules = (*top, Rule(neck(), lr, weight_decay), *open_blocks, rest)
+        phases.append(Phase(f"top {depth}", rules, by))
+    return Plan(tuple(phases))
+
+
+def scratch(n_blocks: int = 0, *, lr: float = 5e-4, epochs: int = 20, **options: Any) -> Plan:
+    """Train everything from random weights, the baseline that transfer has to beat."""
+    plan = full(n_blocks, lr=lr, head_lr=options.pop("head_lr", lr), epochs=epochs, **options)
+    phase = dataclasses.replace(plan.phases[0], name="scratch")
+    return Plan((phase,), start="random")

@@ -1,0 +1,101 @@
+"""Plans: a fine-tuning method as data.
+
+    Plan   = phases, one after the other
+    Phase  = ordered rules (the first that matches a parameter wins) and how it is optimised
+    Rule   = which parameters, at which rate; a rate of None means frozen, written out
+
+Nothing here trains anything. `engine` runs every plan with every backbone and every task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graft.methods.select import Selector
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Train what `where` selects at peak rate `lr`.
+
+    Args:
+        where: a selector.
+        lr: peak learning rate; None freezes.
+        weight_decay: decoupled weight decay; never applied to norms and biases.
+    """
+
+    where: Selector
+    lr: float | None
+    weight_decay: float = 0.0
+
+
+Schedule = Literal["constant", "linear", "cosine", "slanted"]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Optimise with AdamW on shuffled batches.
+
+    Args:
+        epochs: passes over the training data.
+        batch_size: examples per step, over all processes.
+        micro_batch_size: examples per forward pass; None for all of a process's share.
+        schedule: rate over the steps of the phase, after warm-up: `constant`, `linear` to zero,
+            `cosine` to zero, or `slanted` (Howard and Ruder 2018: up over the first tenth, then
+            down to 1/32; it has its own rise, so `warmup` is not used).
+        warmup: share of the steps over which the rate rises from zero.
+        clip: largest gradient norm; None for no clipping.
+        patience: stop after so many epochs without a better validation loss, and always keep the
+            best epoch; None runs all epochs and keeps the last.
+        betas, eps: of AdamW (Loshchilov and Hutter 2019).
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    micro_batch_size: int | None = None
+    schedule: Schedule = "linear"
+    warmup: float = 0.1
+    clip: float | None = 1.0
+    patience: int | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Convex:
+    """Solve the head exactly on frozen features.
+
+    Args:
+        l2: strength of the penalty l2/2 ‖W‖², or `cv` to choose it by cross-validation.
+        n_folds: folds for `cv`.
+    """
+
+    l2: float | Literal["cv"] = "cv"
+    n_folds: int = 5
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Train by one set of rules until done."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    by: Gradient | Convex = field(default_factory=Gradient)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Run phases one after the other; plans add.
+
+    Args:
+        phases: in order.
+        start: `pretrained` weights, or `random` ones for the honest baseline.
+    """
+
+    phases: tuple[Phase, ...]
+    start: Literal["pretrained", "random"] = "pretrained"
+
+    def __add__(self, other: Plan) -> Plan:
+        assert other.start == "pretrained", "a plan that resets the weights can only come first"
+        return Plan(self.phases + other.phases, self.start)

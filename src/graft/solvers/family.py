@@ -1,0 +1,176 @@
+"""A family: F problems over the same rows that differ only in which rows count.
+
+The folds of a cross-validation are such a family. Solved together they share every pass over the
+features: F * C columns in one matrix product cost far less than F products of C columns.
+
+The objective of each problem f, with row weights v_if that sum to one over i, is
+
+    sum_i v_if * loss(W_f x_i + b_f, t_i) + l2 / 2 * ||W_f||^2
+
+with the bias left free. Objective and gradient are always summed in float64.
+
+Shapes: N rows, D width, F problems, C classes; weight (F, C, D), bias (F, C).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graft.solvers.link import Link
+from graft.solvers.rows import Rows
+from graft.solvers.targets import Targets
+
+KEEP_BYTES = 2**26
+FULL_CLASS_CURVATURE = 128  # above this C only the diagonal of a (C, C) curvature is kept
+ABSENT = -1e30
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Hold F problems over shared rows.
+
+    Args:
+        rows: features (N, D).
+        targets: (N,) or (N, C).
+        link: the loss.
+        weights: (N, F) float64, each column summing to one.
+        offset: (F, C) added to the logits: a class without a row in problem f is switched off
+            there by `ABSENT`, since a free bias would run to minus infinity.
+    """
+
+    rows: Rows
+    targets: Targets
+    link: Link
+    weights: Tensor
+    offset: Tensor
+
+    @property
+    def n_problems(self) -> int:
+        """Return F."""
+        return self.weights.shape[1]
+
+    @property
+    def n_columns(self) -> int:
+        """Return F * C, the columns of one matrix product."""
+        return self.n_problems * self.targets.n_classes
+
+    def keeps(self, dtype: torch.dtype) -> bool:
+        """Say whether (N, F, C) probabilities are small enough to be kept between products."""
+        n_bytes = self.rows.n_rows * self.n_columns * dtype.itemsize
+        return n_bytes <= max(KEEP_BYTES, self.rows.n_rows * self.rows.width * 2)
+
+    def logits(self, block: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return (n, F, C) in the type of `block` (n, D)."""
+        flat = weight.reshape(self.n_columns, -1).to(block.dtype)
+        shift = (bias + self.offset).reshape(-1).to(block.dtype)
+        z = torch.addmm(shift, block, flat.T)
+        return z.view(len(block), self.n_problems, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Record a family at one weight and bias.
+
+    Args:
+        weight: (F, C, D).
+        bias: (F, C).
+        objective: (F,).
+        gradient: (F, C, D + 1), the bias last.
+        class_curvature: (F, C, C), or (F, C) where only the diagonal is kept: the mean over rows
+            of the loss's second derivative.
+        row_curvature: (N,) its trace for each row, summed over problems.
+        probabilities: (N, F, C) in the type of the products, or None where they are too large.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    objective: Tensor
+    gradient: Tensor
+    class_curvature: Tensor
+    row_curvature: Tensor
+    probabilities: Tensor | None
+
+
+def evaluate(
+    family: Family, weight: Tensor, bias: Tensor, *, l2: float, keep: Tensor | None = None
+) -> Point:
+    """Return objective, gradient and curvature in one float64 pass.
+
+    Args:
+        family: the problems.
+        weight: (F, C, D).
+        bias: (F, C).
+        l2: the penalty.
+        keep: (N, F, C) buffer that receives the probabilities.
+    """
+    n_problems, n_classes = family.n_problems, family.targets.n_classes
+    full = family.link.shift_free and n_classes <= FULL_CLASS_CURVATURE
+    objective = weight.new_zeros(n_problems)
+    slope = weight.new_zeros(family.n_columns, family.rows.width)
+    slope_bias = torch.zeros_like(bias)
+    diagonal = torch.zeros_like(bias)
+    outer = weight.new_zeros(n_problems, n_classes, n_classes) if full else None
+    row_curvature = weight.new_zeros(family.rows.n_rows)
+    for span in family.rows.spans(family.n_columns):
+        block = family.rows.block(span, torch.float64)
+        target, _ = family.targets.block(span)
+        v = family.weights[span]
+        loss, p = family.link.loss(family.logits(block, weight, bias), target)
+        objective += torch.linalg.vecdot(v, loss, dim=0)
+        if keep is not None:
+            keep[span] = p
+        curvature = family.link.curvature(p).mul_(v[..., None])
+        diagonal += curvature.sum(dim=0)
+        row_curvature[span] = curvature.sum(dim=(1, 2))
+        if outer is not None:
+            outer += torch.einsum("nfc,nfk->fck", p * v[..., None], p)
+        residual = p.sub_(target[:, None]).mul_(v[..., None])
+        slope_bias += residual.sum(dim=0)
+        slope += residual.view(len(block), -1).T @ block
+    objective += l2 / 2 * weight.square().sum(dim=(1, 2))
+    slope = slope.view_as(weight).add_(weight, alpha=l2)
+    gradient = torch.cat([slope, slope_bias[..., None]], dim=-1)
+    if outer is not None:
+        outer = -outer
+        outer.diagonal(dim1=1, dim2=2).copy_(diagonal)
+    return Point(
+        weight, bias, objective, gradient,
+        diagonal if outer is None else outer, row_curvature, keep,
+    )  # fmt: skip
+
+
+def hessian_product(
+    family: Family, point: Point, direction: Tensor, *, centre: Tensor, l2: float,
+    dtype: torch.dtype,
+) -> Tensor:  # fmt: skip
+    """Return the Hessian at `point` times `direction`, both (F, C, D + 1), bias about `centre`.
+
+    Args:
+        family: the problems.
+        point: where the Hessian is taken.
+        direction: (F, C, D + 1) float64; its last entry is the bias of features minus `centre`.
+        centre: (D,).
+        l2: the penalty.
+        dtype: type of the two matrix products; float32 proposes, float64 decides elsewhere.
+    """
+    weight = direction[..., :-1].reshape(family.n_columns, -1)
+    shift = (direction[..., -1].reshape(-1) - weight @ centre).to(dtype)
+    columns = weight.T.to(dtype)
+    out = torch.zeros_like(weight)
+    out_bias = weight.new_zeros(family.n_columns)
+    for span in family.rows.spans(family.n_columns):
+        block = family.rows.block(span, dtype)
+        if point.probabilities is not None:
+            p = point.probabilities[span]
+        else:
+            p = family.link.probabilities(family.logits(block, point.weight, point.bias))
+        a = torch.addmm(shift, block, columns).view_as(p)
+        r = family.link.curve(p, a).mul_(family.weights[span].to(dtype)[..., None])
+        r = r.view(len(block), -1)
+        out += r.T @ block
+        out_bias += r.sum(dim=0, dtype=torch.float64)
+    out += l2 * weight - out_bias[:, None] * centre
+    return torch.cat([out, out_bias[:, None]], dim=1).view_as(direction)

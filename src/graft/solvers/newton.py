@@ -1,0 +1,204 @@
+"""Newton's method with conjugate gradients, for a family of convex problems in lock-step.
+
+Products with the Hessian propose a step in float32 where the features allow; objective and
+gradient, in float64, decide about it. So the speed is that of float32 and the answer that of
+float64. If float32 proposes nothing useful any more, the products continue in float64.
+No clock decides anything.
+
+Source: Nocedal and Wright (2006), "Numerical Optimization", algorithm 7.1 (line search
+Newton-CG); the forcing term and the stop by the Newton decrement follow Boyd and Vandenberghe
+(2004), section 9.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graft.solvers.basis import Basis, Preconditioner, decompose, decompose_cost, precondition
+from graft.solvers.family import Family, Point, evaluate, hessian_product
+
+MAX_PRODUCTS = 250  # of one step
+MAX_HALVINGS = 40
+ROUNDING_GAP = 1e-10  # a step that cannot improve on this relative gap has met rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """Record where `minimise` ended.
+
+    Args:
+        point: the family there.
+        basis: the last basis, for the next l2 of a path.
+        n_since_basis: products with the Hessian since that basis was made.
+        gap: (F,) estimated distance to the minimum, as a share of the objective.
+        n_iterations: Newton steps.
+        n_products: products with the Hessian.
+        converged: (F,) bool.
+        message: why it stopped.
+    """
+
+    point: Point
+    basis: Basis
+    n_since_basis: int
+    gap: Tensor
+    n_iterations: int
+    n_products: int
+    converged: Tensor
+    message: str
+
+
+def minimise(
+    family: Family, weight: Tensor, bias: Tensor, *, l2: float, tolerance: float,
+    max_iterations: int, warm: Minimum | None = None,
+) -> Minimum:  # fmt: skip
+    """Minimise all problems of a family from a start.
+
+    Args:
+        family: F problems.
+        weight: (F, C, D) float64, the start.
+        bias: (F, C) float64, the start.
+        l2: the penalty, positive.
+        tolerance: stop once the Newton decrement is below `tolerance * sqrt(2 * objective)`,
+            which puts the objective within about `tolerance ** 2` of its minimum, relatively. The
+            step that shows this is still taken.
+        max_iterations: Newton steps at most.
+        warm: a minimum nearby, whose basis is used as long as it serves.
+    """
+    dtype = _product_dtype(family)
+    keep = _buffer(family, dtype)
+    point = evaluate(family, weight, bias, l2=l2, keep=keep)
+    basis = None if warm is None else warm.basis
+    n_since = 0 if warm is None else warm.n_since_basis
+    product_cost = 4.0 * family.rows.n_rows * family.rows.width * family.n_columns
+    n_patience = decompose_cost(family.rows) / product_cost
+    gap = torch.full_like(point.objective, torch.inf)
+    done = torch.zeros_like(point.objective, dtype=torch.bool)
+    n_products = n_iterations = 0
+    message = f"stopped after {max_iterations} iterations, the limit"
+    while n_iterations < max_iterations:
+        if basis is None or n_since > n_patience:
+            basis, n_since = decompose(family.rows, point.row_curvature), 0
+        inverse = precondition(family, point, basis, l2=l2)
+        step, left, n = newton_step(family, point, inverse, l2=l2, tolerance=tolerance, dtype=dtype)
+        n_iterations, n_products, n_since = n_iterations + 1, n_products + n, n_since + n
+        decrement = -_dot(point.gradient, step) + left
+        gap = decrement.abs() / (2 * point.objective.clamp(min=1e-300))
+        done = gap <= tolerance**2
+        point, moved = _search_line(family, point, step, l2=l2, keep=keep)
+        if bool(done.all()):
+            message = "converged"
+            break
+        if bool((done | ~moved).all()):
+            if dtype == torch.float32:
+                dtype = torch.float64
+                keep = _buffer(family, dtype)
+                point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
+                continue
+            done = done | (gap <= ROUNDING_GAP)
+            message = "stopped where rounding leaves nothing to gain"
+            break
+    return Minimum(point, basis, n_since, gap, n_iterations, n_products, done, message)
+
+
+def newton_step(
+    family: Family, point: Point, inverse: Preconditioner, *, l2: float, tolerance: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, int]:  # fmt: skip
+    """Solve the Newton equation to the accuracy that pays, by preconditioned conjugate gradients.
+
+    Returns:
+        The step (F, C, D + 1), with the plain bias last; what it leaves of the squared decrement
+        (F,); and the number of products taken.
+    """
+    centre = inverse.basis.centre
+    # With features about the centre, the same function has bias b + W c: the chain rule moves
+    # the gradient there, and the step back.
+    residual = -point.gradient
+    residual[..., :-1] -= residual[..., -1:] * centre
+    # The penalty is on W alone, which both coordinates share, so nothing else changes.
+    z = inverse.apply(residual)
+    rho = _dot(residual, z)
+    scale = 2 * point.objective.clamp(min=1e-300)
+    # Fast at the end, cheap at the start; never finer than the tolerance asks.
+    forcing = (rho / scale).clamp(min=0).pow(0.25).clamp(1e-3, 0.2)
+    goal = torch.maximum(forcing.square() * rho, 0.01 * tolerance**2 * scale)
+    step, search = torch.zeros_like(z), z
+    n_products = 0
+    while n_products < MAX_PRODUCTS:
+        active = rho > goal
+        if not bool(active.any()):
+            break
+        product = hessian_product(family, point, search, centre=centre, l2=l2, dtype=dtype)
+        n_products += 1
+        curvature = _dot(search, product)
+        active = active & (curvature > 0)
+        if not bool(active.any()):
+            break
+        alpha = torch.where(active, rho / curvature, 0.0)[:, None, None]
+        step = step + alpha * search
+        residual = residual - alpha * product
+        z = inverse.apply(residual)
+        rho_next = torch.where(active, _dot(residual, z), rho)
+        beta = torch.where(active, rho_next / rho.clamp(min=1e-300), 0.0)
+        search = z + beta[:, None, None] * search
+        rho = rho_next
+    step[..., -1] -= step[..., :-1] @ centre
+    return step, rho, n_products
+
+
+def _search_line(
+    family: Family, point: Point, step: Tensor, *, l2: float, keep: Tensor | None
+) -> tuple[Point, Tensor]:
+    """Return the point at the first length of 1, then shorter, that lowers every objective enough.
+
+    A problem for which no length does stays where it is; the second value (F,) says which moved.
+    """
+    slope = _dot(point.gradient, step)
+    length = torch.ones_like(slope)
+    open_ = slope < 0
+    length[~open_] = 0
+    slack = 1e-14 * point.objective
+    for _ in range(MAX_HALVINGS):
+        grown = length[:, None, None] * step
+        new = evaluate(
+            family, point.weight + grown[..., :-1], point.bias + grown[..., -1], l2=l2, keep=keep
+        )
+        change = new.objective - point.objective
+        enough = change <= 1e-4 * length * slope
+        # Close to the minimum the change drowns in rounding while the slope along the step
+        # still tells, and a convex function cannot rise where its slope has shrunk like this.
+        quiet = (length * slope).abs() <= 1e-8 * point.objective
+        enough |= quiet & (change <= slack) & (_dot(new.gradient, step).abs() <= 0.5 * slope.abs())
+        poor = ~enough & (length > 0)
+        if not bool(poor.any()):
+            return new, length > 0
+        curved = -slope * length / (2 * (change / length.clamp(min=1e-300) - slope))
+        shorter = torch.where(curved.isfinite(), curved, 0.0)
+        shorter = torch.minimum(torch.maximum(shorter, 0.1 * length), 0.5 * length)
+        shorter = torch.where(shorter < 1e-8, 0.0, shorter)
+        length = torch.where(poor, shorter, length)
+    raise AssertionError("a length shrinks below 1e-8 in fewer trials than these")
+
+
+def _product_dtype(family: Family) -> torch.dtype:
+    """Return the type of products with the Hessian: float64 where float32 would lose the spread."""
+    rows = family.rows
+    spread = rows.variance.sqrt()
+    far = (rows.mean.abs() > 1e4 * spread) & (spread > 0)
+    return torch.float64 if bool(far.any()) else torch.float32
+
+
+def _buffer(family: Family, dtype: torch.dtype) -> Tensor | None:
+    """Return room for the probabilities (N, F, C), or None where they are computed anew."""
+    if not family.keeps(dtype):
+        return None
+    shape = (family.rows.n_rows, family.n_problems, family.targets.n_classes)
+    return torch.empty(shape, dtype=dtype, device=family.rows.device)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the inner product of each problem (F,)."""
+    return (a * b).sum(dim=(1, 2))

@@ -1,0 +1,330 @@
+"""Choose the penalty by what it does on rows that were held out.
+
+All folds are one `Family`: they walk down the path of penalties in lock-step, from the largest,
+each solved from the one before, and share every pass over the features. The final fit on all
+rows starts from the mean of the folds' solutions at the chosen penalty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graft.errors import InputError
+from graft.solvers.family import ABSENT, Family
+from graft.solvers.link import Sigmoid, Softmax
+from graft.solvers.logistic import check_l2, refuse_empty, single, to_solution
+from graft.solvers.newton import Minimum, minimise
+from graft.solvers.rows import Rows, as_tensor, read_rows
+from graft.solvers.solution import Solution
+from graft.solvers.targets import (
+    ClassWeights,
+    Targets,
+    read_labels,
+    read_row_weights,
+    read_targets,
+)
+
+N_L2S = 25
+LOWEST, HIGHEST = 1e-6, 1e2
+MAX_EXTENSIONS = 9  # steps of the grid: three decades of the default one
+PATH_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Record a search for the penalty.
+
+    Args:
+        l2s: the penalties tried, descending.
+        losses: mean held-out loss of each, over all held-out rows by their weight.
+        fold_losses: the same per fold, (len(l2s), F).
+        accuracies: share of held-out rows (of labels, for multi-label) that are right, by weight.
+        chosen: index of the smallest mean loss.
+        at_edge: the choice is the first or last of `l2s`, although the grid was extended.
+        converged: every fit of the path met its tolerance.
+        n_unscored: held-out rows of a class that their fold's training rows lack; they count in
+            no loss.
+        n_products: products with the Hessian over the whole path.
+        chosen_on: "folds" or "validation".
+        solution: the fit at the chosen penalty: on all rows with folds, on the training rows
+            with a validation set.
+    """
+
+    l2s: tuple[float, ...]
+    losses: tuple[float, ...]
+    fold_losses: tuple[tuple[float, ...], ...]
+    accuracies: tuple[float, ...]
+    chosen: int
+    at_edge: bool
+    converged: bool
+    n_unscored: int
+    n_products: int
+    chosen_on: Literal["folds", "validation"]
+    solution: Solution
+
+    @property
+    def l2(self) -> float:
+        """Return the chosen penalty."""
+        return self.l2s[self.chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Hold what is scored: rows, their targets, and weights (N, F), zero where not held out."""
+
+    rows: Rows
+    targets: Targets
+    weights: Tensor
+    n_unscored: int
+
+
+def search_l2(
+    features: Tensor | np.ndarray,
+    targets: Tensor | np.ndarray,
+    *,
+    folds: Tensor | np.ndarray | None = None,
+    validation: tuple[Tensor | np.ndarray, Tensor | np.ndarray] | None = None,
+    l2s: Sequence[float] | None = None,
+    loss: Literal["softmax", "sigmoid"] = "softmax",
+    class_weights: ClassWeights = None,
+    sample_weights: Tensor | np.ndarray | None = None,
+    n_classes: int | None = None,
+    patience: int | None = 5,
+    tolerance: float = 1e-8,
+) -> Search:
+    """Choose l2 on held-out loss along a warm-started path, then fit.
+
+    Args:
+        features: (N, D).
+        targets: (N,) or (N, C), as `fit_logistic` or, for "sigmoid", `fit_multilabel` takes them.
+        folds: (N,) integer fold of each row; rows of one group must share a fold.
+        validation: features and targets to choose on instead; they are never trained on.
+        l2s: penalties to try; 25 from 1e-6 to 1e2 times the mean variance of a feature unless
+            given. The grid is extended while its edge is the best.
+        loss: "softmax" for one class per row, "sigmoid" for labels.
+        class_weights: (C,) or "balanced"; they weigh held-out rows as well. Softmax alone.
+        sample_weights: (N,); they weigh held-out rows as well.
+        n_classes: C, where it is not the largest class plus one.
+        patience: end the path after so many penalties in a row that are worse than the best;
+            None tries all.
+        tolerance: of the final fit.
+
+    Raises:
+        InputError: a shape or a setting is wrong.
+        DataError: a row is not finite, or a class has no row to train on.
+    """
+    if (folds is None) == (validation is None):
+        raise InputError("give either folds or a validation set")
+    rows = read_rows(features)
+    weights = read_row_weights(sample_weights, n_rows=rows.n_rows, device=rows.device)
+    known = _read(targets, rows, loss, class_weights, n_classes)
+    weights = weights * known.row_masses()
+    link = Softmax() if loss == "softmax" else Sigmoid()
+    everything = single(Family(rows, known, link, weights[:, None], weights.new_zeros(0)))
+    _refuse_unlearnable(known, weights)
+    if validation is None:
+        family, held_out = _fold(everything, weights, as_tensor(folds))
+    else:
+        family, held_out = everything, _validate(everything, validation, loss)
+    grid = _grid(rows, l2s)
+    walk = _Walk(family, held_out, patience)
+    walk.down(grid)
+    chosen = walk.best
+    start = walk.starts[chosen]
+    minimum = minimise(
+        everything, start[0].mean(dim=0, keepdim=True), start[1].mean(dim=0, keepdim=True),
+        l2=walk.l2s[chosen], tolerance=tolerance, max_iterations=100,
+    )  # fmt: skip
+    return Search(
+        l2s=tuple(walk.l2s),
+        losses=tuple(walk.losses),
+        fold_losses=tuple(walk.fold_losses),
+        accuracies=tuple(walk.accuracies),
+        chosen=chosen,
+        at_edge=chosen in (0, len(walk.l2s) - 1),
+        converged=walk.converged,
+        n_unscored=held_out.n_unscored,
+        n_products=walk.n_products,
+        chosen_on="folds" if validation is None else "validation",
+        solution=to_solution(minimum, 0, l2=walk.l2s[chosen], shift_free=link.shift_free),
+    )
+
+
+class _Walk:
+    """Walk a family down a path of penalties, scoring and remembering."""
+
+    def __init__(self, family: Family, held_out: _HeldOut, patience: int | None) -> None:
+        self.family = family
+        self.held_out = held_out
+        self.patience = patience
+        self.l2s: list[float] = []
+        self.losses: list[float] = []
+        self.fold_losses: list[tuple[float, ...]] = []
+        self.accuracies: list[float] = []
+        self.starts: dict[int, tuple[Tensor, Tensor]] = {}
+        self.converged = True
+        self.n_products = 0
+
+    @property
+    def best(self) -> int:
+        """Return the index of the smallest loss, of the largest penalty among equals."""
+        return self.losses.index(min(self.losses))
+
+    def down(self, grid: list[float]) -> None:
+        """Solve along `grid` (descending) and beyond either end while that end is the best."""
+        first = self._step(grid[0], None)
+        minimum, last = first, None
+        for l2 in grid[1:]:
+            if self.patience is not None and len(self.l2s) - 1 - self.best >= self.patience:
+                break
+            last, minimum = minimum, self._step(l2, minimum, last)
+        ratio = (grid[-1] / grid[0]) ** (1 / (len(grid) - 1)) if len(grid) > 1 else 0.1
+        for _ in range(MAX_EXTENSIONS):
+            if self.best != len(self.l2s) - 1:
+                break
+            last, minimum = minimum, self._step(self.l2s[-1] * ratio, minimum, last)
+        for _ in range(MAX_EXTENSIONS):
+            if self.best != 0:
+                break
+            first = self._step(self.l2s[0] / ratio, first, front=True)
+
+    def _step(
+        self, l2: float, near: Minimum | None, far: Minimum | None = None, *, front: bool = False
+    ) -> Minimum:
+        """Solve at `l2` from the one or two minima before it, and score the result."""
+        shape = (self.family.n_problems, self.family.targets.n_classes, self.family.rows.width)
+        weight = self.family.weights.new_zeros(shape)
+        bias = weight.new_zeros(shape[:2])
+        if near is not None:
+            weight, bias = near.point.weight, near.point.bias
+        if near is not None and far is not None:
+            # The path is smooth in log l2, and the grid even: the secant lands nearer.
+            weight, bias = 2 * weight - far.point.weight, 2 * bias - far.point.bias
+        minimum = minimise(
+            self.family, weight, bias, l2=l2, tolerance=PATH_TOLERANCE, max_iterations=100,
+            warm=near,
+        )  # fmt: skip
+        fold_losses, mean, accuracy = _score(self.family, self.held_out, minimum)
+        place = 0 if front else len(self.l2s)
+        self.l2s.insert(place, l2)
+        self.losses.insert(place, mean)
+        self.fold_losses.insert(place, fold_losses)
+        self.accuracies.insert(place, accuracy)
+        if front:
+            self.starts = {i + 1: start for i, start in self.starts.items()}
+        if self.best == place:
+            self.starts = {place: (minimum.point.weight, minimum.point.bias)}
+        self.converged &= bool(minimum.converged.all())
+        self.n_products += minimum.n_products
+        return minimum
+
+
+def _score(
+    family: Family, held_out: _HeldOut, minimum: Minimum
+) -> tuple[tuple[float, ...], float, float]:
+    """Return held-out loss per fold, over all folds, and accuracy."""
+    total = family.weights.new_zeros(family.n_problems)
+    right = family.weights.new_zeros(())
+    for span in held_out.rows.spans(family.n_columns):
+        block = held_out.rows.block(span, torch.float64)
+        target, _ = held_out.targets.block(span)
+        z = family.logits(block, minimum.point.weight, minimum.point.bias)
+        v = held_out.weights[span]
+        if family.link.shift_free:
+            hit = (z.argmax(dim=2) == target.argmax(dim=1)[:, None]).to(z.dtype)
+        else:
+            hit = ((z > 0) == (target[:, None] > 0.5)).to(z.dtype).mean(dim=2)
+        loss, _ = family.link.loss(z, target)
+        total += torch.linalg.vecdot(v, loss, dim=0)
+        right += (v * hit).sum()
+    weight = held_out.weights.sum(dim=0)
+    return (
+        tuple((total / weight.clamp(min=1e-300)).tolist()),
+        float(total.sum() / weight.sum()),
+        float(right / weight.sum()),
+    )
+
+
+def _fold(everything: Family, weights: Tensor, folds: Tensor) -> tuple[Family, _HeldOut]:
+    """Return one problem per fold, trained on the other folds, and the rows that score it."""
+    rows, targets = everything.rows, everything.targets
+    if folds.shape != (rows.n_rows,) or folds.is_floating_point():
+        raise InputError(f"folds must be ({rows.n_rows},) integers, not {tuple(folds.shape)}")
+    ids = torch.unique(folds.to(rows.device))
+    if len(ids) < 2:
+        raise InputError("cross-validation needs at least two folds")
+    inside = folds.to(rows.device)[:, None] == ids
+    train = torch.where(inside, 0.0, weights[:, None])
+    scored = torch.where(inside, weights[:, None], 0.0)
+    masses = targets.masses(train)
+    alone = masses <= 0
+    if not targets.exclusive:
+        alone |= train.sum(dim=0)[:, None] - masses <= 0
+        if bool(alone.any()):
+            refuse_empty((~alone).all(dim=0).to(torch.float64), "two outcomes outside some fold")
+    offset = torch.where(alone, ABSENT, 0.0).to(torch.float64)
+    unscored = torch.zeros_like(inside)
+    if bool(alone.any()):
+        for span in rows.spans(targets.n_classes):
+            target, _ = targets.block(span)
+            unscored[span] = (target @ alone.T.to(torch.float64)) > 0
+    scored = torch.where(unscored, 0.0, scored)
+    family = Family(rows, targets, everything.link, train / train.sum(dim=0), offset)
+    return family, _HeldOut(rows, targets, scored, int((unscored & inside).sum()))
+
+
+def _validate(
+    everything: Family,
+    validation: tuple[Tensor | np.ndarray, Tensor | np.ndarray],
+    loss: Literal["softmax", "sigmoid"],
+) -> _HeldOut:
+    """Return a validation set as rows that score the one problem."""
+    rows = read_rows(validation[0])
+    if rows.width != everything.rows.width:
+        raise InputError(f"validation features have width {rows.width}: {everything.rows.width}")
+    targets = everything.targets
+    known = _read(validation[1], rows, loss, targets.class_weights, targets.n_classes)
+    return _HeldOut(rows, known, known.row_masses()[:, None], 0)
+
+
+def _read(
+    targets: Tensor | np.ndarray, rows: Rows, loss: Literal["softmax", "sigmoid"],
+    class_weights: ClassWeights, n_classes: int | None,
+) -> Targets:  # fmt: skip
+    """Return checked targets for `loss`."""
+    if loss == "softmax":
+        return read_targets(
+            targets, n_rows=rows.n_rows, device=rows.device, class_weights=class_weights,
+            n_classes=n_classes,
+        )  # fmt: skip
+    if loss != "sigmoid":
+        raise InputError(f"loss is {loss!r}: expected 'softmax' or 'sigmoid'")
+    if class_weights is not None:
+        raise InputError("class_weights weigh classes that exclude each other: drop them here")
+    return read_labels(targets, n_rows=rows.n_rows, device=rows.device)
+
+
+def _refuse_unlearnable(targets: Targets, weights: Tensor) -> None:
+    """Refuse classes without a row, and labels that every row has."""
+    masses = targets.masses((weights)[:, None])[0]
+    refuse_empty(masses)
+    if not targets.exclusive:
+        refuse_empty(weights.sum() - masses, "row without it")
+
+
+def _grid(rows: Rows, l2s: Sequence[float] | None) -> list[float]:
+    """Return penalties in descending order."""
+    if l2s is None:
+        scale = float(rows.variance.mean()) or 1.0
+        return (scale * np.geomspace(HIGHEST, LOWEST, N_L2S)).tolist()
+    for l2 in l2s:
+        check_l2(l2)
+    if len(l2s) == 0:
+        raise InputError("l2s is empty: give at least one penalty")
+    return sorted({float(l2) for l2 in l2s}, reverse=True)
