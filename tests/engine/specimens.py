@@ -47,7 +47,7 @@ class Classifier(nn.Module):
 def batch(specimen: Specimen, n: int, length: int) -> Batch:
     inputs = specimen.inputs(n, length)
     mask = inputs.get("attention_mask")
-    padded = length if mask is None else mask.shape[1]
+    padded = 0 if mask is None else mask.shape[1]
     return Batch(inputs, {}, np.arange(n), padded)
 
 

@@ -109,11 +109,11 @@ def find_input(
     free = [name for name in head if name not in taken]
     pictures = [name for name in free if holds_images(head[name])]
     named = [n for n in by_name(head, IMAGE_NAMES, taken) if n in pictures]
-    if named or pictures:
+    if pictures:
         found = pick(named, IMAGE_NAMES) or pick(pictures)
-        return (found, "by name" if found in named else "by content") if found else ask(
-            "input", pictures, path
-        )
+        if found is None:
+            ask("input", pictures, path)
+        return found, "by name" if found in named else "by content"
     named = by_name(head, TEXT_NAMES, taken)
     found = pick(named, TEXT_NAMES)
     if found:
@@ -200,8 +200,8 @@ def names_parts(values: Sequence[Any]) -> bool:
 
 def ask(role: str, candidates: Sequence[str], path: str) -> NoReturn:
     """Raise the error that asks the user which column is meant."""
-    flags = "--input and --label" if role == "input" else "--label"
-    message = f"cannot tell which column is the {role} ({listed(candidates)}); pass {flags}"
+    flags = "--input and --label" if role == "input" else "--label (and --input)"
+    message = f"cannot tell which column is the {role}: {listed(candidates)}; pass {flags}"
     raise data_error(message, path=path)
 
 

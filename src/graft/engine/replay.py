@@ -376,7 +376,7 @@ def _assemble(
         structure[key] = (
             spec,
             tuple(
-                _Leaf(shared=True)
+                _shared_leaf(a, b)
                 if (*key, i) in shared
                 else _leaf(key, index.get((*key, i)), a, b, tap_shapes, probes)
                 for i, (a, b) in enumerate(zip(leaves_a, leaves_b, strict=True))
@@ -402,6 +402,10 @@ def _leaf(
     if not same:
         raise Unsound(f"`{key[0]}` returns a value that depends on the batch and is no tensor")
     return _Leaf(constant=a)
+
+
+def _shared_leaf(a: Tensor, b: Tensor) -> _Leaf:
+    return _Leaf(constant=a) if torch.equal(a, b) else _Leaf(shared=True)
 
 
 def _dims(
