@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.zoo import Specimen
 from torch import Tensor, nn
 
 from graft.backbones.backbone import Backbone, Origin
@@ -13,7 +14,6 @@ from graft.backbones.trace import trace_chains
 from graft.batch import Batch
 from graft.features import Features
 from graft.heads import Linear
-from tests.zoo import Specimen
 
 
 class NoProcessor:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.engine.specimens import batch, model_of
+from tests.zoo import WARNINGS, ZOO
 from torch import nn
 
 from graft.engine.cut import find_cut
-from graft.engine.groups import locate, resolve, set_trainable, trainable
+from graft.engine.groups import locate, resolve, set_trainable
 from graft.engine.modes import set_modes
 from graft.engine.replay import capture, find_replay
 from graft.methods.plan import Rule
 from graft.methods.select import blocks, everything, head, neck
-from tests.engine.specimens import batch, model_of
-from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

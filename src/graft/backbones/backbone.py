@@ -61,15 +61,21 @@ class Chain:
 class Processor(Protocol):
     """Turn raw values into network inputs, in two steps so that the first can be remembered."""
 
-    key: str
-    """Identity: equal keys mean equal outputs. Part of the key of every feature store."""
+    @property
+    def key(self) -> str:
+        """Identity: equal keys mean equal outputs. Part of the key of every feature store."""
+        ...
 
     def encode(self, values: Sequence[Any]) -> list[Row]:
         """Encode each value alone (tokenise; decode and resize)."""
         ...
 
     def collate(
-        self, rows: Sequence[Row], *, length: int | None = None, without: frozenset[str] = frozenset()
+        self,
+        rows: Sequence[Row],
+        *,
+        length: int | None = None,
+        without: frozenset[str] = frozenset(),
     ) -> dict[str, Tensor]:
         """Stack encoded rows to tensors (N, …), padded to `length` or to the longest row.
 

@@ -147,7 +147,9 @@ def _chain_of(path: str, chains: Sequence[Sequence[str]], order: dict[str, int])
         return close[0]
 
     def last_call_before(i: int) -> int:
-        return max((order[b] for b in chains[i] if order.get(b, len(order)) < order[path]), default=-1)
+        return max(
+            (order[b] for b in chains[i] if order.get(b, len(order)) < order[path]), default=-1
+        )
 
     return max(close, key=last_call_before)
 

@@ -62,9 +62,15 @@ def refuse(findings: Iterable[Finding]) -> None:
     raise data_error(first.message + more, path=first.path, row=first.row, column=first.column)
 
 
+class PlacedError(DataError):
+    """A DataError that also keeps its `message` without the place."""
+
+    message: str = ""
+
+
 def data_error(
     message: str, *, path: object = None, row: int | None = None, column: str | None = None
-) -> DataError:
+) -> PlacedError:
     """Return a DataError whose text is one line of at most 200 characters.
 
     The attributes `path` and `column` keep their full values.
@@ -82,9 +88,10 @@ def data_error(
         # The imperative stands at the end, so the middle gives way.
         n_head = n_left // 3
         message = f"{message[:n_head]}…{message[len(message) - (n_left - n_head - 1) :]}"
-    error = DataError(message, path=shown_path, row=row, column=shown_column)
+    error = PlacedError(message, path=shown_path, row=row, column=shown_column)
     error.path = None if path is None else str(path)
     error.column = column
+    error.message = message
     return error
 
 

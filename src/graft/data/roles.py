@@ -121,9 +121,9 @@ def find_input(
     texts = named or [name for name in free if holds_texts(head[name])]
     if len(texts) == 1:
         return texts[0], "by content"
-    if not texts and len(free) == 1 and not holds_numbers(head[free[0]]):
-        return free[0], "the only one left"
-    ask("input", texts or list(head), path)
+    if texts or len(free) != 1 or holds_numbers(head[free[0]]):
+        ask("input", texts or list(head), path)
+    return free[0], "the only one left"
 
 
 def find_label(head: Mapping[str, Sequence[Any]], taken: Iterable[str], *, path: str) -> str | None:
@@ -183,7 +183,7 @@ def holds_texts(values: Sequence[Any]) -> bool:
 
 def holds_numbers(values: Sequence[Any]) -> bool:
     """Tell whether all values are numbers."""
-    return all(re.fullmatch(r"\s*[-+]?[\d.,]+(e[-+]?\d+)?\s*", str(v), re.I) for v in values)
+    return all(re.fullmatch(r"\s*[-+]?[\d.,]+([eE][-+]?\d+)?\s*", str(v)) for v in values)
 
 
 def holds_classes(values: Sequence[Any]) -> bool:
@@ -210,5 +210,7 @@ def no_column(name: str, names: Sequence[str], *, flag: str, path: str) -> Excep
     folded = {n.casefold(): n for n in reversed(names)}
     close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
     nearest = f"did you mean `{shorten(folded[close[0]], 30)}`? " if close else ""
-    message = f"no column `{shorten(name, 30)}`; {nearest}pass --{flag} with one of: {listed(names)}"
+    message = (
+        f"no column `{shorten(name, 30)}`; {nearest}pass --{flag} with one of: {listed(names)}"
+    )
     return data_error(message, path=path)

@@ -78,6 +78,19 @@ class Table:
     because: str = ""
     findings: tuple[Finding, ...] = ()
 
+    @classmethod
+    def of_values(
+        cls, values: Sequence[Any], modality: Literal["text", "image"], name: str = "values"
+    ) -> Table:
+        """Return a table of unlabelled inputs that no file holds."""
+        import pyarrow as pa
+
+        n = len(values)
+        data = pa.table({modality: pa.array([str(v) for v in values], pa.string())})
+        numbers = np.arange(1, n + 1)
+        roles = Roles((modality,), None, modality=modality)
+        return cls(data, roles, name, (name,), np.zeros(n, np.int64), numbers)
+
     def __post_init__(self) -> None:
         assert len(self.source_of) == len(self.row_of) == self.data.num_rows
 

@@ -137,7 +137,7 @@ class Replay:
 
         device = state[0].device if state else torch.device("cpu")
         poisoned = {
-            name: _nan([d.size(batch.n, batch.length, state) for d in dims], dtype, device)
+            name: _blank([d.size(batch.n, batch.length, state) for d in dims], dtype, device)
             for name, (dims, dtype) in self.unread.items()
         }
         with replaced(Player(submodules(model, self.stubs), emit).forwards()):
@@ -147,7 +147,9 @@ class Replay:
     def has_shared(self) -> bool:
         return any(leaf.shared for _, leaves in self.structure.values() for leaf in leaves)
 
-    def _share(self, model: nn.Module, batch: Batch, run: Run) -> dict[tuple[str, int, int], Tensor]:
+    def _share(
+        self, model: nn.Module, batch: Batch, run: Run
+    ) -> dict[tuple[str, int, int], Tensor]:
         with evaluating(model), torch.no_grad():
             record = _record(model, self.stubs, run, batch)
         return {
@@ -166,14 +168,16 @@ class Replay:
             return leaf.constant
         device = state[0].device if state else torch.device("cpu")
         shape = [d.size(batch.n, batch.length, state) for d in leaf.dims]
-        return _nan(shape, leaf.dtype, device)
+        return _blank(shape, leaf.dtype, device)
 
 
 class _Captured(Exception):
     """All taps have been seen: the rest of the pass is not needed."""
 
 
-def capture(model: nn.Module, replays: Sequence[Replay], run: Run, batch: Batch) -> list[list[Tensor]]:
+def capture(
+    model: nn.Module, replays: Sequence[Replay], run: Run, batch: Batch
+) -> list[list[Tensor]]:
     """Run the model in eval mode and return the state at each of several cuts, from one pass.
 
     Returns:
@@ -263,8 +267,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _nan(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.full(tuple(shape), float("nan"), dtype=dtype, device=device)
+def _blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    value = float("nan") if dtype.is_floating_point or dtype.is_complex else 0
+    return torch.full(tuple(shape), value, dtype=dtype, device=device)
 
 
 def _not_shadowed(model: nn.Module, paths: Sequence[str]) -> list[str]:
@@ -293,16 +298,42 @@ def _needed_leaves(
     model: nn.Module, stubs: Sequence[str], run: Run, batch: Batch, record: Record
 ) -> list[tuple[str, int, int]]:
     """Poison one leaf at a time, all others as recorded, and keep those that reach the result."""
-    needed = []
-    for (path, call), output in record.items():
-        for i, leaf in enumerate(pytree.tree_leaves(output)):
-            if not isinstance(leaf, Tensor):
-                continue
-            if not leaf.is_floating_point() or _poison_shows(
-                model, stubs, run, batch, record, (path, call, i)
-            ):
-                needed.append((path, call, i))
-    return needed
+    expected = _played(model, stubs, run, batch, record)
+    return [
+        (path, call, i)
+        for (path, call), output in record.items()
+        for i, leaf in enumerate(pytree.tree_leaves(output))
+        if isinstance(leaf, Tensor)
+        and _poison_shows(model, stubs, run, batch, record, (path, call, i), expected)
+    ]
+
+
+def _played(
+    model: nn.Module,
+    stubs: Sequence[str],
+    run: Run,
+    batch: Batch,
+    record: Record,
+    poisoned: tuple[str, int, int] | None = None,
+) -> Any:
+    """Run with every stub as recorded, but for one leaf."""
+
+    def emit(path: str, call: int) -> Any:
+        leaves, spec = pytree.tree_flatten(record[path, call])
+        copies = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        if poisoned is not None and (path, call) == poisoned[:2]:
+            copies[poisoned[2]] = _poison(copies[poisoned[2]])
+        return pytree.tree_unflatten(copies, spec)
+
+    with replaced(Player(submodules(model, stubs), emit).forwards()):
+        return run(batch)
+
+
+def _poison(leaf: Tensor) -> Tensor:
+    """Return NaN, or for masks and numbers something other than what was there."""
+    if leaf.is_floating_point() or leaf.is_complex():
+        return torch.full_like(leaf, float("nan"))
+    return ~leaf if leaf.dtype == torch.bool else torch.zeros_like(leaf)
 
 
 def _poison_shows(
@@ -312,19 +343,17 @@ def _poison_shows(
     batch: Batch,
     record: Record,
     where: tuple[str, int, int],
+    expected: Any,
 ) -> bool:
-    def emit(path: str, call: int) -> Any:
-        leaves, spec = pytree.tree_flatten(record[path, call])
-        copies = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        if (path, call) == where[:2]:
-            copies[where[2]] = torch.full_like(copies[where[2]], float("nan"))
-        return pytree.tree_unflatten(copies, spec)
-
     try:
-        with replaced(Player(submodules(model, stubs), emit).forwards()):
-            return _has_nan(run(batch))
+        result = _played(model, stubs, run, batch, record, where)
     except (ValueError, RuntimeError, IndexError):
-        return True  # code that stumbles over NaN has read it
+        return True  # code that stumbles over poison has read it
+    return _has_nan(result) or not all(
+        torch.equal(x, y)
+        for x, y in zip(pytree.tree_leaves(result), pytree.tree_leaves(expected), strict=True)
+        if isinstance(x, Tensor)
+    )
 
 
 def _has_nan(result: Any) -> bool:
@@ -396,10 +425,9 @@ def _leaf(
 ) -> _Leaf:
     if tap is not None:
         return _Leaf(tap=tap)
-    if isinstance(a, Tensor) and a.is_floating_point():
+    if isinstance(a, Tensor):
         return _Leaf(dims=_dims(key[0], a, b, tap_shapes, probes), dtype=a.dtype)
-    same = torch.equal(a, b) if isinstance(a, Tensor) else a == b
-    if not same:
+    if a != b:
         raise Unsound(f"`{key[0]}` returns a value that depends on the batch and is no tensor")
     return _Leaf(constant=a)
 
@@ -456,7 +484,11 @@ def _find_unread(model: nn.Module, replay: Replay, run: Run, batch: Batch) -> Re
             shows = True
         if not shows:
             dims = [
-                Dim(rows=1) if axis == 0 else Dim(length=1) if size == batch.length else Dim(plus=size)
+                Dim(rows=1)
+                if axis == 0
+                else Dim(length=1)
+                if size == batch.length
+                else Dim(plus=size)
                 for axis, size in enumerate(value.shape)
             ]
             unread[name] = (tuple(dims), value.dtype)
@@ -521,7 +553,9 @@ def _results_and_gradients(
         if not isinstance(total, Tensor):
             return [r.detach() for r in result], []
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    zeros = (torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True))
+    zeros = (
+        torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)
+    )
     return [r.detach() for r in result], list(zeros)
 
 
@@ -540,4 +574,6 @@ def _compare(
             scale = max(whole if what == "gradients" else float(x.abs().max()), 1e-6)
             difference = float((x - y).abs().max())
             if not difference <= tolerance * scale:
-                raise Unsound(f"{what} in {mode} mode differ by {difference / scale:.1e} of the scale")
+                raise Unsound(
+                    f"{what} in {mode} mode differ by {difference / scale:.1e} of the scale"
+                )

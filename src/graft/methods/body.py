@@ -29,7 +29,9 @@ def full(
     return Plan((Phase("full", rules, Gradient(epochs=epochs, **options)),))
 
 
-def lp_ft(n_blocks: int = 0, *, lr: float = 5e-5, head_lr: float | None = None, **options: Any) -> Plan:
+def lp_ft(
+    n_blocks: int = 0, *, lr: float = 5e-5, head_lr: float | None = None, **options: Any
+) -> Plan:
     """Solve the head exactly, then train everything from there.
 
     The head keeps the body's rate unless told otherwise: it starts at its optimum.

@@ -29,7 +29,7 @@ class Basis:
 
     Args:
         centre: (D,) the weighted mean.
-        vectors: (D, R) orthonormal columns, R the rank found.
+        vectors: (D, R) orthonormal columns, R the smaller of rows used and D.
         values: (R,) eigenvalues.
     """
 
@@ -41,21 +41,24 @@ class Basis:
 def decompose(rows: Rows, row_weights: Tensor) -> Basis:
     """Return the eigenbasis of the covariance of `rows` under `row_weights` (N,).
 
-    With fewer rows than columns, the (N, N) inner products are decomposed instead. Far more rows
+    With fewer rows than columns, only the space that the rows span is decomposed. Far more rows
     than columns are thinned evenly: a preconditioner needs no more than a good sample.
     """
     stride = max(1, rows.n_rows // (SAMPLE_FACTOR * rows.width))
     share = row_weights[::stride]
     share = share / share.sum().clamp(min=1e-300)
-    root = share.sqrt().to(torch.float32)[:, None]
-    mean = rows.mean.to(torch.float32)
     thin = Rows(rows.features[::stride], rows.mean, rows.variance)
     wide = thin.n_rows < thin.width
+    # Outside of a basis that is not complete the inverse is 1 / l2, which would blow up whatever
+    # rounding puts there: the wide case is computed in float64 throughout.
+    dtype = torch.float64 if wide else torch.float32
+    root = share.sqrt().to(dtype)[:, None]
+    mean = rows.mean.to(dtype)
     offset = torch.zeros_like(rows.mean)
     gram = torch.zeros(2 * (thin.width,), dtype=torch.float64, device=rows.device)
     pieces = []
     for span in thin.spans():
-        block = (thin.block(span, torch.float32) - mean) * root[span]
+        block = (thin.block(span, dtype) - mean) * root[span]
         offset += (block.T @ root[span])[:, 0]
         if wide:
             pieces.append(block)
@@ -66,16 +69,14 @@ def decompose(rows: Rows, row_weights: Tensor) -> Basis:
         gram -= torch.outer(offset, offset)
         values, vectors = torch.linalg.eigh(gram)
         return Basis(centre, vectors, values.clamp_(min=0))
-    flat = torch.cat(pieces) - root * offset.to(torch.float32)
-    values, left = torch.linalg.eigh((flat @ flat.T).to(torch.float64))
-    kept = values > 1e-7 * values[-1]
-    values, left = values[kept], left[:, kept]
-    vectors = flat.T.to(torch.float64) @ (left / values.sqrt())
-    return Basis(centre, vectors, values)
+    flat = torch.cat(pieces) - root * offset
+    vectors, triangle = torch.linalg.qr(flat.T)
+    values, turn = torch.linalg.eigh(triangle @ triangle.T)
+    return Basis(centre, vectors @ turn, values.clamp_(min=0))
 
 
 def decompose_cost(rows: Rows) -> float:
-    """Return the cost of `decompose` in float32 operations, an eigenvalue problem of n as 30 n^3."""
+    """Return the cost of `decompose` in float32 operations: 30 n^3 for n eigenvectors."""
     n = min(rows.n_rows, 2 * SAMPLE_FACTOR * rows.width)
     side = min(n, rows.width)
     return 2.0 * n * rows.width * side + 30.0 * side**3

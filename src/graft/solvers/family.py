@@ -7,7 +7,7 @@ The objective of each problem f, with row weights v_if that sum to one over i, i
 
     sum_i v_if * loss(W_f x_i + b_f, t_i) + l2 / 2 * ||W_f||^2
 
-with the bias left free. Objective and gradient are always summed in float64.
+with the bias left free.
 
 Shapes: N rows, D width, F problems, C classes; weight (F, C, D), bias (F, C).
 """
@@ -95,9 +95,10 @@ class Point:
 
 
 def evaluate(
-    family: Family, weight: Tensor, bias: Tensor, *, l2: float, keep: Tensor | None = None
-) -> Point:
-    """Return objective, gradient and curvature in one float64 pass.
+    family: Family, weight: Tensor, bias: Tensor, *, l2: float, keep: Tensor | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Point:  # fmt: skip
+    """Return objective, gradient and curvature in one pass.
 
     Args:
         family: the problems.
@@ -105,6 +106,7 @@ def evaluate(
         bias: (F, C).
         l2: the penalty.
         keep: (N, F, C) buffer that receives the probabilities.
+        dtype: type within a block of rows; sums over blocks are always float64.
     """
     n_problems, n_classes = family.n_problems, family.targets.n_classes
     full = family.link.shift_free and n_classes <= FULL_CLASS_CURVATURE
@@ -115,20 +117,20 @@ def evaluate(
     outer = weight.new_zeros(n_problems, n_classes, n_classes) if full else None
     row_curvature = weight.new_zeros(family.rows.n_rows)
     for span in family.rows.spans(family.n_columns):
-        block = family.rows.block(span, torch.float64)
-        target, _ = family.targets.block(span)
-        v = family.weights[span]
+        block = family.rows.block(span, dtype)
+        target = family.targets.block(span)[0].to(dtype)
+        v = family.weights[span].to(dtype)
         loss, p = family.link.loss(family.logits(block, weight, bias), target)
-        objective += torch.linalg.vecdot(v, loss, dim=0)
+        objective += (family.weights[span] * loss).sum(dim=0)
         if keep is not None:
             keep[span] = p
         curvature = family.link.curvature(p).mul_(v[..., None])
-        diagonal += curvature.sum(dim=0)
+        diagonal += curvature.sum(dim=0, dtype=torch.float64)
         row_curvature[span] = curvature.sum(dim=(1, 2))
         if outer is not None:
-            outer += torch.einsum("nfc,nfk->fck", p * v[..., None], p)
+            outer += (p * v[..., None]).permute(1, 2, 0) @ p.transpose(0, 1)
         residual = p.sub_(target[:, None]).mul_(v[..., None])
-        slope_bias += residual.sum(dim=0)
+        slope_bias += residual.sum(dim=0, dtype=torch.float64)
         slope += residual.view(len(block), -1).T @ block
     objective += l2 / 2 * weight.square().sum(dim=(1, 2))
     slope = slope.view_as(weight).add_(weight, alpha=l2)

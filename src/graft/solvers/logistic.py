@@ -6,7 +6,8 @@ The objective is mean cross-entropy plus `l2 / 2 * ||W||^2`, the bias left free:
 
 where s_i is the sample weight times the class weight of the row's target. scikit-learn's
 `LogisticRegression` minimises the same with C = 1 / (l2 * sum_i s_i), which is 1 / (l2 * N)
-without weights.
+without weights. (With two classes it keeps one weight vector instead of two opposite ones, and the
+same minimum has C = 2 / (l2 * N).)
 """
 
 from __future__ import annotations

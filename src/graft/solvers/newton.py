@@ -52,7 +52,7 @@ class Minimum:
 
 def minimise(
     family: Family, weight: Tensor, bias: Tensor, *, l2: float, tolerance: float,
-    max_iterations: int, warm: Minimum | None = None,
+    max_iterations: int, warm: Minimum | None = None, rough: bool = False,
 ) -> Minimum:  # fmt: skip
     """Minimise all problems of a family from a start.
 
@@ -66,11 +66,14 @@ def minimise(
             step that shows this is still taken.
         max_iterations: Newton steps at most.
         warm: a minimum nearby, whose basis is used as long as it serves.
+        rough: take objective and gradient in the type of the products too; for a path's interior,
+            with a tolerance of no less than 1e-3.
     """
     dtype = _product_dtype(family)
     keep = _buffer(family, dtype)
-    point = evaluate(family, weight, bias, l2=l2, keep=keep)
-    basis = None if warm is None else warm.basis
+    exact = dtype if rough else torch.float64
+    point = evaluate(family, weight, bias, l2=l2, keep=keep, dtype=exact)
+    basis = decompose(family.rows, point.row_curvature) if warm is None else warm.basis
     n_since = 0 if warm is None else warm.n_since_basis
     product_cost = 4.0 * family.rows.n_rows * family.rows.width * family.n_columns
     n_patience = decompose_cost(family.rows) / product_cost
@@ -79,7 +82,7 @@ def minimise(
     n_products = n_iterations = 0
     message = f"stopped after {max_iterations} iterations, the limit"
     while n_iterations < max_iterations:
-        if basis is None or n_since > n_patience:
+        if n_since > n_patience:
             basis, n_since = decompose(family.rows, point.row_curvature), 0
         inverse = precondition(family, point, basis, l2=l2)
         step, left, n = newton_step(family, point, inverse, l2=l2, tolerance=tolerance, dtype=dtype)
@@ -87,13 +90,13 @@ def minimise(
         decrement = -_dot(point.gradient, step) + left
         gap = decrement.abs() / (2 * point.objective.clamp(min=1e-300))
         done = gap <= tolerance**2
-        point, moved = _search_line(family, point, step, l2=l2, keep=keep)
+        point, moved = _search_line(family, point, step, l2=l2, keep=keep, dtype=exact)
         if bool(done.all()):
             message = "converged"
             break
         if bool((done | ~moved).all()):
             if dtype == torch.float32:
-                dtype = torch.float64
+                dtype = exact = torch.float64
                 keep = _buffer(family, dtype)
                 point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
                 continue
@@ -124,7 +127,7 @@ def newton_step(
     scale = 2 * point.objective.clamp(min=1e-300)
     # Fast at the end, cheap at the start; never finer than the tolerance asks.
     forcing = (rho / scale).clamp(min=0).pow(0.25).clamp(1e-3, 0.2)
-    goal = torch.maximum(forcing.square() * rho, 0.01 * tolerance**2 * scale)
+    goal = torch.maximum(forcing.square() * rho, 1e-4 * tolerance**2 * scale)
     step, search = torch.zeros_like(z), z
     n_products = 0
     while n_products < MAX_PRODUCTS:
@@ -150,8 +153,9 @@ def newton_step(
 
 
 def _search_line(
-    family: Family, point: Point, step: Tensor, *, l2: float, keep: Tensor | None
-) -> tuple[Point, Tensor]:
+    family: Family, point: Point, step: Tensor, *, l2: float, keep: Tensor | None,
+    dtype: torch.dtype,
+) -> tuple[Point, Tensor]:  # fmt: skip
     """Return the point at the first length of 1, then shorter, that lowers every objective enough.
 
     A problem for which no length does stays where it is; the second value (F,) says which moved.
@@ -160,17 +164,19 @@ def _search_line(
     length = torch.ones_like(slope)
     open_ = slope < 0
     length[~open_] = 0
-    slack = 1e-14 * point.objective
+    rounding = 100 * torch.finfo(dtype).eps
+    slack = rounding * point.objective
     for _ in range(MAX_HALVINGS):
         grown = length[:, None, None] * step
         new = evaluate(
-            family, point.weight + grown[..., :-1], point.bias + grown[..., -1], l2=l2, keep=keep
-        )
+            family, point.weight + grown[..., :-1], point.bias + grown[..., -1], l2=l2, keep=keep,
+            dtype=dtype,
+        )  # fmt: skip
         change = new.objective - point.objective
         enough = change <= 1e-4 * length * slope
         # Close to the minimum the change drowns in rounding while the slope along the step
         # still tells, and a convex function cannot rise where its slope has shrunk like this.
-        quiet = (length * slope).abs() <= 1e-8 * point.objective
+        quiet = (length * slope).abs() <= rounding**0.5 * point.objective
         enough |= quiet & (change <= slack) & (_dot(new.gradient, step).abs() <= 0.5 * slope.abs())
         poor = ~enough & (length > 0)
         if not bool(poor.any()):

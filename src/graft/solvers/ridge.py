@@ -4,7 +4,7 @@ The objective is  1/2 sum_i s_i ||W x_i + b - y_i||^2 / sum_i s_i + l2 / 2 * ||W
 free; scikit-learn's `Ridge` minimises the same with alpha = l2 * sum_i s_i.
 
 With features and targets centred, W = Y^T X (X^T X / N + l2 I)^-1 / N, and one eigenbasis of the
-covariance, or of the (N, N) inner products if there are fewer rows than columns, serves all l2.
+covariance, or of the space of the rows if these are fewer than the columns, serves all l2.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from graft.solvers.targets import read_row_weights
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Hold what ridge needs of the data: means, covariance or inner products, and their basis.
+    """Hold what ridge needs of the data.
 
     `vectors` (D, R) and `values` (R,) decompose the covariance; `cross` (T, D) is that of targets
-    with features.
+    with features; `mean` (D,), `mean_target` (T,).
     """
 
     mean: Tensor
@@ -117,7 +117,7 @@ def solve_ridge(
 
 
 def _moments(rows: Rows, targets: Tensor, weights: Tensor) -> _Moments:
-    """Return the weighted moments in one pass, or with N < D from the centred rows themselves."""
+    """Return weighted moments in one pass; with N < D from the rows, fewer than D^2 numbers."""
     mean_target = weights @ targets
     centred = targets - mean_target
     total = torch.zeros_like(rows.mean)
@@ -125,30 +125,23 @@ def _moments(rows: Rows, targets: Tensor, weights: Tensor) -> _Moments:
         total += weights[span] @ (rows.block(span, torch.float64) - rows.mean)
     mean = rows.mean + total
     wide = rows.n_rows < rows.width
-    side = rows.n_rows if wide else rows.width
-    gram = torch.zeros(side, side, dtype=torch.float64, device=rows.device)
+    gram = mean.new_zeros(0 if wide else rows.width, rows.width)
     cross = mean.new_zeros(targets.shape[1], rows.width)
+    pieces = []
     for span in rows.spans():
         root = weights[span].sqrt()[:, None]
         block = (rows.block(span, torch.float64) - mean) * root
         cross += (centred[span] * root).T @ block
-        if not wide:
+        if wide:
+            pieces.append(block)
+        else:
             gram += block.T @ block
-            continue
-        for other in rows.spans():
-            if other.start <= span.start:
-                pair = (rows.block(other, torch.float64) - mean) * weights[other].sqrt()[:, None]
-                gram[span, other] = block @ pair.T
-                gram[other, span] = gram[span, other].T
-    values, vectors = torch.linalg.eigh(gram)
     if wide:
-        # Below this the inner products hold rounding alone, and no direction of the features.
-        kept = values > 1e-13 * values[-1].clamp(min=1e-300)
-        values, left = values[kept], vectors[:, kept] / values[kept].sqrt()
-        vectors = mean.new_zeros(rows.width, len(values))
-        for span in rows.spans():
-            block = (rows.block(span, torch.float64) - mean) * weights[span].sqrt()[:, None]
-            vectors += block.T @ left[span]
+        span_of_rows, triangle = torch.linalg.qr(torch.cat(pieces).T)
+        values, turn = torch.linalg.eigh(triangle @ triangle.T)
+        vectors = span_of_rows @ turn
+    else:
+        values, vectors = torch.linalg.eigh(gram)
     return _Moments(mean, mean_target, vectors, values.clamp(min=0), cross)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graft.errors import DataError, InputError
 
-BLOCK_ELEMENTS = 2**21  # 16 MiB in float64: large enough for full GEMM speed, small beside the input
+BLOCK_ELEMENTS = 2**19  # 4 MiB in float64: large enough for GEMM speed, small enough for caches
 
 
 @dataclass(frozen=True, eq=False)

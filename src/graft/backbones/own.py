@@ -1,0 +1,129 @@
+"""The user's own network as a backbone, declared in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graft.backbones.backbone import Backbone, Chain, Origin, Processor, Row
+from graft.backbones.trace import match_modules, trace_chains
+from graft.errors import ModelError
+from graft.features import Features
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Take examples that are numeric arrays of one shape, and feed them as input `name`.
+
+    Args:
+        name: keyword of the network's forward.
+        scale: factor applied to every value.
+    """
+
+    name: str = "x"
+    scale: float = 1.0
+
+    @property
+    def key(self) -> str:
+        return f"arrays-{self.name}-{self.scale!r}"
+
+    def encode(self, values: Sequence[Any]) -> list[Row]:
+        """Take each value as float32."""
+        return [{self.name: torch.as_tensor(v).numpy().astype("float32")} for v in values]
+
+    def collate(
+        self,
+        rows: Sequence[Row],
+        *,
+        length: int | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> dict[str, Tensor]:
+        """Stack to (N, …)."""
+        if self.name in without:
+            return {}
+        return {self.name: torch.stack([torch.from_numpy(r[self.name]) for r in rows]) * self.scale}
+
+    def length(self, row: Row) -> int:
+        return 0
+
+    def bucket(self, length: int) -> int:
+        return length
+
+
+@dataclass(frozen=True)
+class ReadPooled:
+    """Run the network on its inputs and take what it returns, (N, D), as pooled features."""
+
+    def __call__(self, net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
+        output = net(**inputs)
+        return output if isinstance(output, Features) else Features(pooled=output)
+
+
+def backbone(
+    net: nn.Module,
+    *,
+    blocks: str | Sequence[str],
+    width: int,
+    neck: Sequence[str] = (),
+    processor: Processor | None = None,
+    read: Callable[[nn.Module, Mapping[str, Tensor]], Features] | None = None,
+    example: Mapping[str, Tensor] | None = None,
+    modality: str = "image",
+    name: str | None = None,
+    fresh: Callable[[], nn.Module] | None = None,
+) -> Backbone:
+    """Declare any `nn.Module` as a backbone.
+
+    Args:
+        net: its forward takes the processor's inputs by keyword and returns features (N, D).
+        blocks: glob or globs of its blocks' paths, `*` for one path segment: `"layers.*"`; or the
+            paths themselves, in the order in which they run.
+        width: D.
+        neck: paths of modules after the last block; found by running `example` if that is given.
+        processor: turns raw examples into inputs; arrays under the keyword `x` unless given.
+        read: reads `Features` off the network, where its output is not (N, D).
+        example: inputs of a small batch; with it every module's place is found by one forward pass.
+        fresh: makes the same network with random weights, for `scratch`.
+
+    Raises:
+        ModelError: a glob or path matches no module.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8))
+    >>> backbone(net, blocks="*", width=8).chains[0].n_blocks
+    3
+    """
+    patterns = [blocks] if isinstance(blocks, str) else list(blocks)
+    if example is not None:
+        chains = trace_chains(net, lambda: net(**example), [patterns])
+    else:
+        found = [path for pattern in patterns for path in match_modules(net, pattern)]
+        if not found:
+            raise ModelError(f"no module of {type(net).__name__} matches {' or '.join(patterns)}")
+        rest = _outside(net, [*found, *neck])
+        chains = (Chain("main", (tuple(rest), *((path,) for path in found), tuple(neck))),)
+    return Backbone(
+        net,
+        chains=chains,
+        read=read or ReadPooled(),
+        width=width,
+        processor=processor or Arrays(),
+        modality=modality,
+        origin=Origin("own", name or type(net).__name__, type(net).__name__, fresh=fresh),
+    )
+
+
+def _outside(net: nn.Module, paths: Sequence[str]) -> list[str]:
+    """Return the topmost modules that are, hold and lie in none of `paths`."""
+    found = []
+    for path, _ in net.named_modules():
+        related = any(
+            path == p or p.startswith(f"{path}.") or path.startswith(f"{p}.") for p in paths
+        )
+        inside = any(path.startswith(f"{f}.") for f in found)
+        if path and not related and not inside:
+            found.append(path)
+    return found

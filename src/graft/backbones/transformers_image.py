@@ -1,0 +1,309 @@
+"""transformers' image encoders, from the hub or from a folder.
+
+The network is the library's own image classifier with its last linear layer replaced by the
+identity, so what it returns as logits *is* what its classifier read: the class token for ViT, class
+token and mean for DINOv2, the pooled map for ResNet. Checkpoints of families without an image
+classifier (DINOv3) are opened as they are, and their `pooler_output` is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graft.backbones.backbone import Backbone, Origin
+from graft.backbones.image_network import (
+    blank,
+    final_linear,
+    image_backbone,
+    meaningful,
+    plain_linear,
+    same_logits,
+    take_linear,
+    tame_batchnorm,
+)
+from graft.backbones.image_processor import INTERPOLATIONS, ImageProcessor
+from graft.backbones.transformers_preprocessor import described
+from graft.errors import ModelError
+from graft.features import Features
+
+KEEP_PROBABILITY = ("mobilenet_v1", "mobilenet_v2")
+"""Families whose configuration gives the share that dropout keeps, where PyTorch drops it."""
+
+
+def open_source(name: str, *, random: bool = False) -> Backbone:
+    """Open an image encoder of transformers without its classifier.
+
+    Args:
+        name: a hub name, or a folder with `config.json` and safetensors.
+        random: keep the architecture but not the weights.
+
+    Raises:
+        ModelError: the weights are absent, in another format, or incomplete.
+    """
+    config = _config(name)
+    processor, preprocessor, notes = _processor(name, config)
+    classifier = _classifier_class(config)
+    if classifier is not None:
+        net, missing = _load(name, config, classifier, random=random)
+        path = final_linear(net, lambda: net(**blank(processor)).logits)
+        if path is not None:
+            return _assemble(
+                name, net, path, missing, processor, preprocessor, notes, random=random
+            )
+    from transformers import AutoModel
+
+    net, missing = _load(name, config, AutoModel, random=random)
+    return _assemble(name, net, None, missing, processor, preprocessor, notes, random=random)
+
+
+def _assemble(
+    name: str,
+    net: nn.Module,
+    path: str | None,
+    missing: frozenset[str],
+    processor: ImageProcessor,
+    preprocessor: Mapping[str, Any],
+    notes: tuple[str, ...],
+    *,
+    random: bool,
+) -> Backbone:
+    # The library fills what a file lacks with noise; only the classifier may be lacking.
+    of_head = {key for key in missing if path and key.startswith(f"{path}.")}
+    if missing - of_head:
+        lost = ", ".join(sorted(missing - of_head)[:2])
+        raise ModelError(
+            f"{name}: {len(missing)} weights are not in its file ({lost}); mend the file"
+        )
+    old_head = take_linear(net, path) if path else None
+    if random or of_head:
+        old_head = None
+    config: Any = net.config
+    labels = [str(config.id2label[i]) for i in sorted(config.id2label)] if old_head else ()
+    notes += tame_batchnorm(net) + _mend_dropout(net)
+    model_class, built_from = type(net), copy.deepcopy(config)
+
+    def fresh() -> nn.Module:
+        other = model_class(copy.deepcopy(built_from))
+        if path:
+            other.set_submodule(path, nn.Identity())
+        tame_batchnorm(other)
+        _mend_dropout(other)
+        return other
+
+    origin = Origin(
+        source="image",
+        name=name,
+        family=str(config.model_type),
+        fresh=fresh,
+        save=_save,
+        classes=meaningful(labels),
+        old_head=old_head,
+        notes=notes,
+        details={"classifier": path, "preprocessor": dict(preprocessor)},
+    )
+    prefix = str(getattr(net, "base_model_prefix", ""))
+    return image_backbone(
+        net,
+        processor=processor,
+        origin=origin,
+        read=_read_logits if path else _read_pooler,
+        prefix=prefix if hasattr(net, prefix or " ") else "",
+    )
+
+
+def _read_logits(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
+    return Features(pooled=net(**inputs).logits)
+
+
+def _read_pooler(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
+    output = net(**inputs)
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is None:
+        states = output.last_hidden_state
+        # tokens (N, L, D), or a map (N, D, H, W)
+        pooled = states.mean(1) if states.ndim == 3 else states.mean((2, 3))
+    return Features(pooled=pooled.flatten(1))
+
+
+def _options(name: str) -> dict[str, Any]:
+    return {"local_files_only": Path(name).expanduser().is_dir(), "trust_remote_code": False}
+
+
+def _where(name: str) -> str:
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
+def _config(name: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(_where(name), **_options(name))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: {_brief(error)}; is it a transformers model?") from error
+
+
+def _classifier_class(config: Any) -> Any:
+    from transformers import AutoModelForImageClassification
+
+    known = AutoModelForImageClassification._model_mapping
+    return AutoModelForImageClassification if type(config) in known else None
+
+
+def _load(name: str, config: Any, auto: Any, *, random: bool) -> tuple[nn.Module, frozenset[str]]:
+    """Return a network in eval mode, and the names of weights that its file lacks."""
+    if random:
+        net = auto.from_config(copy.deepcopy(config), dtype=torch.float32)
+        return net.eval(), frozenset()
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder}: no safetensors file; make one from other weights with `graft convert`"
+        )
+    try:
+        with _quiet():
+            net, report = auto.from_pretrained(
+                _where(name),
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                **_options(name),
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{name}: {_brief(error)}; give a folder with safetensors (see `graft convert`)"
+        ) from error
+    return net, frozenset(report["missing_keys"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's bars and reports off the screen: what they say is checked here."""
+    from transformers.utils import logging
+
+    verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()
+
+
+def _mend_dropout(net: nn.Module) -> tuple[str, ...]:
+    config: Any = net.config
+    dropout = getattr(net, "dropout", None)
+    if config.model_type not in KEEP_PROBABILITY or not isinstance(dropout, nn.Dropout):
+        return ()
+    if dropout.p <= 0.5:
+        return ()
+    note = (
+        f"dropout before the head {dropout.p:g} is the share that is kept: set to {1 - dropout.p:g}"
+    )
+    dropout.p = 1 - dropout.p
+    return (note,)
+
+
+# --- processor --------------------------------------------------------------------------------
+
+
+def _processor(name: str, config: Any) -> tuple[ImageProcessor, Mapping[str, Any], tuple[str, ...]]:
+    """Return the processor, the library's own description of it, and notes."""
+    from transformers import AutoImageProcessor
+
+    try:
+        own = AutoImageProcessor.from_pretrained(_where(name), **_options(name)).to_dict()
+    except (OSError, ValueError, KeyError, ImportError):
+        side = getattr(config, "image_size", None) or 224
+        size = tuple(side) if isinstance(side, list | tuple) else (side, side)
+        half = (0.5,) * (getattr(config, "num_channels", None) or 3)
+        note = f"no preprocessor_config.json: took {size[0]} × {size[1]} pixels, mean and std 0.5"
+        plain = ImageProcessor(
+            size, size, half, half, input_name="pixel_values", odd_margin="floor"
+        )
+        return plain, {}, (note,)
+    n_channels = getattr(config, "num_channels", None) or 3
+    return described(own, n_channels, getattr(config, "image_size", None) or 224), own, ()
+
+
+# --- saving -----------------------------------------------------------------------------------
+
+
+def _save(
+    folder: str | Path,
+    backbone: Backbone,
+    head: nn.Module | None = None,
+    classes: tuple[str, ...] = (),
+) -> str:
+    """Write a folder that transformers opens, with the head where it is one linear layer.
+
+    Returns:
+        The class that opens it; it ends in `(body only)` where the head is not inside.
+    """
+    path = backbone.origin.details["classifier"]
+    linear = plain_linear(head)
+    net: Any = copy.deepcopy(backbone.net).cpu()
+    _set_channels(net, backbone.processor)
+    is_whole = path is not None and linear is not None
+    if is_whole:
+        net.set_submodule(path, linear)
+        _name_classes(net, classes or tuple(f"LABEL_{i}" for i in range(linear.out_features)))
+        is_whole = same_logits(backbone, linear, net, lambda output: output.logits)
+        if not is_whole:
+            net.set_submodule(path, nn.Identity())
+    folder = Path(folder)
+    with _quiet():
+        net.save_pretrained(folder)
+    _write_preprocessor(folder, backbone)
+    if is_whole:
+        return "AutoModelForImageClassification"
+    return "AutoModelForImageClassification (body only)" if path else "AutoModel (body only)"
+
+
+def _name_classes(net: Any, classes: tuple[str, ...]) -> None:
+    net.config.id2label = dict(enumerate(classes))
+    net.config.label2id = {name: i for i, name in enumerate(classes)}
+    net.num_labels = len(classes)
+
+
+def _set_channels(net: Any, processor: Any) -> None:
+    if hasattr(net.config, "num_channels"):
+        net.config.num_channels = processor.n_channels
+
+
+def _write_preprocessor(folder: Path, backbone: Backbone) -> None:
+    processor = backbone.processor
+    assert isinstance(processor, ImageProcessor)
+    own = dict(backbone.origin.details["preprocessor"])
+    if own and len(own.get("image_mean") or [0] * 3) != processor.n_channels:
+        for entry in ("image_mean", "image_std"):
+            values = own[entry]
+            own[entry] = [sum(values) / len(values)] * processor.n_channels
+        own["do_convert_rgb"] = False
+    if not own:
+        own = {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": processor.size[0], "width": processor.size[1]},
+            "resample": int(INTERPOLATIONS[processor.interpolation]),
+            "do_rescale": True,
+            "do_normalize": True,
+            "image_mean": processor.mean,
+            "image_std": processor.std,
+        }
+    text = json.dumps(own, indent=1) + "\n"
+    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:80]

@@ -1,0 +1,36 @@
+"""The command line: one small file per verb, each imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from graft.cli.app import app
+
+__all__ = ["app", "main"]
+
+
+def main(tokens: list[str] | None = None) -> None:
+    """Run the command line and exit with the code of the error, if there is one."""
+    arguments = sys.argv[1:] if tokens is None else tokens
+    is_debug = "--debug" in arguments or os.environ.get("GRAFT_DEBUG") == "1"
+    arguments = [a for a in arguments if a != "--debug"]
+    sys.exit(_run(arguments, is_debug))
+
+
+def _run(arguments: list[str], is_debug: bool) -> Any:
+    from graft.errors import GraftError
+
+    try:
+        return app(arguments)
+    except GraftError as error:
+        if is_debug:
+            raise
+        print(f"graft: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0

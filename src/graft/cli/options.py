@@ -1,0 +1,90 @@
+"""The options of a training, shared by the verbs that take a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+DATA = Group("Data", sort_key=1)
+MODEL = Group("Model and method", sort_key=2)
+TRAINING = Group("Training (the method's own choice unless given)", sort_key=3)
+
+
+def _in(group: Group, **more: Any) -> Parameter:
+    return Parameter(group=group, **more)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RecipeOptions:
+    """Say what to train and how; None leaves the choice to the recipe file or the method."""
+
+    input: Annotated[str | None, _in(DATA)] = None
+    "Column of the inputs, where it is not found by name."
+    label: Annotated[str | None, _in(DATA)] = None
+    "Column of the labels."
+    group: Annotated[str | None, _in(DATA)] = None
+    "Column whose values must stay on one side of a split (patients, speakers)."
+    split_column: Annotated[str | None, _in(DATA)] = None
+    "Column that says train, validation or test."
+    encoding: Annotated[str | None, _in(DATA)] = None
+    "Encoding of a text file, where it is not UTF-8."
+    sep: Annotated[str | None, _in(DATA)] = None
+    "Character between cells, where it is not the comma."
+    validation: Annotated[float | None, _in(DATA)] = None
+    "Share of the rows kept for choosing (default 0.15)."
+    test: Annotated[float | None, _in(DATA)] = None
+    "Share of the rows kept for the final figures (default 0.15)."
+    model: Annotated[str | None, _in(MODEL)] = None
+    "`minilm` (default for text), a folder, a run, timm:NAME, torchvision:NAME, or a hub name."
+    method: Annotated[str | None, _in(MODEL)] = None
+    "How to fine-tune (default lp-ft); `graft list methods` tells them apart."
+    head: Annotated[str | None, _in(MODEL)] = None
+    "linear (default), mlp:256 or cosine."
+    class_weights: Annotated[Literal["balanced"] | None, _in(MODEL)] = None
+    "balanced: every class weighs the same, however many rows it has."
+    label_smoothing: Annotated[float | None, _in(MODEL)] = None
+    "Share of each target spread over all classes."
+    epochs: Annotated[int | None, _in(TRAINING)] = None
+    "Passes over the training rows, in each phase that uses gradients."
+    lr: Annotated[float | None, _in(TRAINING)] = None
+    "Peak rate of the body (of its top block, for unfreeze)."
+    head_lr: Annotated[float | None, _in(TRAINING)] = None
+    "Peak rate of the head."
+    weight_decay: Annotated[float | None, _in(TRAINING)] = None
+    "Decoupled weight decay; never on norms and biases."
+    decay: Annotated[float | None, _in(TRAINING)] = None
+    "Rate of a block relative to the one above it (unfreeze)."
+    l2: Annotated[float | None, _in(TRAINING)] = None
+    "Penalty of the convex head; cross-validated unless given (probe)."
+    batch_size: Annotated[int | None, _in(TRAINING)] = None
+    "Examples per step."
+    micro_batch_size: Annotated[int | None, _in(TRAINING)] = None
+    "Examples per forward pass; gradients add up to the step's."
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine", "slanted"] | None, _in(TRAINING)
+    ] = None
+    "How the rate falls."
+    warmup: Annotated[float | None, _in(TRAINING)] = None
+    "Share of the steps over which the rate rises."
+    clip: Annotated[float | None, _in(TRAINING)] = None
+    "Largest gradient norm."
+    patience: Annotated[int | None, _in(TRAINING)] = None
+    "Stop after so many epochs without a better validation loss, and keep the best."
+    seed: Annotated[int | None, _in(TRAINING)] = None
+    "Of everything random (default 0)."
+    precision: Annotated[Literal["fp32", "bf16"] | None, _in(TRAINING)] = None
+    "fp32 (default) or bf16."
+    strategy: Annotated[Literal["ddp", "fsdp"] | None, _in(TRAINING)] = None
+    "How several processes share the model, under torchrun or accelerate launch."
+    cache: Annotated[str | None, _in(TRAINING)] = None
+    "Folder of feature stores; `off` stores nothing."
+    checkpoint_every: Annotated[int | None, _in(TRAINING)] = None
+    "Steps between checkpoints inside an epoch (default 200)."
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,63 @@
+"""`graft plan`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from graft.cli.options import RecipeOptions
+
+
+def plan(
+    data: str,
+    /,
+    *,
+    recipe: Path | None = None,
+    options: RecipeOptions | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Show what `graft train` would do, without training.
+
+    One table per phase: which parameters train at which rate, and where the network is cut, below
+    which features are computed once and stored.
+
+    Parameters
+    ----------
+    data: As for `graft train`.
+    recipe: YAML file of options; flags win over it.
+    as_json: Print the plan as JSON.
+    """
+    from graft import api
+    from graft.cli.quiet import hush_libraries
+    from graft.cli.show import console, plain_table
+
+    hush_libraries()
+    planned = api.plan(data, recipe=recipe, **(options or RecipeOptions()).given())
+    if as_json:
+        print(json.dumps(dataclasses.asdict(planned)))
+        return
+    console.print(planned.how_read, markup=False)
+    console.print(
+        f"{planned.n_train} train, {planned.n_validation} validation, {planned.n_test} test rows "
+        f"({planned.how_split}); {len(planned.classes)} classes",
+        markup=False,
+    )
+    for finding in planned.findings:
+        console.print(f"{finding.severity}: {finding}", markup=False)
+    console.print(f"{planned.model} with {planned.n_blocks} blocks · method {planned.method}")
+    for phase in planned.phases:
+        stored = "stored" if phase.cached else phase.reason
+        console.print(f"\n[bold]{phase.name}[/bold]  {phase.by} · frozen {phase.cut} · {stored}")
+        table = plain_table(
+            "  parameters", "rate", "tensors", "numbers", right=("rate", "tensors", "numbers")
+        )
+        for group in phase.groups:
+            rate = "frozen" if group.lr is None else f"{group.lr:.2g}"
+            if phase.by == "convex" and group.lr is not None:
+                rate = "solved"
+            table.add_row(f"  {group.rule}", rate, str(group.n_tensors), f"{group.n_parameters:,}")
+        console.print(table)

@@ -1,0 +1,79 @@
+"""Progress bars with the time left, one line per phase."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from graft.cli.show import errors, human_bytes
+from graft.engine.loop import StepEvent
+from graft.engine.run import Listener
+from graft.records import PhaseRecord
+
+
+class ProgressBars:
+    """Show a run's phases while it goes on; prints to the error stream."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(),
+            console=errors,
+            transient=True,
+            disable=not enabled,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> ProgressBars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def listener(self) -> Listener:
+        """Return what the engine tells its progress to."""
+        if not self._enabled:
+            return Listener()
+        return Listener(self._begin, self._step, self._end, self._note)
+
+    def _begin(self, name: str, index: int, n_phases: int, cut: str) -> None:
+        title = f"phase {index + 1}/{n_phases} {name}"
+        self._task = self._progress.add_task(title, total=None, detail=f"frozen {cut}")
+
+    def _step(self, event: StepEvent) -> None:
+        assert self._task is not None
+        detail = f"loss {event.loss:.3f}"
+        self._progress.update(self._task, total=event.n_steps, completed=event.step, detail=detail)
+
+    def _end(self, record: PhaseRecord) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        errors.print(f"  {record.name:<10} {_outcome(record)}", style="dim", markup=False)
+
+    def _note(self, note: str) -> None:
+        errors.print(f"  note: {note}", markup=False)
+
+
+def _outcome(record: PhaseRecord) -> str:
+    parts = []
+    if record.convex is not None:
+        parts.append(f"solved exactly, l2 {record.convex.l2:.2g} by {record.convex.chosen_by}")
+    if record.epochs:
+        last = record.epochs[-1]
+        parts.append(f"{len(record.epochs)} epochs, loss {last.train_loss:.3f}")
+        if last.validation_loss is not None:
+            parts.append(f"validation {last.validation_loss:.3f}")
+    if record.cache.used:
+        size = human_bytes(record.cache.size_bytes)
+        parts.append(f"stored {record.cache.cut} ({size})")
+    elif record.cache.reason:
+        parts.append(record.cache.reason)
+    parts.append(f"{record.seconds:.1f} s")
+    return " · ".join(parts)

@@ -1,0 +1,66 @@
+"""What the verbs print: tables and lines for people, JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from graft.errors import UnknownName
+
+TABLES = {
+    "methods": "graft.methods:METHODS",
+    "heads": "graft.heads:HEADS",
+    "sources": "graft.backbones:SOURCES",
+    "tasks": "graft.tasks:TASKS",
+    "objectives": "graft.objectives:OBJECTIVES",
+    "readers": "graft.data.readers:READERS",
+}
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def show_table(what: str) -> None:
+    """Print the names and summaries of one of graft's tables."""
+    if what not in TABLES:
+        raise UnknownName("list", what, TABLES)
+    module, name = TABLES[what].split(":")
+    rows = getattr(import_module(module), name)
+    table = plain_table("name", "what it is")
+    for key, (_, summary) in rows.items():
+        table.add_row(key, summary)
+    console.print(table)
+
+
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Return an empty table without a frame, the columns in `right` aligned right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left")
+    return table
+
+
+def show_before_after(before: Mapping[str, Any], after: Mapping[str, Any], title: str) -> None:
+    """Print metrics of the untouched backbone beside those of the trained model."""
+    table = plain_table(title, "before", "after", "change", right=("before", "after", "change"))
+    for name, value in after.items():
+        old = before.get(name)
+        change = "" if old is None else f"{value - old:+.3f}"
+        table.add_row(
+            name.replace("_", " "), "" if old is None else f"{old:.3f}", f"{value:.3f}", change
+        )
+    console.print(table)
+
+
+def human_bytes(n: int) -> str:
+    """Return a size with its unit: 9.6 MB."""
+    size = float(n)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,88 @@
+"""`graft train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from graft.cli.options import RecipeOptions
+
+
+def train(
+    data: str,
+    /,
+    *,
+    out: Path | None = None,
+    recipe: Path | None = None,
+    options: RecipeOptions | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    quiet: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Fine-tune a pretrained model on your examples.
+
+    Ends with a table, before and after, and the folder of the run, whose `model/` opens without
+    graft. Examples:
+
+        graft train tickets.csv
+
+        graft train tickets.csv --method unfreeze --epochs 2
+
+        graft train photos/ --model timm:mobilenetv3_small_100 --method probe
+
+    Parameters
+    ----------
+    data: A CSV with a text and a label column, or a folder of class folders of images.
+    out: Folder of the run; a new one under runs/ unless given.
+    recipe: YAML file of options; flags win over it.
+    overwrite: Replace the run that is in `out`.
+    resume: Go on with the run that is in `out`.
+    quiet: Print nothing but the folder of the run.
+    as_json: Print the record as JSON.
+    """
+    from graft import api
+    from graft.cli.progress import ProgressBars
+    from graft.cli.quiet import hush_libraries
+    from graft.cli.show import console, show_before_after
+    from graft.records import to_json
+
+    hush_libraries()
+    given = (options or RecipeOptions()).given()
+    with ProgressBars(enabled=not (quiet or as_json)) as bars:
+        run = api.train(
+            data,
+            out=out,
+            overwrite=overwrite,
+            resume=resume,
+            recipe=recipe,
+            listener=bars.listener(),
+            **given,
+        )
+    if run.record is None:  # not the first of several processes
+        return
+    if as_json:
+        print(json.dumps({"folder": str(run.folder), **json.loads(to_json(run.record))}))
+        return
+    if quiet:
+        print(run.folder)
+        return
+    record = run.record
+    for note in record.notes:
+        console.print(f"note: {note}", markup=False)
+    part = "test" if "test" in record.after else "validation"
+    if part in record.after:
+        n = record.n_test if part == "test" else record.n_validation
+        show_before_after(record.before.get(part, {}), record.after[part], f"{n} {part} rows")
+        console.print(
+            "before: nearest class mean on the untouched backbone's features", style="dim"
+        )
+    console.print(
+        f"\n{record.model} · {record.method} · {record.n_trained:,} of {record.n_parameters:,} "
+        f"parameters trained · {record.seconds:.1f} s"
+    )
+    console.print(f"model   {run.folder / 'model'}  (opens with {record.opens_with})", markup=False)
+    console.print(f"run     {run.folder}", markup=False)

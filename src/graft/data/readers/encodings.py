@@ -1,0 +1,78 @@
+"""Which encoding a text file has, and where the bytes that disagree are."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from graft.data.faults import data_error, shorten
+
+SOME_ENCODINGS = "utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030"
+
+Place = Callable[[str], tuple[int | None, str | None]]
+
+
+def has_mark(path: str) -> bool:
+    """Tell whether a file starts with the byte-order mark of UTF-8."""
+    with Path(path).open("rb") as file:
+        return file.read(3) == codecs.BOM_UTF8
+
+
+def known_encoding(encoding: str | None, path: str) -> str:
+    """Return the codec for a name; UTF-8 takes a byte-order mark along."""
+    try:
+        name = codecs.lookup(encoding or "utf-8").name
+        "a".encode(name)  # refuses codecs that are not for text, such as base64
+    except LookupError:
+        message = f"unknown encoding {shorten(str(encoding), 20)!r}; pass {SOME_ENCODINGS}"
+        raise data_error(message, path=path) from None
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def refuse_encoding(path: str, encoding: str, place_of: Place) -> NoReturn:
+    """Raise the error for bytes that are not of the encoding, naming row, column and byte.
+
+    Another encoding is offered only where it decodes the whole file.
+
+    Args:
+        path: the file, as the user named it.
+        encoding: the codec that failed.
+        place_of: a function from the text before the bad byte to the row and column it ends in.
+    """
+    data = Path(path).read_bytes()
+    shown = encoding.removesuffix("-sig").upper()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and encoding != "utf-16":
+        hint = " or pass --encoding utf-16" if decodes(data, "utf-16") else ""
+        raise data_error(f"not {shown} but UTF-16; re-save it as UTF-8{hint}", path=path)
+    offered = "cp1252" if encoding.startswith("utf-8") else "utf-8"
+    hint = f" or pass --encoding {offered}" if decodes(data, offered) else ""
+    try:
+        decode_as_stream(data, encoding)
+        raise data_error("the file changed while it was read; read it again", path=path)
+    except UnicodeDecodeError as error:
+        # utf-8-sig counts positions from behind the mark.
+        marked = encoding == "utf-8-sig" and data.startswith(codecs.BOM_UTF8)
+        at = error.start + (3 if marked else 0)
+        before = data[:at].decode(encoding, "replace")
+        message = f"byte 0x{data[at]:02X} is not {shown}; re-save it as UTF-8{hint}"
+        row, column = place_of(before)
+    except UnicodeError as error:
+        message = f"not {shown} ({shorten(str(error), 40)}); re-save it as UTF-8{hint}"
+        row, column = None, None
+    raise data_error(message, path=path, row=row, column=column) from None
+
+
+def decodes(data: bytes, encoding: str) -> bool:
+    """Tell whether an encoding decodes all of the bytes."""
+    try:
+        decode_as_stream(data, encoding)
+    except UnicodeError:
+        return False
+    return True
+
+
+def decode_as_stream(data: bytes, encoding: str) -> str:
+    """Return the text as an opened file would give it: UTF-16 without a mark is refused."""
+    return codecs.getincrementaldecoder(encoding)().decode(data, final=True)

@@ -1,0 +1,266 @@
+"""Which rows train, which choose, which are read once at the end.
+
+A split that the data brings is kept. What is missing is drawn: seeded, stratified by label, and
+never tearing a group apart. One row of every class is set aside for training before anything is
+drawn, so no class is only ever seen in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from graft.data.faults import data_error, shorten
+from graft.data.sampling import generator
+from graft.data.table import Table
+from graft.errors import InputError
+
+Part = Literal["train", "validation", "test"]
+
+FOLDER_PARTS: dict[str, Part] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""Folder names (in lower case) that mean a part of a split, and so are never labels."""
+
+COLUMN_PARTS: dict[str, Part] = {
+    **FOLDER_PARTS,
+    "training": "train",
+    "dev": "validation",
+    "testing": "test",
+}
+"""Values of a split column, in lower case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Hold the row numbers of the three parts.
+
+    Args:
+        train: (n_train,) int64, ascending.
+        validation: (n_validation,) int64, ascending.
+        test: (n_test,) int64, ascending; empty where the data brings a split without a test.
+        how: one sentence that says where the split comes from.
+        given: whether the data brought it (a validation part may still have been carved out).
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    how: str
+    given: bool = False
+
+
+def part_of(value: object) -> Part | None:
+    """Return the part that a cell of a split column means, or None."""
+    return COLUMN_PARTS.get(str(value).strip().casefold())
+
+
+def split(table: Table, *, seed: int = 0, validation: float = 0.15, test: float = 0.15) -> Splits:
+    """Return which rows of a table train, validate and test.
+
+    Args:
+        table: N examples. Its split column, if any, is kept; its group column, if any, is not torn.
+        seed: seed of the drawing.
+        validation: share of the rows for validation, of the training rows where a split is given.
+        test: share of the rows for the test; where a split is given, none is drawn.
+
+    Raises:
+        DataError: the split column holds an unknown value, or no row for training.
+        InputError: the shares leave nothing to train on.
+    """
+    if not (validation >= 0 and test >= 0 and validation + test < 1):
+        message = f"validation {validation} and test {test}: pass shares whose sum is below 1"
+        raise InputError(message)
+    classes = codes(table.labels() or [""] * len(table))
+    groups = None if table.roles.group is None else codes(table.column(table.roles.group))
+    parts = given_parts(table)
+    if parts is None or set(parts) == {"train"}:
+        how = f"drawn with seed {seed}: " + how_drawn(table)
+        everything = np.arange(len(table), dtype=np.int64)
+        rest, tested = carve(everything, classes, groups, test, generator(seed, 0, "split"))
+        of_rest = validation / (1 - test)
+        trained, validated = carve(rest, classes, groups, of_rest, generator(seed, 0, "validation"))
+        return Splits(trained, validated, tested, how)
+
+    where = {part: np.flatnonzero(np.array(parts) == part).astype(np.int64) for part in set(parts)}
+    none = np.zeros(0, dtype=np.int64)
+    trained, validated = where.get("train", none), where.get("validation", none)
+    tested = where.get("test", none)
+    if not len(trained):
+        message = "no row is for training; mark some as train, or pass the file without this column"
+        raise data_error(message, path=table.name_of_source, column=table.roles.split)
+    how = "as given"
+    if not len(validated) and validation > 0:
+        trained, validated = carve(
+            trained, classes, groups, validation, generator(seed, 0, "validation")
+        )
+        how += f"; validation drawn from train with seed {seed}: {how_drawn(table)}"
+    if not len(tested):
+        how += "; no test part"
+    return Splits(trained, validated, tested, how, given=True)
+
+
+def folds(
+    labels: Sequence[Any] | np.ndarray,
+    n_folds: int,
+    seed: int,
+    groups: Sequence[Any] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the fold of each row, for cross-validation.
+
+    Args:
+        labels: (N,) labels; each class is spread evenly, to within one row where there are no
+            groups.
+        n_folds: number of folds, at least 2.
+        seed: seed of the drawing.
+        groups: (N,) groups; all rows of a group share a fold.
+
+    Returns:
+        (N,) int64 numbers from 0 to n_folds - 1, each of which occurs.
+
+    Raises:
+        InputError: there are fewer rows, or groups, than folds.
+    """
+    classes = codes(labels)
+    random = generator(seed, 0, "folds")
+    of_group = None if groups is None else codes(groups)
+    n_units = len(classes) if of_group is None else len(set(of_group.tolist()))
+    if not 2 <= n_folds <= n_units:
+        kind = "rows" if groups is None else "groups"
+        raise InputError(f"{n_folds} folds of {n_units} {kind}: choose from 2 to {n_units} folds")
+    if of_group is None:
+        shuffled = random.permutation(len(classes))
+        by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+        fold = np.empty(len(classes), dtype=np.int64)
+        fold[by_class] = np.arange(len(classes)) % n_folds
+        return random.permutation(n_folds)[fold]
+    return deal_groups(classes, of_group, np.full(n_folds, 1 / n_folds), random)
+
+
+def codes(values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Return (N,) int64 numbers that stand for the values, in the order of their texts."""
+    texts = [str(value) for value in values]
+    number = {text: i for i, text in enumerate(sorted(set(texts)))}
+    return np.fromiter((number[text] for text in texts), dtype=np.int64, count=len(texts))
+
+
+def given_parts(table: Table) -> list[Part] | None:
+    """Return the part of each row as the split column says, or None without such a column."""
+    if table.roles.split is None:
+        return None
+    parts: list[Part] = []
+    for i, value in enumerate(table.column(table.roles.split)):
+        part = part_of(value)
+        if part is None:
+            origin = table.origin(i)
+            message = f"{shorten(str(value), 24)!r} is no part of a split; "
+            message += "write train, validation or test"
+            raise data_error(message, path=origin.path, row=origin.row, column=table.roles.split)
+        parts.append(part)
+    return parts
+
+
+def how_drawn(table: Table) -> str:
+    """Return the words for how rows are drawn from this table."""
+    stratified = "stratified" if table.roles.label is not None else "at random"
+    return stratified + (f", whole groups of `{table.roles.group}`" if table.roles.group else "")
+
+
+def carve(
+    rows: np.ndarray,
+    classes: np.ndarray,
+    groups: np.ndarray | None,
+    share: float,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `rows` in two: what stays, and a stratified share of them that is taken out."""
+    if share == 0 or not len(rows):
+        return rows, rows[:0]
+    if groups is None:
+        taken = draw(classes[rows], round(share * len(rows)), random)
+    else:
+        targets = np.array([1 - share, share])
+        taken = deal_groups(classes[rows], groups[rows], targets, random, cover_first=True) == 1
+    return rows[~taken], rows[taken]
+
+
+def draw(classes: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
+    """Return an (N,) mask of n rows spread evenly over the classes, leaving one of each behind.
+
+    At least one row is drawn where there is one to draw.
+    """
+    shuffled = random.permutation(len(classes))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    ordered = classes[by_class]
+    first = np.r_[True, ordered[1:] != ordered[:-1]]
+    spare = by_class[~first]
+    n = min(max(n, 1), len(spare))
+    # n marks at equal steps along the rows ordered by class: each class gets its share.
+    steps = np.floor((np.arange(len(spare) + 1) + random.random()) * n / max(len(spare), 1))
+    mask = np.zeros(len(classes), dtype=bool)
+    mask[spare[np.diff(steps) > 0]] = True
+    return mask
+
+
+def deal_groups(
+    classes: np.ndarray,
+    groups: np.ndarray,
+    shares: np.ndarray,
+    random: np.random.Generator,
+    *,
+    cover_first: bool = False,
+) -> np.ndarray:
+    """Return the part (N,) of each row when whole groups are dealt to parts of the given shares.
+
+    Large groups are dealt first, each to the part that lacks its classes most; then no part is
+    left empty as long as another can spare a group. With `cover_first`, part 0 gets a group of
+    every class before the dealing.
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    _, class_of = np.unique(classes, return_inverse=True)
+    counts = np.zeros((len(names), class_of.max() + 1))
+    np.add.at(counts, (group_of, class_of), 1)
+    size_of_class = counts.sum(axis=0)
+    missing = shares[:, None] * size_of_class
+    part = np.full(len(names), -1)
+    shuffled = random.permutation(len(names))
+
+    if cover_first:
+        held = np.zeros(len(size_of_class), dtype=bool)
+        for c in np.argsort(size_of_class, kind="stable"):
+            if not held[c]:
+                group = next(g for g in shuffled if counts[g, c])
+                part[group] = 0
+                held |= counts[group] > 0
+        missing[0] -= counts[part == 0].sum(axis=0)
+
+    by_size = shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind="stable")]
+    for group in by_size[part[by_size] < 0]:
+        # Weighing a class by its size keeps a rare one from being dealt by chance.
+        part[group] = np.argmax((missing * (counts[group] / size_of_class)).sum(axis=1))
+        missing[part[group]] -= counts[group]
+
+    pinned = np.zeros(len(names), dtype=bool)
+    for empty in np.flatnonzero(~np.isin(np.arange(len(shares)), part)):
+        n_groups = np.bincount(part, minlength=len(shares))
+        spare = [g for g in by_size[::-1] if n_groups[part[g]] > 1 and not pinned[g]]
+        if cover_first:
+            spare = [g for g in spare if keeps_classes(counts, part, g)]
+        if spare:
+            part[spare[0]] = empty
+            pinned[spare[0]] = True
+    return part[group_of].astype(np.int64)
+
+
+def keeps_classes(counts: np.ndarray, part: np.ndarray, group: int) -> bool:
+    """Tell whether part 0 still holds every class after it gave `group` away."""
+    kept = part == 0
+    kept[group] = False
+    return bool((counts[kept].sum(axis=0) > 0)[counts[group] > 0].all())

@@ -1,0 +1,162 @@
+"""Checkpoints: what a run needs to go on as if it had never stopped.
+
+Order of batches, augmentation, dropout and rates are pure functions of seed, phase and step, so a
+checkpoint is small: the tensors that training has changed, the optimiser's moments by parameter
+name, the best weights so far, and a few numbers. Written to a temporary folder, fsynced, renamed,
+and only then named in the manifest with its hash; the one before is kept until then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from graft.errors import ModelError, StorageError
+
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Position:
+    """Say where training stands: everything before is done."""
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    """Steps done in this epoch."""
+
+
+@dataclass
+class Checkpoint:
+    """Hold one checkpoint.
+
+    Args:
+        position: where training goes on.
+        tensors: `model.*`, `state.*`, `optimizer.*`, `best.*` by name.
+        values: everything else, JSON.
+        recipe: hash of what the run was asked to do; another one refuses to resume.
+    """
+
+    position: Position
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint so that a crash at any moment leaves a good one.
+
+    Raises:
+        StorageError: the disk is full or read-only; the last good checkpoint is intact.
+    """
+    number = max((n for n, _ in _numbered(folder)), default=0) + 1
+    temporary = folder / f".{number:08d}.tmp"
+    target = folder / f"{number:08d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
+        save_file(tensors, temporary / "tensors.safetensors")
+        manifest = {
+            "position": asdict(checkpoint.position),
+            "values": checkpoint.values,
+            "recipe": checkpoint.recipe,
+            "sha256": _sha256(temporary / "tensors.safetensors"),
+        }
+        (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        for path in temporary.iterdir():
+            _fsync(path)
+        _fsync(temporary)
+        temporary.replace(target)
+        _fsync(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise StorageError(
+            f"{folder}: cannot write a checkpoint ({error.strerror}); the last one is intact, "
+            "free some space and pass --resume"
+        ) from None
+    for _, old in sorted(_numbered(folder))[:-KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def load_checkpoint(folder: Path, recipe: str) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    """Return the newest checkpoint that verifies, and notes on those that did not.
+
+    Raises:
+        ModelError: the checkpoint belongs to a run that was asked to do something else.
+    """
+    notes = []
+    for _, path in sorted(_numbered(folder), reverse=True):
+        try:
+            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            if _sha256(path / "tensors.safetensors") != manifest["sha256"]:
+                raise ValueError("its hash differs")
+            tensors = load_file(path / "tensors.safetensors")
+        except (OSError, ValueError, KeyError) as error:
+            notes.append(f"checkpoint {path.name} is damaged ({error}): the one before is used")
+            continue
+        if manifest["recipe"] != recipe:
+            raise ModelError(
+                f"{path}: was written by a run with another recipe or other data; "
+                "resume with the same, or train into a new folder"
+            )
+        position = Position(**manifest["position"])
+        return Checkpoint(position, tensors, manifest["values"], recipe), tuple(notes)
+    return None, tuple(notes)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's moments by parameter name."""
+    found = {}
+    for entry in optimizer.param_groups:
+        for name, parameter in zip(entry["names"], entry["params"], strict=True):
+            for key, value in optimizer.state.get(parameter, {}).items():
+                found[f"{name}/{key}"] = torch.as_tensor(value)
+    return found
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give the optimiser its moments back; its groups are those of the plan already."""
+    for entry in optimizer.param_groups:
+        for name, parameter in zip(entry["names"], entry["params"], strict=True):
+            prefix = f"{name}/"
+            state = {
+                key.removeprefix(prefix): value.to(parameter.device)
+                if value.ndim
+                else value  # the count of steps stays on the CPU
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+            if state:
+                optimizer.state[parameter] = state
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    if not folder.is_dir():
+        return []
+    return [(int(p.name), p) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir()]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

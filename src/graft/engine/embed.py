@@ -1,0 +1,84 @@
+"""Features of untouched backbones, from the same store that the phases read."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from graft.engine.feeds import attach, find_feeds
+from graft.engine.groups import locate, resolve
+from graft.engine.processes import Processes
+from graft.engine.replay import evaluating
+from graft.engine.run import Settings
+from graft.methods.plan import Rule
+from graft.methods.select import everything, head
+from graft.tasks.task import Stream, Task
+
+BATCH = 64
+
+
+def pooled_features(
+    model: nn.Module, task: Task, stream: Stream, settings: Settings, name: str = "train"
+) -> np.ndarray:
+    """Return (N, D) pooled features of every row of a stream, stored on the way."""
+    rules = (Rule(head(), 1.0), Rule(everything(), None))
+    groups = resolve(rules, locate(model))
+    feeds = find_feeds(model, None, task, groups, {name: stream})
+    processes = Processes(precision=settings.precision)
+    if not feeds.replays:
+        return _by_forward(model, stream)
+    frozen = frozenset(m.place.name for m in groups[-1].members)
+    with processes.autocast():
+        attach(
+            model,
+            None,
+            task,
+            [feeds],
+            [frozen],
+            {"rows": {name: stream}},
+            n_passes=[2],
+            root=settings.cache,
+            budget_bytes=settings.cache_bytes,
+            is_main=processes.is_main,
+            barrier=processes.barrier,
+            compute_everywhere=False,
+        )
+        prefix = feeds.prefixes["rows", name]
+        if prefix.store is not None:
+            return prefix.store.array(0).reshape(len(stream), -1)
+        tensors = prefix.compute(np.arange(len(stream)))[0]
+    return torch.stack(tensors).float().cpu().numpy().reshape(len(stream), -1)
+
+
+def _by_forward(model: nn.Module, stream: Stream) -> np.ndarray:
+    backbone = model.backbone
+    found = []
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(stream), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(stream)))
+            found.append(backbone(stream.batch(rows).inputs).pooled.float().cpu())  # type: ignore[operator]
+    return torch.cat(found).numpy()
+
+
+def nearest_mean(
+    features: np.ndarray, labels: np.ndarray, queries: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Score queries by cosine similarity to the mean of each class: what is known untrained.
+
+    Args:
+        features: (N, D) of the training rows.
+        labels: (N,) their classes.
+        queries: (M, D).
+
+    Returns:
+        (M, C) probabilities, the softmax of ten times the similarities.
+    """
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    means = np.stack([unit[labels == c].mean(0) for c in range(n_classes)])
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    scaled = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+    scores = 10 * scaled @ means.T
+    scores -= scores.max(1, keepdims=True)
+    exponentials = np.exp(scores)
+    return exponentials / exponentials.sum(1, keepdims=True)

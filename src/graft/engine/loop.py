@@ -1,0 +1,296 @@
+"""The gradient loop of one phase.
+
+Everything random is a pure function of (seed, phase, epoch, step, process): the order of rows, and
+dropout, whose generator is seeded anew at each step. So a step can be repeated, and training goes on
+from a checkpoint as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.data.sampling import batches, shares
+from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.groups import Group, trainable
+from graft.engine.modes import set_modes
+from graft.engine.optim import build_optimizer, set_rates
+from graft.engine.processes import Processes, whole
+from graft.engine.replay import evaluating
+from graft.engine.step import Part, Step, accumulate, accumulate_joint
+from graft.errors import Diverged
+from graft.methods.plan import Gradient
+from graft.records import EpochRecord
+from graft.tasks.task import Loss, Progress, Task
+
+EPOCHS_PER_PHASE = 10_000
+EVALUATION_BATCH = 64
+MOST_BAD_STEPS = 3
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """Tell a listener what one step did."""
+
+    phase: str
+    epoch: int
+    step: int
+    n_steps: int
+    loss: float
+    rate: float
+
+
+@dataclass
+class LoopState:
+    """Where a phase stands; all of it goes into checkpoints."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: float = 0.0
+    best_loss: float = math.inf
+    best_epoch: int | None = None
+    n_bad: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stopped: bool = False
+
+
+@dataclass
+class Loop:
+    """Run one gradient phase.
+
+    Args:
+        index: number of the phase in its plan.
+        groups: rules and their parameters.
+        splits: streams by split, `train` and perhaps `validation`.
+        on_step: called after each step.
+        checkpoint: called with the loop where one may be written: after a step, after an epoch.
+    """
+
+    name: str
+    index: int
+    model: nn.Module
+    state: nn.Module | None
+    task: Task
+    by: Gradient
+    groups: tuple[Group, ...]
+    feeds: PhaseFeeds
+    splits: Mapping[str, Streams]
+    processes: Processes
+    seed: int
+    on_step: Callable[[StepEvent], None]
+    checkpoint: Callable[[Loop, bool], None]
+    at: LoopState = field(default_factory=LoopState)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.optimizer = build_optimizer(self.groups, self.by)
+        self.step_module = Step(self.model, self.state, self.task)
+
+    def run(self) -> tuple[EpochRecord, ...]:
+        """Train until the last epoch is done or patience is over."""
+        wrapped = self.processes.wrap(self.step_module)
+        n_steps = self.by.epochs * len(self._plan(0))
+        try:
+            while self.at.epoch < self.by.epochs and not self.at.stopped:
+                self._epoch(wrapped, n_steps)
+        finally:
+            self.processes.unwrap(wrapped)
+        if self.best:
+            self._load(self.best)
+        return tuple(EpochRecord(**e) for e in self.at.history)
+
+    @property
+    def n_steps_done(self) -> int:
+        return self.at.epoch * len(self._plan(0)) + self.at.step
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that this phase may change: parameters, and buffers."""
+        found = {m.place.name: m.parameter for m in trainable(self.groups)}
+        buffers = dict(self.model.named_buffers())
+        if self.state is not None:
+            buffers |= {f"state.{name}": b for name, b in self.state.named_buffers()}
+        return {**found, **buffers}
+
+    def _epoch(self, wrapped: nn.Module, n_steps: int) -> None:
+        began = time.perf_counter()
+        set_modes(self.model)
+        plan = self._plan(self.at.epoch)
+        while self.at.step < len(plan):
+            progress = Progress(self.at.epoch * len(plan) + self.at.step, n_steps, self.at.epoch)
+            loss = self._train_step(wrapped, plan[self.at.step], progress)
+            self.at.step += 1
+            if loss is not None:
+                self.at.loss_sum += float(loss.total)
+                self.at.loss_count += float(loss.count)
+                mean = float(loss.total) / max(float(loss.count), 1e-12)
+                rate = max(entry["lr"] for entry in self.optimizer.param_groups)
+                self.on_step(
+                    StepEvent(self.name, self.at.epoch, progress.step + 1, n_steps, mean, rate)
+                )
+            if self.at.step < len(plan):
+                self.checkpoint(self, False)
+        validation = self._validate()
+        self.at.history.append(
+            {
+                "epoch": self.at.epoch,
+                "train_loss": self.at.loss_sum / max(self.at.loss_count, 1e-12),
+                "validation_loss": validation,
+                "seconds": time.perf_counter() - began,
+            }
+        )
+        self._judge(validation)
+        self.at.epoch += 1
+        self.at.step, self.at.loss_sum, self.at.loss_count = 0, 0.0, 0.0
+        self.checkpoint(self, True)
+
+    def _train_step(self, wrapped: nn.Module, rows: np.ndarray, progress: Progress) -> Loss | None:
+        """Take one step; returns None where it was not applied because it was not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        set_rates(self.optimizer, self.by, progress.step, progress.n_steps)
+        parts = self._parts(rows, progress)
+        is_joint = getattr(self.task, "is_joint", False) and len(parts) > 1
+        run = accumulate_joint if is_joint else accumulate
+        loss = run(
+            self.step_module if is_joint else wrapped,
+            parts,
+            progress,
+            backward=self.processes.backward,
+            autocast=self.processes.autocast,
+            seed_part=lambda part: self._seed(progress.step, part),
+        )
+        sums = self.processes.sum(
+            torch.stack([loss.total, loss.count]).to(self.processes.device)
+        ).cpu()
+        total, count = sums[0], sums[1]
+        parameters = [p for entry in self.optimizer.param_groups for p in entry["params"]]
+        # gradients are sums, averaged over processes: make them the mean over the whole step
+        scale = self.processes.n / max(float(count), 1e-12)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(scale)
+        norm = _clip(parameters, self.by.clip)
+        if not (math.isfinite(float(total)) and math.isfinite(norm)):
+            self._refuse(rows, progress)
+            return None
+        self.at.n_bad = 0
+        self.optimizer.step()
+        after = getattr(self.task, "after_step", None)
+        if after is not None:
+            after(self.model, self.state, progress)
+        return Loss(total, count)
+
+    def _refuse(self, rows: np.ndarray, progress: Progress) -> None:
+        self.at.n_bad += 1
+        if self.at.n_bad >= MOST_BAD_STEPS:
+            shown = ", ".join(map(str, rows[:5].tolist()))
+            raise Diverged(
+                f"phase `{self.name}`: the loss was not finite for {MOST_BAD_STEPS} steps, the last "
+                f"at step {progress.step} with training rows {shown}; lower the rate"
+            )
+
+    def _parts(self, rows: np.ndarray, progress: Progress) -> list[Part]:
+        """Return what this process feeds to a step, in micro-batches.
+
+        Every process has as many parts as the others, or they would wait for each other forever;
+        one without rows of its own repeats a row that counts for nothing.
+        """
+        share = -(-len(rows) // self.processes.n)
+        n_parts = -(-share // (self.by.micro_batch_size or share))
+        streams = self.splits["train"]
+        drawn = dict.fromkeys(streams, rows)
+        for name in list(streams)[1:]:
+            drawn[name] = self._cycled(name, len(rows), progress.step)
+        parts = []
+        for i in range(n_parts):
+            feeds, counts = {}, True
+            for name, stream in streams.items():
+                mine = shares(drawn[name], self.processes.n)[self.processes.rank]
+                piece = np.array_split(mine, n_parts)[i]
+                counts = counts and len(piece) > 0
+                piece = piece if len(piece) else drawn[name][:1]
+                feeds[name] = self.feeds.feed("train", name, stream, piece, self.processes.device)
+            parts.append(Part(feeds, float(counts)))
+        return parts
+
+    def _cycled(self, name: str, batch_size: int, step: int) -> np.ndarray:
+        """Return the rows of a further stream, which begins anew when it ends."""
+        stream = self.splits["train"][name]
+        size = min(batch_size, len(stream))
+        per_pass = max(1, len(stream) // size)
+        epoch, place = divmod(step, per_pass)
+        number = self._epoch_number(epoch)
+        return batches(None, len(stream), size, self.seed, number, drop_last=True)[place]
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        stream = next(iter(self.splits["train"].values()))
+        number = self._epoch_number(epoch)
+        return batches(stream.lengths, len(stream), self.by.batch_size, self.seed, number)
+
+    def _epoch_number(self, epoch: int) -> int:
+        return self.index * EPOCHS_PER_PHASE + epoch
+
+    def _seed(self, step: int, part: int) -> None:
+        words = [self.seed, self.index, step, part, self.processes.rank, 7]
+        torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
+
+    def _validate(self) -> float | None:
+        streams = self.splits.get("validation")
+        if not streams or not len(next(iter(streams.values()))):
+            return None
+        return mean_loss(self.step_module, streams, self.feeds, self.processes, split="validation")
+
+    def _judge(self, validation: float | None) -> None:
+        """Keep the best epoch and stop when patience is over."""
+        if self.by.patience is None or validation is None or math.isnan(validation):
+            return
+        if validation < self.at.best_loss:
+            self.at.best_loss, self.at.best_epoch = validation, self.at.epoch
+            self.best = {k: whole(t).detach().clone() for k, t in self.trained_tensors().items()}
+        elif self.at.epoch - (self.at.best_epoch or 0) >= self.by.patience:
+            self.at.stopped = True
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        own = self.trained_tensors()
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                own[name].copy_(tensor)
+
+
+def mean_loss(
+    step: Step, streams: Streams, feeds: PhaseFeeds, processes: Processes, *, split: str
+) -> float:
+    """Return the mean loss over a split, in eval mode, summed in float64."""
+    first, *others = streams.items()
+    name, stream = first
+    order = np.arange(len(stream))
+    if stream.lengths is not None:
+        order = np.argsort(stream.lengths, kind="stable")
+    total, count = 0.0, 0.0
+    with evaluating(step.model), torch.no_grad():
+        for start in range(0, len(order), EVALUATION_BATCH):
+            rows = order[start : start + EVALUATION_BATCH]
+            fed = {name: feeds.feed(split, name, stream, rows, processes.device)}
+            for other, further in others:
+                fed[other] = feeds.feed(
+                    split, other, further, rows % len(further), processes.device
+                )
+            with processes.autocast():
+                part_total, part_count = step(fed, Progress())
+            total += float(part_total)
+            count += float(part_count)
+    return total / max(count, 1e-12)
+
+
+def _clip(parameters: list[nn.Parameter], clip: float | None) -> float:
+    """Clip gradients to a norm and return the norm before."""
+    limit = math.inf if clip is None else clip
+    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+    return float(whole(norm))

@@ -1,0 +1,213 @@
+"""The prefix: from examples to what crosses the cut, computed or read back, always the same bits.
+
+Rows are computed in groups of one fixed shape, `GROUP` rows padded to the bucket of their own
+length, a last group filled up by repeating a row. So what comes out for a row depends on that row
+alone, not on the batch it is wanted for, on the order of an epoch, on the number of processes or on
+where a store was left half-written: cached equals uncached bit for bit, by construction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.batch import Batch
+from graft.engine.replay import Replay, Run, Tap, capture
+from graft.engine.store import RowStore
+from graft.tasks.task import Stream
+
+GROUP = 16
+FORMAT = "1"
+
+
+@dataclass
+class Prefix:
+    """Give the state of any rows of one stream at one cut.
+
+    Args:
+        model: weights final below the cut.
+        replay: how to capture and to run on.
+        run: runs the bare model on a batch of the stream.
+        stream: the examples.
+        store: where states lie, if they are stored.
+    """
+
+    model: nn.Module
+    replay: Replay
+    run: Run
+    stream: Stream
+    store: RowStore | None = None
+    n_computed: int = 0
+
+    def batch(self, rows: np.ndarray) -> tuple[list[Tensor], Batch]:
+        """Return the state of some rows, and their batch without the inputs nobody reads."""
+        length = None
+        if self.stream.lengths is not None:
+            longest = int(self.stream.lengths[rows].max())
+            length = self.stream.bucket(longest) if self.replay.pads_to_bucket else longest
+        batch = self.stream.batch(rows, length=length, without=frozenset(self.replay.unread))
+        if self.store is not None and self.store.is_complete:
+            values = self.store.read(rows)
+        else:
+            values = self.compute(rows)
+        device = next(self.model.parameters()).device
+        state = [
+            collate(leaf, tap.ragged).to(device)
+            for leaf, tap in zip(values, self.replay.taps, strict=True)
+        ]
+        return state, batch.to(device)
+
+    def compute(self, rows: np.ndarray) -> list[list[Tensor]]:
+        """Compute the state of some rows; returns for each tap the rows' tensors."""
+        values: list[list[Tensor]] = [[torch.empty(0)] * len(rows) for _ in self.replay.taps]
+        position = {int(row): i for i, row in enumerate(rows)}
+        for group in groups(rows, self.stream):
+            [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
+            self.n_computed += len(group)
+            for leaf, tensors in zip(values, state, strict=True):
+                for row, tensor in zip(group, tensors, strict=True):
+                    leaf[position[int(row)]] = tensor
+        return values
+
+
+def groups(rows: np.ndarray, stream: Stream) -> list[np.ndarray]:
+    """Cut rows into groups of at most GROUP that share a bucket, in canonical order."""
+    rows = np.unique(rows)
+    if stream.lengths is None:
+        return [rows[i : i + GROUP] for i in range(0, len(rows), GROUP)]
+    buckets = np.asarray([stream.bucket(int(n)) for n in stream.lengths[rows]])
+    found = []
+    for bucket in np.unique(buckets):
+        members = rows[buckets == bucket]
+        found += [members[i : i + GROUP] for i in range(0, len(members), GROUP)]
+    return found
+
+
+def compute_group(
+    model: nn.Module, replays: Sequence[Replay], run: Run, stream: Stream, rows: np.ndarray
+) -> list[list[list[Tensor]]]:
+    """Run one group; returns for each replay, for each tap, the rows' tensors cut to length."""
+    padded = np.concatenate([rows, np.repeat(rows[-1:], GROUP - len(rows))])
+    length = None
+    if stream.lengths is not None:
+        length = stream.bucket(int(stream.lengths[rows[0]]))
+    device = next(model.parameters()).device
+    batch = stream.batch(padded, length=length).to(device)
+    states = capture(model, replays, run, batch)
+    found = []
+    for replay, state in zip(replays, states, strict=True):
+        leaves = []
+        for tap, leaf in zip(replay.taps, state, strict=True):
+            tensors = list(leaf[: len(rows)])
+            if stream.lengths is not None and not replay.pads_to_bucket:
+                lengths = stream.lengths[rows]
+                tensors = [_cut(t, tap, int(n)) for t, n in zip(tensors, lengths, strict=True)]
+            leaves.append(tensors)
+        found.append(leaves)
+    return found
+
+
+def fill(
+    model: nn.Module,
+    replays: Sequence[Replay],
+    stores: Sequence[RowStore],
+    run: Run,
+    stream: Stream,
+    *,
+    write: bool = True,
+) -> int:
+    """Complete stores at several cuts in one pass over the stream; returns the rows computed.
+
+    Processes that share sharded parameters must all run the pass; one of them writes.
+    """
+    open_ = [(r, s) for r, s in zip(replays, stores, strict=True) if not s.is_complete]
+    if not open_:
+        return 0
+    n_computed = 0
+    for index, rows in enumerate(groups(np.arange(len(stream)), stream)):
+        wanted = [(r, s) for r, s in open_ if index >= s.n_groups]
+        if not wanted:
+            continue
+        values = compute_group(model, [r for r, _ in wanted], run, stream, rows)
+        for (_, store), leaves in zip(wanted, values, strict=True):
+            if write:
+                store.write_group(index, rows, leaves)
+        n_computed += len(rows)
+    for _, store in open_ if write else ():
+        store.finish()
+    return n_computed
+
+
+def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
+    """Hash everything that a store's content depends on.
+
+    Args:
+        weights: fingerprint of everything below the cut.
+        about: identity of the task's way to encode, and of the libraries.
+    """
+    parts = (
+        FORMAT,
+        weights,
+        stream.key,
+        repr(replay.taps),
+        repr(replay.stubs),
+        str(replay.pads_to_bucket),
+        about,
+        f"{GROUP} rows, torch {torch.__version__}, {torch.get_num_threads()} threads",
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def open_store(root: Path, key: str, replay: Replay, stream: Stream) -> RowStore:
+    """Open or begin the store of a key under `root`."""
+    return RowStore(root / key, len(stream), [tap_axes(tap, stream) for tap in replay.taps])
+
+
+def tap_axes(tap: Tap, stream: Stream) -> tuple[int, ...]:
+    """Return which axes of a row's stored tensor vary; none where all rows have one shape."""
+    return tap.ragged if stream.lengths is not None else ()
+
+
+def collate(tensors: Sequence[Tensor], ragged: tuple[int, ...]) -> Tensor:
+    """Stack rows, ragged axes padded by repeating their last slice: padding goes on as it began."""
+    for axis in ragged:
+        longest = max(t.shape[axis] for t in tensors)
+        tensors = [_extend(t, axis, longest) for t in tensors]
+    return torch.stack(list(tensors))
+
+
+def estimate_bytes(replay: Replay, stream: Stream) -> int:
+    """Estimate the size of a store of all rows; exact where lengths are the tokens' own."""
+    lengths = stream.lengths if stream.lengths is not None else np.zeros(len(stream), np.int64)
+    total = 0.0
+    for tap in replay.taps:
+        per_row = np.ones(len(lengths)) * tap.dtype.itemsize * max(tap.dims[0].rows, 1)
+        for dim in tap.dims[1:]:
+            own = np.maximum(lengths, 1) if dim.like else dim.length * lengths + dim.plus
+            per_row = per_row * own
+        total += float(per_row.sum())
+    return int(total)
+
+
+def _cut(tensor: Tensor, tap: Tap, length: int) -> Tensor:
+    """Cut the padding off a row's tensor (k, …)."""
+    for axis, dim in enumerate(tap.dims):
+        if axis and dim.length:
+            tensor = tensor.narrow(axis, 0, length + dim.plus)
+    return tensor
+
+
+def _extend(tensor: Tensor, axis: int, size: int) -> Tensor:
+    missing = size - tensor.shape[axis]
+    if missing == 0:
+        return tensor
+    last = tensor.narrow(axis, tensor.shape[axis] - 1, 1)
+    shape = list(tensor.shape)
+    shape[axis] = missing
+    return torch.cat([tensor, last.expand(shape)], dim=axis)

@@ -1,0 +1,1 @@
+"""Metrics: plain functions of arrays, checked against scikit-learn in the tests."""

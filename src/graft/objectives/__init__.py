@@ -1,0 +1,19 @@
+"""Objectives: pure functions of tensors that give per-item losses; none ever sees a model.
+
+The reduction is the engine's: it sums over a whole step, over micro-batches and processes, and
+divides by the summed weight, so that the parts of a step add up to exactly the step.
+"""
+
+from __future__ import annotations
+
+OBJECTIVES: dict[str, tuple[str, str]] = {
+    "cross_entropy": (
+        "graft.objectives.cross_entropy:cross_entropy",
+        "softmax cross-entropy; hard or soft targets, class weights, label smoothing",
+    ),
+    "mean_squared_error": (
+        "graft.objectives.squared_error:squared_error",
+        "squared error per example, averaged over outputs",
+    ),
+}
+"""name → (where the function is, one-line summary)."""

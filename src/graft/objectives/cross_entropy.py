@@ -1,0 +1,41 @@
+"""Softmax cross-entropy, per example."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each example and the weight with which it counts.
+
+    Args:
+        logits: (N, C).
+        targets: (N,) class numbers, or (N, C) distributions.
+        class_weights: (C,); the mean loss is the weighted sum over the summed weights.
+        label_smoothing: share ε of the target spread evenly over all classes
+            (Szegedy et al. 2016, section 7).
+
+    Returns:
+        losses (N,), already weighted, and weights (N,).
+    """
+    n_classes = logits.shape[-1]
+    if targets.ndim == 1:
+        distribution = functional.one_hot(targets, n_classes).to(logits.dtype)
+    else:
+        distribution = targets.to(logits.dtype)
+    if class_weights is None:
+        weights = logits.new_ones(len(logits))
+    else:
+        weights = distribution @ class_weights.to(logits)
+    if label_smoothing:
+        distribution = (1 - label_smoothing) * distribution + label_smoothing / n_classes
+    losses = -(distribution * torch.log_softmax(logits, dim=-1)).sum(-1)
+    return losses * weights, weights

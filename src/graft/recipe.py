@@ -1,0 +1,139 @@
+"""The recipe: everything a training is asked to do, in one strict schema.
+
+Flags and YAML become a Recipe; nothing below this file reads a configuration. An unknown key, a
+wrong type and an option that the method does not have are all reported at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from graft.errors import RecipeError, UnknownName
+from graft.methods import METHODS
+from graft.methods.plan import Gradient, Plan
+
+
+class Recipe(BaseModel):
+    """Say what to train, on what, and how. None leaves the choice to the method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    model: str | None = None
+    method: str = "lp-ft"
+    input: str | None = None
+    label: str | None = None
+    group: str | None = None
+    split_column: str | None = None
+    encoding: str | None = None
+    sep: str | None = None
+    validation: float = Field(0.15, ge=0, lt=1)
+    test: float = Field(0.15, ge=0, lt=1)
+    head: str = "linear"
+    class_weights: Literal["balanced"] | None = None
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    epochs: int | None = Field(None, ge=1)
+    lr: float | None = Field(None, gt=0)
+    head_lr: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    decay: float | None = Field(None, gt=0, le=1)
+    l2: float | None = Field(None, gt=0)
+    batch_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1)
+    schedule: Literal["constant", "linear", "cosine", "slanted"] | None = None
+    warmup: float | None = Field(None, ge=0, lt=1)
+    clip: float | None = Field(None, gt=0)
+    patience: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    cache: str = "auto"
+    checkpoint_every: int = Field(200, ge=0)
+
+    def digest(self) -> str:
+        """Hash what changes the result; where stores lie and how often is saved does not."""
+        kept = self.model_dump(exclude={"cache", "checkpoint_every"})
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_recipe(values: Mapping[str, Any], path: str | Path | None = None) -> Recipe:
+    """Build a recipe from flags over a YAML file.
+
+    Raises:
+        RecipeError: one line per fault, all of them.
+    """
+    merged: dict[str, Any] = {}
+    if path is not None:
+        import yaml
+
+        try:
+            read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise RecipeError(f"{path}: cannot be read as YAML ({reason}); correct it") from None
+        if not isinstance(read, dict):
+            raise RecipeError(f"{path}: must hold `key: value` lines; see `graft train --help`")
+        merged |= read
+    merged |= {k: v for k, v in values.items() if v is not None}
+    try:
+        return Recipe(**merged)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_fault(e, path) for e in error.errors())) from None
+
+
+def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
+    """Call the recipe's method with the options that the recipe sets.
+
+    Raises:
+        UnknownName: no such method.
+        RecipeError: an option is set that the method does not have.
+    """
+    if recipe.method not in METHODS:
+        raise UnknownName("method", recipe.method, METHODS)
+    module, name = METHODS[recipe.method][0].split(":")
+    method = getattr(import_module(module), name)
+    asked = {k: getattr(recipe, k) for k in OPTIONS if getattr(recipe, k) is not None}
+    takes = inspect.signature(method).parameters
+    known = set(takes) | (GRADIENT_OPTIONS if "options" in takes else set())
+    odd = sorted(asked.keys() - known)
+    if odd:
+        flags = ", ".join(f"--{o.replace('_', '-')}" for o in odd)
+        raise RecipeError(f"method `{recipe.method}` has no {flags}; leave it out")
+    return method(n_blocks, **asked)
+
+
+GRADIENT_OPTIONS = set(inspect.signature(Gradient).parameters)
+OPTIONS = (
+    "epochs",
+    "lr",
+    "head_lr",
+    "weight_decay",
+    "decay",
+    "l2",
+    "batch_size",
+    "micro_batch_size",
+    "schedule",
+    "warmup",
+    "clip",
+    "patience",
+)
+
+
+def _fault(error: Mapping[str, Any], path: str | Path | None) -> str:
+    import difflib
+
+    where = ".".join(map(str, error["loc"]))
+    place = f"{path}: " if path is not None else ""
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(where, Recipe.model_fields, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "remove it"
+        return f"{place}unknown key `{where}`: {hint}"
+    return f"{place}`{where}`: {error['msg'].lower()}, found {error['input']!r}"

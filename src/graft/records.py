@@ -1,0 +1,128 @@
+"""What a run leaves behind, as plain values: results come up once, and only through these.
+
+    RunRecord ─ PhaseRecord ─ EpochRecord
+                            └ GroupRecord, CacheRecord, ConvexRecord
+
+`to_json` and `from_json` are each other's inverse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One pass over the training data."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class GroupRecord:
+    """The parameters that one rule won: how many tensors and numbers, and their peak rate."""
+
+    rule: str
+    lr: float | None
+    n_tensors: int
+    n_parameters: int
+
+
+@dataclass(frozen=True)
+class CacheRecord:
+    """Where the network was cut in a phase, and whether what crosses was stored."""
+
+    cut: str
+    used: bool
+    reason: str
+    size_bytes: int = 0
+    n_computed: int = 0
+
+
+@dataclass(frozen=True)
+class ConvexRecord:
+    """How the head was solved."""
+
+    l2: float
+    chosen_by: str
+    objective: float
+    converged: bool
+    n_iterations: int
+    message: str
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """One phase of a plan, done."""
+
+    name: str
+    groups: tuple[GroupRecord, ...]
+    cache: CacheRecord
+    epochs: tuple[EpochRecord, ...] = ()
+    convex: ConvexRecord | None = None
+    best_epoch: int | None = None
+    stopped_early: bool = False
+    n_steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training, done: what was asked, what happened, what it is worth."""
+
+    model: str
+    method: str
+    classes: tuple[str, ...]
+    n_train: int
+    n_validation: int
+    n_test: int
+    how_split: str
+    data_hash: str
+    phases: tuple[PhaseRecord, ...]
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+    weights_sha256: str
+    opens_with: str
+    seconds: float
+    peak_memory_bytes: int
+    n_parameters: int
+    n_trained: int
+    environment: dict[str, str]
+    notes: tuple[str, ...] = ()
+    chosen_on: dict[str, str] = field(default_factory=dict)
+
+
+T = TypeVar("T")
+
+
+def to_json(record: Any) -> str:
+    """Write a record as JSON; floats keep every digit."""
+    return json.dumps(dataclasses.asdict(record), indent=2, allow_nan=True)
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """Read a record of the given kind back."""
+    return build(kind, json.loads(text))
+
+
+def build(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{k: build(hints[k], v) for k, v in value.items()})
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return tuple(build(args[0], v) for v in value)
+    if origin is dict:
+        return {k: build(args[1], v) for k, v in value.items()}
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in args if a is not type(None)]
+        return None if value is None else build(inner[0], value)
+    return value

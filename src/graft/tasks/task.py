@@ -1,0 +1,116 @@
+"""The task contract, and the streams that feed it.
+
+The engine calls, for each step and each stream, `encode`; then once `loss` on all that was encoded.
+They are apart because what `encode` gives can be computed from stored tensors, in micro-batches,
+or twice (gradient caching), while `loss` sees the whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from graft.backbones.backbone import Backbone
+from graft.batch import Batch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Say where training stands: the step of the phase, how many there are, the epoch."""
+
+    step: int = 0
+    n_steps: int = 1
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Hold a sum of losses and the weight that it must be divided by.
+
+    Args:
+        total: scalar, with gradient.
+        count: the summed weight (for plain losses the number of examples).
+    """
+
+    total: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexProblem:
+    """What the convex phase solves on frozen features, for tasks whose loss is convex in the head.
+
+    Args:
+        loss: `softmax` for one class per example, `sigmoid` for labels.
+        targets: (N,) class numbers or (N, C) distributions, of the stream's rows.
+        n_classes: C.
+        class_weights: (C,) or None.
+        groups: (N,) rows of one group share a fold, or None.
+    """
+
+    loss: Literal["softmax", "sigmoid"]
+    targets: np.ndarray
+    n_classes: int
+    class_weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+
+class Stream(Protocol):
+    """A source of examples: one labelled table, one unlabelled, one of pairs."""
+
+    key: str
+    """Identity of the inputs: equal keys mean equal inputs. Part of the key of feature stores."""
+    lengths: np.ndarray | None
+    """(N,) tokens of each example; None where all have one shape."""
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self, rows: np.ndarray, *, length: int | None = None, without: frozenset[str] = frozenset()
+    ) -> Batch:
+        """Collate some examples, padded to `length` or the longest; leave out inputs `without`."""
+        ...
+
+    def bucket(self, length: int) -> int:
+        """Round a length up to the shape at which frozen prefixes are computed."""
+        ...
+
+
+class Task(Protocol):
+    """Say what is predicted.
+
+    Besides these five a task may have `convex(stream) -> ConvexProblem`, if its loss is convex in a
+    linear head; `after_step(model, state, progress)`, called when the weights have moved; and
+    `is_joint = True`, if the loss of a step is no sum over its examples (in-batch negatives), which
+    makes micro-batches go through gradient caching.
+    """
+
+    def build(self, backbone: Backbone) -> tuple[nn.Module, nn.Module | None]:
+        """Return the model, and what the task keeps beside it."""
+        ...
+
+    def streams(self, table: Any, backbone: Backbone) -> Mapping[str, Stream]:
+        """Return what a step consumes; the first stream is the one an epoch counts."""
+        ...
+
+    def encode(self, model: nn.Module, batch: Batch, progress: Progress) -> Any:
+        """Run the model on a batch of one stream; returns tensors in any structure."""
+        ...
+
+    def loss(
+        self,
+        encoded: Mapping[str, Any],
+        batches: Mapping[str, Batch],
+        state: nn.Module | None,
+        progress: Progress,
+    ) -> Loss:
+        """Return the loss of what was encoded, by stream."""
+        ...
+
+    def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Return predictions, each (n, …)."""
+        ...

@@ -1,0 +1,230 @@
+"""Findings: what is skipped, what stops, what is only said; each with its exact line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from graft.data.check import check, refuse, usable
+from graft.data.readers import read
+from graft.data.split import split
+from graft.data.table import Table
+from graft.errors import DataError
+
+from .makers import class_table, picture, text_table
+
+
+def lines(table: Table, **options) -> list[tuple[str, str]]:
+    return [(f.severity, str(f)) for f in check(table, split(table, **options))]
+
+
+def test_good_data_has_no_findings():
+    table = class_table({"a": 20, "b": 20})
+    kept, findings = usable(table)
+    assert kept is table
+    assert findings == ()
+    assert lines(table) == []
+
+
+def test_empty_texts_are_skipped_and_each_is_named():  # B11
+    table = text_table(["a b", "", None, " \t\n", "c d"], ["x", "y", "x", "y", "x"])
+    kept, findings = usable(table)
+    assert kept.inputs() == ["a b", "c d"]
+    assert [kept.origin(i).row for i in range(2)] == [1, 5]
+    assert [(f.code, f.severity, f.row) for f in findings] == [
+        ("empty-text", "skip", row) for row in (2, 3, 4)
+    ]
+    assert str(findings[0]) == (
+        "d.csv row 2 column `text`: the text is empty; fill it in or drop the row"
+    )
+
+
+def test_few_empty_labels_are_skipped():  # B12
+    labels = ["x", "y"] * 150
+    labels[7], labels[20], labels[90] = "", "nan", "None"
+    kept, findings = usable(text_table([f"t {i}" for i in range(300)], labels))
+    assert len(kept) == 297
+    assert set(kept.labels()) == {"x", "y"}
+    assert [f.severity for f in findings] == ["skip"] * 3
+    assert str(findings[0]) == (
+        "d.csv row 8 column `label`: the label is empty, nan or None; fill it in or drop the row"
+    )
+    refuse(findings)
+
+
+def test_many_empty_labels_stop():
+    table = text_table([f"t {i}" for i in range(100)], ["x", "nan"] * 50)
+    kept, findings = usable(table)
+    assert set(kept.labels()) == {"x"}
+    with pytest.raises(DataError) as caught:
+        refuse(findings)
+    assert str(caught.value) == (
+        "d.csv row 2 column `label`: no label, as in 50 of 100 rows, more than 1 %; "
+        "fill in the labels or drop these rows"
+    )
+
+
+def test_nothing_usable_stops():
+    with pytest.raises(DataError) as caught:
+        refuse(usable(text_table(["", " "], ["x", "y"]))[1])
+    assert str(caught.value) == (
+        "d.csv: none of the 2 rows can be used (first: the text is empty); mend the data"
+    )
+
+
+def errors(table: Table) -> list[str]:
+    return [text for severity, text in lines(table) if severity == "error"]
+
+
+def test_golden_errors():
+    assert errors(text_table(["a b", "c d"])) == [
+        "d.csv: no label column; pass --label with one of: text"
+    ]
+    assert errors(text_table(["a b"], ["x"])) == [
+        "d.csv: 1 usable row; add data: at least 2 rows of each of 2 classes"
+    ]
+    assert errors(text_table(["a b", "c d", "e f"], ["x"] * 3)) == [
+        "d.csv column `label`: every label is 'x'; add rows of another class"
+    ]
+    (single,) = errors(text_table([f"t {i}" for i in range(9)], [*"dabababac"]))
+    assert single == (
+        "d.csv row 9 column `label`: 2 classes have one row (c, d) and cannot be split; "
+        "add rows or merge"
+    )
+    ids = text_table([f"t {i}" for i in range(1000)], [str(min(i, 997)) for i in range(1000)])
+    assert errors(ids) == [
+        (
+            "d.csv column `label`: 998 different labels in 1,000 rows; "
+            "pass --label with the column of the classes"
+        )
+    ]
+
+
+def test_a_class_with_one_row_is_fine_in_a_given_split():  # B17
+    table = text_table(
+        [f"t {i}" for i in range(9)], ["a", "b", "c"] + ["a", "b"] * 3,
+        split=["train"] * 5 + ["val"] * 2 + ["test"] * 2,
+    )  # fmt: skip
+    assert lines(table) == []
+
+
+def test_labels_never_trained_stop():  # B14
+    table = text_table(
+        [f"t {i}" for i in range(6)], ["a", "b", "a", "b", "new", "a"],
+        split=["train"] * 4 + ["test"] * 2,
+    )  # fmt: skip
+    assert errors(table) == [
+        (
+            "d.csv row 5 column `label`: no training row has the label new; "
+            "add such rows to train or drop these"
+        )
+    ]
+
+
+def test_duplicates_conflicts_and_leaks_are_told():  # B20, B21, B22
+    table = text_table(
+        ["a b", "a b", "c d", "c d", "e f", "a b", "g h", "i j"],
+        ["x", "x", "x", "y", "y", "x", "y", "x"],
+        split=["train"] * 5 + ["test"] * 2 + ["val"],
+    )
+    assert lines(table) == [
+        ("warn", ("d.csv row 3 column `text`: the same text has different labels (x, y), "
+                 "as have 1 in all; keep one")),
+        ("warn", "d.csv: 2 rows repeat an earlier row exactly; drop them if that is not meant"),
+        ("warn", ("d.csv row 6 column `text`: this text is also in train, as are 1 rows of "
+                 "validation and test; drop them for an honest score")),
+    ]  # fmt: skip
+
+
+def test_torn_groups_stop():  # B24
+    table = text_table(
+        [f"t {i}" for i in range(6)], ["a", "b"] * 3, group=["p", "q", "r", "q", "p", "s"],
+        split=["train"] * 4 + ["test", "val"],
+    )  # fmt: skip
+    assert errors(table) == [
+        "d.csv row 5 column `group`: 1 groups are in more than one part (p); split by group"
+    ]
+
+
+def test_labels_that_differ_in_case_are_told():  # B13
+    table = class_table({"cat": 9, "Cat ": 9, "dog": 9})
+    assert lines(table) == [
+        ("warn", ("d.csv column `label`: labels differ only in case or spaces: 'Cat ', 'cat'; "
+                 "write them alike"))
+    ]  # fmt: skip
+
+
+def test_messages_fit_whatever_the_labels():
+    labels = [f"{'long ' * 100}\n{i}" for i in range(9)] + ["a", "b"] * 9
+    table = text_table([f"t {i}" for i in range(27)], labels)
+    for finding in check(table, split(table)):
+        assert len(str(finding)) <= 200
+        assert "\n" not in str(finding)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for label in "ab":
+        for i in range(3):
+            picture(Path("d") / label / f"{i}.png", color=(i * 50, 0, ord(label)))
+    return tmp_path
+
+
+def test_bad_images_are_skipped_and_named(pictures: Path):  # B31, B32, B33, B39
+    Path("d/a/empty.jpg").write_bytes(b"")
+    Path("d/a/page.jpg").write_bytes(b"<html>")
+    picture(Path("d/b/tiny.png"), (7, 50))
+    picture(Path("d/b/large.png"), (300, 300))
+    whole = picture(Path("d/b/cut.jpg"), (64, 64)).read_bytes()
+    Path("d/b/cut.jpg").write_bytes(whole[: len(whole) - 40])
+    kept, findings = usable(read("d"), max_pixels=10_000)
+    assert len(kept) == 6
+    assert {f.severity for f in findings} == {"skip"}
+    texts = [str(f) for f in findings]
+    assert texts[0] == "d/a/empty.jpg: the file is empty (0 bytes); replace or remove it"
+    assert texts[1] == "d/a/page.jpg: an HTML page, not an image; replace or remove it"
+    assert texts[2].startswith("d/b/cut.jpg: the image is truncated or damaged (")
+    assert texts[3] == (
+        "d/b/large.png: 300 × 300 pixels, over 0.01 Mpx; shrink it or pass --max-pixels"
+    )
+    assert texts[4] == "d/b/tiny.png: only 7 × 50 pixels; replace or remove it"
+
+
+def test_missing_images_of_a_table_are_skipped_by_row(pictures: Path):  # B42
+    Path("l.csv").write_text("path,label\nd/a/0.png,a\nd/a/gone.png,a\nd/x.png,b\nd/b/0.png,b\n")
+    Path("d/x.png").mkdir()
+    table = read("l.csv", input="path")
+    kept, findings = usable(table)
+    assert len(kept) == 2
+    assert [str(f) for f in findings] == [
+        "l.csv row 2: gone.png: no such file; correct the path or remove the row",
+        "l.csv row 3: x.png: is a folder, not an image; name the file",
+    ]
+
+
+def test_unusual_images_are_counted(pictures: Path):  # B34, B38, B40
+    Image.fromarray(np.full((16, 16), 9_000, dtype=np.uint16)).save("d/a/deep.png")
+    frames = [Image.new("RGB", (16, 16), c) for c in ("red", "blue")]
+    frames[0].save("d/a/moving.gif", save_all=True, append_images=frames[1:])
+    Path("d/b/0.png").rename("d/b/0.jpg")
+    kept, findings = usable(read("d"))
+    assert len(kept) == 8
+    assert [(f.severity, str(f)) for f in findings] == [
+        ("repair", "d/a/deep.png: 16-bit or float pixels were scaled linearly to 8 bits (1 such)"),
+        ("repair", "d/a/moving.gif: only the first frame or page is used (1 such)"),
+        ("warn", ("d/b/0.jpg: the ending disagrees with the content, which was believed; "
+                 "rename it (1 such)")),
+    ]  # fmt: skip
+
+
+def test_refuse_says_how_many():
+    table = text_table([f"t {i}" for i in range(6)], ["a", "b", "a", "c", "d", "e"])
+    findings = check(table, split(table))
+    refuse(f for f in findings if f.severity != "error")
+    doubled = [f for f in findings if f.severity == "error"] * 3
+    with pytest.raises(DataError, match=r"\(and 2 more\)$"):
+        refuse(doubled)
