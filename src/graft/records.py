@@ -114,6 +114,7 @@ def from_json(kind: type[T], text: str) -> T:
 
 
 def build(kind: Any, value: Any) -> Any:
+    """Build a record, or a tuple, dict or optional of some, from what JSON can hold."""
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{k: build(hints[k], v) for k, v in value.items()})

@@ -117,6 +117,14 @@ def test_never_built_on_old_logits(source):
     torch.testing.assert_close(found, getattr(expected, "logits", expected), atol=1e-5, rtol=1e-5)
 
 
+def test_squeezenet_is_read_before_its_scores():
+    whole, backbone = given("torchvision:squeezenet1_1")[1], opened("torchvision:squeezenet1_1")
+    inputs = blank(backbone.processor, 3)
+    with torch.no_grad():
+        expected = whole.features(inputs["x"]).mean((2, 3))
+        torch.testing.assert_close(backbone(inputs).pooled, expected)
+
+
 @pytest.mark.parametrize("source", WITH_LINEAR_END)
 def test_saved_folder_opens_in_its_library(source, tmp_path):
     backbone = opened(source)

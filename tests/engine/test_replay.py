@@ -11,7 +11,8 @@ from torch import nn
 from graft.engine.cut import find_cut
 from graft.engine.groups import locate, resolve, set_trainable
 from graft.engine.modes import set_modes
-from graft.engine.replay import capture, find_replay
+from graft.engine.probe import find_replay
+from graft.engine.replay import capture
 from graft.methods.plan import Rule
 from graft.methods.select import blocks, everything, head, neck
 

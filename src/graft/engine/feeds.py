@@ -23,7 +23,8 @@ from graft.engine.fingerprint import fingerprint
 from graft.engine.groups import Group, set_trainable, trainable
 from graft.engine.modes import set_modes
 from graft.engine.prefix import Prefix, estimate_bytes, fill, open_store, store_key
-from graft.engine.replay import Replay, Run, Unsound, find_replay
+from graft.engine.probe import find_replay
+from graft.engine.replay import Replay, Run, Unsound
 from graft.engine.step import Feed
 from graft.engine.store import RowStore
 from graft.records import CacheRecord

@@ -1,8 +1,8 @@
 """The gradient loop of one phase.
 
 Everything random is a pure function of (seed, phase, epoch, step, process): the order of rows, and
-dropout, whose generator is seeded anew at each step. So a step can be repeated, and training goes on
-from a checkpoint as if it had never stopped.
+dropout, whose generator is seeded anew at each step. So a step can be repeated, and training goes
+on from a checkpoint as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Loop:
         if self.at.n_bad >= MOST_BAD_STEPS:
             shown = ", ".join(map(str, rows[:5].tolist()))
             raise Diverged(
-                f"phase `{self.name}`: the loss was not finite for {MOST_BAD_STEPS} steps, the last "
+                f"phase `{self.name}`: the loss was not finite for {MOST_BAD_STEPS} steps, last "
                 f"at step {progress.step} with training rows {shown}; lower the rate"
             )
 

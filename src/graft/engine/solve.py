@@ -35,9 +35,8 @@ def solve_head(
     """Solve the head on the stream's pooled features and write it into the model."""
     problem: ConvexProblem = task.convex(stream)  # type: ignore[attr-defined]
     features = _features(stream, prefix)
-    options = {}
-    if problem.loss == "softmax":
-        options = {"class_weights": problem.class_weights, "n_classes": problem.n_classes}
+    is_softmax = problem.loss == "softmax"
+    n_classes = problem.n_classes if is_softmax else None
     chosen_by = "given"
     if by.l2 == "cv":
         found = search_l2(
@@ -45,12 +44,19 @@ def solve_head(
             problem.targets,
             folds=_folds(problem, by.n_folds, seed),
             loss=problem.loss,
-            **options,
+            class_weights=problem.class_weights,
+            n_classes=n_classes,
         )
         solution = found.solution
         chosen_by = f"{by.n_folds}-fold cross-validation on training rows"
-    elif problem.loss == "softmax":
-        solution = fit_logistic(features, problem.targets, l2=float(by.l2), **options)
+    elif is_softmax:
+        solution = fit_logistic(
+            features,
+            problem.targets,
+            l2=float(by.l2),
+            class_weights=problem.class_weights,
+            n_classes=n_classes,
+        )
     else:
         solution = fit_multilabel(features, problem.targets, l2=float(by.l2))
     head = model.head

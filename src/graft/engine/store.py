@@ -106,7 +106,7 @@ class RowStore:
 
 
 class _Leaf:
-    """One leaf's files: `.bin` with values; for ragged ones `.idx` with offset and shape per row."""
+    """One leaf's files: `.bin` with values, and for ragged ones `.idx` with offset and shape."""
 
     def __init__(self, path: Path, n_rows: int, ragged: tuple[int, ...]) -> None:
         self.path = path

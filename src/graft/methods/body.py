@@ -65,7 +65,7 @@ def unfreeze(
 
     Source: Howard and Ruder 2018, "Universal Language Model Fine-tuning", sections 3.2 and 3.3:
     gradual unfreezing, discriminative rates and slanted triangular schedules. They divide the rate
-    by 2.6 per layer of a 3-layer LSTM; transformers have more layers, so our default divides by 1.3.
+    by 2.6 per layer of a 3-layer LSTM; transformers have more layers: our default divides by 1.3.
     """
     by = Gradient(epochs=epochs, schedule=schedule, **options)  # type: ignore[arg-type]
     top = (Rule(head(), head_lr, weight_decay), Rule(state(), head_lr))
