@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 from graft.features import Features
+
+Modality = Literal["text", "image"]
 
 Row = Mapping[str, np.ndarray]
 """One encoded example: named arrays without a batch dimension."""
@@ -127,7 +129,7 @@ class Backbone(nn.Module):
         read: takes (net, inputs), runs the network and returns `Features`.
         width: D of `Features.pooled`.
         processor: turns raw values into inputs.
-        modality: `text`, `image` or `audio`.
+        modality: what goes in.
         origin: where it came from.
     """
 
@@ -139,7 +141,7 @@ class Backbone(nn.Module):
         read: Callable[[nn.Module, Mapping[str, Tensor]], Features],
         width: int,
         processor: Processor,
-        modality: str,
+        modality: Modality,
         origin: Origin,
     ) -> None:
         super().__init__()

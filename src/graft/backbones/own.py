@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graft.backbones.backbone import Backbone, Chain, Origin, Processor, Row
+from graft.backbones.backbone import Backbone, Chain, Modality, Origin, Processor, Row
 from graft.backbones.trace import match_modules, trace_chains
 from graft.errors import ModelError
 from graft.features import Features
@@ -72,7 +72,7 @@ def backbone(
     processor: Processor | None = None,
     read: Callable[[nn.Module, Mapping[str, Tensor]], Features] | None = None,
     example: Mapping[str, Tensor] | None = None,
-    modality: str = "image",
+    modality: Modality = "image",
     name: str | None = None,
     fresh: Callable[[], nn.Module] | None = None,
 ) -> Backbone:

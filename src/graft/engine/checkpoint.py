@@ -12,7 +12,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,22 @@ from torch import Tensor
 from graft.errors import ModelError, StorageError
 
 KEEP = 2
+FAIL_AT = "GRAFT_FAIL_AT"
+"""For tests of resuming: `POINT`, or `POINT:N` for the N-th time there; the process kills itself."""
+
+_times: dict[str, int] = {}
+
+
+def fail_at(point: str) -> None:
+    """Die here, as by a power cut, if the environment asks for it."""
+    asked = os.environ.get(FAIL_AT)
+    if asked is None:
+        return
+    wanted, _, nth = asked.partition(":")
+    if wanted == point:
+        _times[point] = _times.get(point, 0) + 1
+        if _times[point] == int(nth or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -66,19 +84,23 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}
-        save_file(tensors, temporary / "tensors.safetensors")
+        save_file(_separate(checkpoint.tensors), temporary / "tensors.safetensors")
+        fail_at("after_tensors")
         manifest = {
             "position": asdict(checkpoint.position),
             "values": checkpoint.values,
             "recipe": checkpoint.recipe,
             "sha256": _sha256(temporary / "tensors.safetensors"),
         }
+        manifest["manifest_sha256"] = _digest(manifest)
         (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        fail_at("after_tmp")
         for path in temporary.iterdir():
             _fsync(path)
         _fsync(temporary)
+        fail_at("before_rename")
         temporary.replace(target)
+        fail_at("after_rename")
         _fsync(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -101,11 +123,15 @@ def load_checkpoint(folder: Path, recipe: str) -> tuple[Checkpoint | None, tuple
     for _, path in sorted(_numbered(folder), reverse=True):
         try:
             manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            if manifest.pop("manifest_sha256") != _digest(manifest):
+                raise ValueError("its manifest's hash differs")
             if _sha256(path / "tensors.safetensors") != manifest["sha256"]:
                 raise ValueError("its hash differs")
             tensors = load_file(path / "tensors.safetensors")
-        except (OSError, ValueError, KeyError) as error:
-            notes.append(f"checkpoint {path.name} is damaged ({error}): the one before is used")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            notes.append(f"checkpoint {path.name} is damaged ({reason}): the one before is used")
+            _set_aside(path)
             continue
         if manifest["recipe"] != recipe:
             raise ModelError(
@@ -147,6 +173,29 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
     return [(int(p.name), p) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir()]
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors on the CPU, none sharing memory with another, as safetensors wants."""
+    found, seen = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return found
+
+
+def _set_aside(path: Path) -> None:
+    """Take a damaged checkpoint out of the count, or it would crowd out a good one."""
+    aside = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(OSError):
+        path.replace(aside)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

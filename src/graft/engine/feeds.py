@@ -189,7 +189,7 @@ def attach(
             n_computed = 0
             if store is not None and not store.is_complete:
                 if is_main or compute_everywhere:
-                    n_computed = fill(model, *zip(*wanted, strict=True), run, stream, write=is_main)
+                    n_computed = fill(model, wanted, run, stream, write=is_main)
                 barrier()
                 if not is_main:
                     store = open_store(root, store.folder.name, now.replays[name], stream)  # type: ignore[arg-type]

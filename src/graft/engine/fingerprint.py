@@ -28,6 +28,6 @@ def _hash(tensor: Tensor) -> str:
     if known is not None and known[0] == tensor._version:
         return known[1]
     data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    found = hashlib.sha256(data.tobytes() if data.size < 1 << 20 else memoryview(data)).hexdigest()
+    found = hashlib.sha256(data.data).hexdigest()
     _known[tensor] = (tensor._version, found)
     return found

@@ -173,10 +173,7 @@ class Loop:
         parameters = [p for entry in self.optimizer.param_groups for p in entry["params"]]
         # gradients are sums, averaged over processes: make them the mean over the whole step
         scale = self.processes.n / max(float(count), 1e-12)
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.mul_(scale)
-        norm = _clip(parameters, self.by.clip)
+        norm = _scale_and_clip(parameters, scale, self.by.clip)
         if not (math.isfinite(float(total)) and math.isfinite(norm)):
             self._refuse(rows, progress)
             return None
@@ -289,8 +286,13 @@ def mean_loss(
     return total / max(count, 1e-12)
 
 
-def _clip(parameters: list[nn.Parameter], clip: float | None) -> float:
-    """Clip gradients to a norm and return the norm before."""
-    limit = math.inf if clip is None else clip
-    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-    return float(whole(norm))
+def _scale_and_clip(parameters: list[nn.Parameter], scale: float, clip: float | None) -> float:
+    """Multiply gradients by `scale`, clip them to a norm, and return the norm before clipping."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return 0.0
+    norm = scale * float(whole(torch.nn.utils.get_total_norm(gradients)))
+    if clip is not None and norm > clip:
+        scale *= clip / norm
+    torch._foreach_mul_(gradients, scale)
+    return norm

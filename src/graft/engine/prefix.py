@@ -115,8 +115,7 @@ def compute_group(
 
 def fill(
     model: nn.Module,
-    replays: Sequence[Replay],
-    stores: Sequence[RowStore],
+    wanted: Sequence[tuple[Replay, RowStore]],
     run: Run,
     stream: Stream,
     *,
@@ -126,16 +125,16 @@ def fill(
 
     Processes that share sharded parameters must all run the pass; one of them writes.
     """
-    open_ = [(r, s) for r, s in zip(replays, stores, strict=True) if not s.is_complete]
+    open_ = [(r, s) for r, s in wanted if not s.is_complete]
     if not open_:
         return 0
     n_computed = 0
     for index, rows in enumerate(groups(np.arange(len(stream)), stream)):
-        wanted = [(r, s) for r, s in open_ if index >= s.n_groups]
-        if not wanted:
+        lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
+        if not lacking:
             continue
-        values = compute_group(model, [r for r, _ in wanted], run, stream, rows)
-        for (_, store), leaves in zip(wanted, values, strict=True):
+        values = compute_group(model, [r for r, _ in lacking], run, stream, rows)
+        for (_, store), leaves in zip(lacking, values, strict=True):
             if write:
                 store.write_group(index, rows, leaves)
         n_computed += len(rows)

@@ -3,19 +3,34 @@
 Every process draws the same global batches and takes its own share. Gradients are sums, so that
 shares and micro-batches add up to exactly the step; the loop divides by the weight of the whole.
 A phase boundary under DDP unwraps and wraps again, or parameters that begin to train would drift
-apart between the processes. Under FSDP2 parameters stay sharded for the whole run.
+apart between the processes. Under FSDP2 a copy of the model is sharded for the whole run, and its
+weights are written back at the end.
+
+What is decided by looking at the world (a free folder, a store that is complete, a checkpoint to
+go on from) is decided by the first process, and the others are told.
 """
 
 from __future__ import annotations
 
+import atexit
+import copy
 import os
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import torch
-from torch import Tensor, nn
+from graft.errors import GraftError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 Strategy = Literal["ddp", "fsdp"]
+T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(days=1)
+"""The first process may fill a store for hours while the others wait."""
 
 
 class Processes:
@@ -27,34 +42,25 @@ class Processes:
     """
 
     def __init__(self, *, precision: str = "fp32", strategy: Strategy = "ddp") -> None:
-        from accelerate import Accelerator
-        from accelerate.utils import DistributedDataParallelKwargs
-
-        wrapping = DistributedDataParallelKwargs(
-            find_unused_parameters=True, broadcast_buffers=False
-        )
-        self._accelerator = Accelerator(
-            mixed_precision="bf16" if precision == "bf16" else "no",
-            cpu=not torch.cuda.is_available(),
-            kwargs_handlers=[wrapping],
-        )
+        self._here = _join()
+        self.precision = precision
         self.strategy = strategy
 
     @property
     def device(self) -> torch.device:
-        return self._accelerator.device
+        return self._here.device
 
     @property
     def rank(self) -> int:
-        return self._accelerator.process_index
+        return self._here.process_index
 
     @property
     def n(self) -> int:
-        return self._accelerator.num_processes
+        return self._here.num_processes
 
     @property
     def is_main(self) -> bool:
-        return self._accelerator.is_main_process
+        return self.rank == 0
 
     @property
     def is_sharded(self) -> bool:
@@ -63,49 +69,212 @@ class Processes:
 
     def autocast(self) -> Any:
         """Return the context in which forward passes run."""
-        return self._accelerator.autocast()
+        if self.precision != "bf16":
+            return nullcontext()
+        import torch
+
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def wrap(self, step: nn.Module) -> nn.Module:
         """Prepare the module that computes a step's loss, at the beginning of a phase."""
         if self.n == 1 or self.is_sharded:
             return step
-        return self._accelerator.prepare_model(step)
+        from torch.nn.parallel import DistributedDataParallel
 
-    def unwrap(self, step: nn.Module) -> None:
+        return DistributedDataParallel(step, find_unused_parameters=True, broadcast_buffers=False)
+
+    def unwrap(self, wrapped: nn.Module) -> None:
         """Let go of what `wrap` prepared, at the end of a phase."""
-        self._accelerator.free_memory()
+        remove_hooks = getattr(wrapped, "_remove_autograd_hooks", None)
+        if remove_hooks is not None:
+            remove_hooks()
 
     def backward(self, loss: Tensor) -> None:
         """Run backward; over several processes gradients are averaged."""
-        self._accelerator.backward(loss)
+        loss.backward()
+
+    def average_whole(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average the gradients that no wrapper does: those of whole parameters beside shards."""
+        if not self.is_sharded:
+            return
+        import torch.distributed as dist
+
+        for parameter in parameters:
+            if parameter.grad is not None and not _is_shard(parameter):
+                dist.all_reduce(parameter.grad)
+                parameter.grad.div_(self.n)
 
     def sum(self, value: Tensor) -> Tensor:
         """Add up a tensor over the processes."""
-        return value if self.n == 1 else self._accelerator.reduce(value, reduction="sum")
+        if self.n == 1:
+            return value
+        import torch.distributed as dist
+
+        moved = value.detach().to(self.device, copy=True)
+        dist.all_reduce(moved)
+        return moved.to(value.device)
+
+    def join(self, tensor: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Put together what each process holds of one tensor, along its first axis.
+
+        Args:
+            sizes: rows of every process, known to all.
+        """
+        if self.n == 1:
+            return tensor
+        import torch
+        import torch.distributed as dist
+
+        padded = tensor.new_zeros((max(sizes), *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor.detach()
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+
+    def agree(self, value: T) -> T:
+        """Return the first process's value."""
+        if self.n == 1:
+            return value
+        import torch.distributed as dist
+
+        held = [value]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def everywhere(self, holds: bool) -> bool:
+        """Return whether something holds in every process."""
+        if self.n == 1:
+            return holds
+        import torch
+
+        return int(self.sum(torch.tensor(int(holds)))) == self.n
+
+    def equalise(self, *modules: nn.Module | None) -> None:
+        """Give every process the first one's parameters and buffers."""
+        if self.n == 1:
+            return
+        import torch.distributed as dist
+
+        for module in modules:
+            for tensor in () if module is None else (*module.parameters(), *module.buffers()):
+                assign(tensor, whole(tensor)) if _is_shard(tensor) else dist.broadcast(
+                    tensor.detach(), src=0
+                )
 
     def barrier(self) -> None:
         """Wait for all processes."""
-        self._accelerator.wait_for_everyone()
+        if self.n > 1:
+            import torch.distributed as dist
 
-    def shard(self, modules: Iterable[nn.Module], root: nn.Module) -> None:
-        """Shard parameters over the processes, module by module, then the rest with the root."""
+            dist.barrier()
+
+    def sharded(self, model: nn.Module, find: Callable[[nn.Module], Iterable[str]]) -> nn.Module:
+        """Return a copy whose parameters are split over the processes, or else the model itself.
+
+        Args:
+            find: names the modules that are gathered one at a time; the rest goes with the root.
+        """
         if not self.is_sharded:
-            return
+            return model
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
+        split = copy.deepcopy(model)
+        # what is frozen when it is sharded could not be trained in a later phase
+        split.requires_grad_(True)
         mesh = init_device_mesh(self.device.type, (self.n,))
-        for module in modules:
-            fully_shard(module, mesh=mesh)
-        fully_shard(root, mesh=mesh)
+        for path in find(split):
+            fully_shard(split.get_submodule(path), mesh=mesh)
+        fully_shard(split, mesh=mesh)
+        return split
+
+    def write_back(self, split: nn.Module, model: nn.Module) -> None:
+        """Give the model the weights of its sharded copy."""
+        if split is model:
+            return
+        own = model.state_dict(keep_vars=True)
+        for name, tensor in split.state_dict(keep_vars=True).items():
+            assign(own[name], whole(tensor))
 
 
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor that may be sharded as one whole; every process must call it."""
-    gather = getattr(tensor, "full_tensor", None)
-    return tensor if gather is None else gather()
+    return tensor.full_tensor() if _is_shard(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def like(tensor: Tensor, own: Tensor) -> Tensor:
+    """Shard a whole tensor as `own` is; every process must call it."""
+    if not _is_shard(own):
+        return tensor.to(own.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(own.device), own.device_mesh, own.placements)  # type: ignore[attr-defined]
+
+
+def assign(own: Tensor, tensor: Tensor) -> None:
+    """Copy a whole tensor into one that may be sharded; every process must call it."""
+    import torch
+
+    with torch.no_grad():
+        own.copy_(like(tensor, own))
 
 
 def launched() -> bool:
     """Return whether this process was started as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_main() -> bool:
+    """Return whether this process is the one that writes and prints."""
+    return not launched() or int(os.environ.get("RANK", "0")) == 0
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """Let the first process alone make something, and return it everywhere.
+
+    Raises:
+        GraftError: whatever the first process raised, with its exit code.
+    """
+    if not launched():
+        return make()
+    processes = Processes()
+    result, fault, error = None, None, None
+    if processes.is_main:
+        try:
+            result = make()
+        except Exception as caught:
+            error = caught
+            fault = (str(caught), getattr(caught, "exit_code", GraftError.exit_code))
+    result, fault = processes.agree((result, fault))
+    if error is not None:
+        raise error
+    if fault is not None:
+        elsewhere = GraftError(fault[0])
+        elsewhere.exit_code = fault[1]
+        raise elsewhere
+    return result  # type: ignore[return-value]
+
+
+def _join() -> Any:
+    """Join the other processes, once, and leave them when Python ends."""
+    import torch
+    import torch.distributed as dist
+    from accelerate.state import PartialState
+
+    was_joined = dist.is_available() and dist.is_initialized()
+    is_cpu = not torch.cuda.is_available()
+    here = PartialState(cpu=is_cpu, **({"timeout": LONGEST_WAIT} if launched() else {}))
+    if here.num_processes > 1 and not was_joined:
+        atexit.register(_leave)
+    return here
+
+
+def _leave() -> None:
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _is_shard(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")

@@ -142,7 +142,9 @@ def accumulate_joint(
         batches.append(batch)
     leaves = [pytree.tree_leaves(p) for p in pieces]
     spec = pytree.tree_structure(pieces[0])
-    joined = [torch.cat(same).detach().requires_grad_() for same in zip(*leaves, strict=True)]
+    joined = [torch.cat(same).detach() for same in zip(*leaves, strict=True)]
+    for tensor in joined:
+        tensor.requires_grad_(tensor.is_floating_point())
     loss = step.task.loss(pytree.tree_unflatten(joined, spec), _join(batches), step.state, progress)
     backward(loss.total)
     gradients = [torch.zeros_like(j) if j.grad is None else j.grad for j in joined]

@@ -14,16 +14,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from graft.engine.checkpoint import fail_at
 from graft.errors import StorageError
 
-_WIDTH_OF = {torch.bfloat16: np.int16, torch.float16: np.int16}
+_WIDTH_OF = {torch.bfloat16: np.int16}
 SAVE_EVERY = 64
 
 
@@ -44,12 +46,12 @@ class RowStore:
         manifest = _read_json(folder / "manifest.json")
         self.is_complete = manifest is not None
         state = manifest or _read_json(folder / "progress.json")
-        if state is not None:
-            self.n_groups = state["n_groups"]
-            for leaf, kept in zip(self.leaves, state["leaves"], strict=True):
-                leaf.restore(kept, truncate=not self.is_complete)
-        elif folder.exists():
-            for path in folder.iterdir():
+        if state is not None and self._restore(state):
+            return
+        self.is_complete, self.n_groups = False, 0
+        self.leaves = [_Leaf(folder / f"leaf{i}", n_rows, axes) for i, axes in enumerate(ragged)]
+        with _reported(folder):
+            for path in folder.iterdir() if folder.exists() else ():
                 path.unlink()
 
     @property
@@ -66,23 +68,21 @@ class RowStore:
         if index < self.n_groups:
             return
         assert index == self.n_groups, "groups are written in canonical order"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with _reported(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             for leaf, tensors in zip(self.leaves, values, strict=True):
                 leaf.append(rows, tensors)
             self.n_groups += 1
             if self.n_groups % SAVE_EVERY == 0:
                 self._save("progress.json")
-        except OSError as error:
-            raise StorageError(
-                f"{self.folder}: cannot write the feature store ({error.strerror}); free some "
-                "space, or pass --cache off"
-            ) from None
+        fail_at("in_store")
 
     def finish(self) -> None:
         """Mark the store as complete."""
-        self._save("manifest.json")
-        (self.folder / "progress.json").unlink(missing_ok=True)
+        with _reported(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._save("manifest.json")
+            (self.folder / "progress.json").unlink(missing_ok=True)
         self.is_complete = True
 
     def read(self, rows: np.ndarray) -> list[list[Tensor]]:
@@ -90,8 +90,19 @@ class RowStore:
         return [leaf.read(rows) for leaf in self.leaves]
 
     def array(self, leaf: int) -> np.ndarray:
-        """Return a leaf of one shape as one memory-mapped (N, …) array."""
-        return self.leaves[leaf].array()
+        """Return a leaf of one shape as one (N, …) array, memory-mapped where NumPy has its dtype."""
+        array, dtype = self.leaves[leaf].array(), self.leaves[leaf].dtype
+        if dtype in _WIDTH_OF:
+            return torch.from_numpy(np.array(array)).view(dtype).float().numpy()
+        return array
+
+    def _restore(self, state: dict) -> bool:
+        """Take up what a manifest or progress says; returns whether the files bear it out."""
+        self.n_groups = state["n_groups"]
+        return all(
+            leaf.restore(kept, truncate=not self.is_complete)
+            for leaf, kept in zip(self.leaves, state["leaves"], strict=True)
+        )
 
     def _save(self, name: str) -> None:
         for leaf in self.leaves:
@@ -121,17 +132,28 @@ class _Leaf:
     def state(self) -> dict:
         return {"shape": self.shape, "dtype": str(self.dtype), "n_values": self.n_values}
 
-    def restore(self, state: dict, *, truncate: bool) -> None:
+    def restore(self, state: dict, *, truncate: bool) -> bool:
+        """Take up a saved state; returns False where the files are shorter than it says."""
         self.shape, self.n_values = state["shape"], state["n_values"]
         self.dtype = getattr(torch, state["dtype"].removeprefix("torch."), None)
         if self.dtype is None:
-            return
+            return True
+        n_values = self.n_values if self.ragged else self.n_rows * math.prod(self.shape)
+        size = n_values * self._numpy.itemsize
+        if not self._bin().is_file() or self._bin().stat().st_size < size:
+            return False
         if self.ragged:
+            if not self._index_path().is_file():
+                return False
             flat = np.fromfile(self._index_path(), np.int64)
+            if flat.size != self.n_rows * (1 + len(self.ragged)):
+                return False
             self.index = flat.reshape(self.n_rows, 1 + len(self.ragged))
-            if truncate:
-                with self._bin().open("r+b") as file:
-                    file.truncate(self.n_values * self._numpy.itemsize)
+        if truncate:
+            # what was appended after the last save is computed again
+            with self._bin().open("r+b") as file:
+                file.truncate(size)
+        return True
 
     def append(self, rows: np.ndarray, tensors: Sequence[Tensor]) -> None:
         if self.dtype is None:
@@ -141,23 +163,29 @@ class _Leaf:
             if self.ragged:
                 self.index = np.zeros((self.n_rows, 1 + len(self.ragged)), np.int64)
         if not self.ragged:
-            array = self._writable()
-            for row, tensor in zip(rows, tensors, strict=True):
-                array[row] = _to_numpy(tensor)
+            size = math.prod(self.shape) * self._numpy.itemsize
+            # written, not mapped: on a full disk a mapped page kills the process
+            with self._sized(self.n_rows * size).open("r+b") as file:
+                for row, tensor in zip(rows, tensors, strict=True):
+                    file.seek(int(row) * size)
+                    file.write(_to_bytes(tensor))
             self.n_values += len(rows)
             return
         assert self.index is not None
         with self._bin().open("ab") as file:
             for row, tensor in zip(rows, tensors, strict=True):
                 self.index[row] = [self.n_values, *(tensor.shape[a] for a in self.ragged)]
-                file.write(np.ascontiguousarray(_to_numpy(tensor)).tobytes())
+                file.write(_to_bytes(tensor))
                 self.n_values += tensor.numel()
 
     def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
         if self.index is not None:
-            self.index.tofile(self._index_path())
+            temporary = self._index_path().with_suffix(".idx.tmp")
+            with temporary.open("wb") as file:
+                file.write(self.index.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._index_path())
         if self._bin().exists():
             with self._bin().open("rb") as file:
                 os.fsync(file.fileno())
@@ -182,16 +210,16 @@ class _Leaf:
         return self._mapped().reshape(self.n_rows, *self.shape)
 
     def _mapped(self) -> np.ndarray:
-        if self._file is None or self._file.mode != "r":
+        if self._file is None:
             self._file = np.memmap(self._bin(), self._numpy, "r")
         return self._file
 
-    def _writable(self) -> np.ndarray:
-        if self._file is None:
-            n = self.n_rows * math.prod(self.shape)
-            mode = "r+" if self._bin().exists() else "w+"
-            self._file = np.memmap(self._bin(), self._numpy, mode, shape=(n,))
-        return self._file.reshape(self.n_rows, *self.shape)
+    def _sized(self, size: int) -> Path:
+        """Return the values' file, made of its full size where it is not there yet."""
+        if not self._bin().exists():
+            with self._bin().open("wb") as file:
+                file.truncate(size)
+        return self._bin()
 
     def _typed(self, tensor: Tensor) -> Tensor:
         assert self.dtype is not None
@@ -209,11 +237,23 @@ class _Leaf:
         return self.path.with_suffix(".idx")
 
 
-def _to_numpy(tensor: Tensor) -> np.ndarray:
+def _to_bytes(tensor: Tensor) -> bytes:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.dtype in _WIDTH_OF:
         tensor = tensor.view(torch.int16)
-    return tensor.numpy()
+    return tensor.numpy().tobytes()
+
+
+@contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    """Report what the system refuses as a fault of storage."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot write the feature store ({error.strerror}); free some "
+            "space, or pass --cache off"
+        ) from None
 
 
 def _read_json(path: Path) -> dict | None:
