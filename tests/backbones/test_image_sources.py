@@ -30,7 +30,7 @@ from graft.batch import Batch
 from graft.engine.cut import find_cut
 from graft.engine.groups import locate
 from graft.engine.modes import set_modes
-from graft.engine.replay import find_replay
+from graft.engine.probe import find_replay
 from graft.errors import InputError, ModelError, UnknownName
 
 HEAVY = [pytest.param(s, marks=pytest.mark.slow) for s in HEAVY_SOURCES]

@@ -55,9 +55,10 @@ def plan(
         table = plain_table(
             "  parameters", "rate", "tensors", "numbers", right=("rate", "tensors", "numbers")
         )
-        for group in phase.groups:
+        for index, group in enumerate(phase.groups):
+            rule = "everything else" if group.rule == "everything" and index else group.rule
             rate = "frozen" if group.lr is None else f"{group.lr:.2g}"
             if phase.by == "convex" and group.lr is not None:
                 rate = "solved"
-            table.add_row(f"  {group.rule}", rate, str(group.n_tensors), f"{group.n_parameters:,}")
+            table.add_row(f"  {rule}", rate, str(group.n_tensors), f"{group.n_parameters:,}")
         console.print(table)

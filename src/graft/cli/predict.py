@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 def predict(
     run: Path,
-    data: str,
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     input: str | None = None,

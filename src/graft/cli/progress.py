@@ -55,10 +55,12 @@ class ProgressBars:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
-        errors.print(f"  {record.name:<10} {_outcome(record)}", style="dim", markup=False)
+        errors.print(
+            f"  {record.name:<10} {_outcome(record)}", style="dim", markup=False, soft_wrap=True
+        )
 
     def _note(self, note: str) -> None:
-        errors.print(f"  note: {note}", markup=False)
+        errors.print(f"  note: {note}", markup=False, soft_wrap=True)
 
 
 def _outcome(record: PhaseRecord) -> str:

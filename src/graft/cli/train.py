@@ -72,7 +72,7 @@ def train(
         return
     record = run.record
     for note in record.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     part = "test" if "test" in record.after else "validation"
     if part in record.after:
         n = record.n_test if part == "test" else record.n_validation
@@ -82,7 +82,12 @@ def train(
         )
     console.print(
         f"\n{record.model} · {record.method} · {record.n_trained:,} of {record.n_parameters:,} "
-        f"parameters trained · {record.seconds:.1f} s"
+        f"parameters trained · {record.seconds:.1f} s",
+        soft_wrap=True,
     )
-    console.print(f"model   {run.folder / 'model'}  (opens with {record.opens_with})", markup=False)
-    console.print(f"run     {run.folder}", markup=False)
+    console.print(
+        f"model   {run.folder / 'model'}  (opens with {record.opens_with})",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"run     {run.folder}", markup=False, soft_wrap=True)

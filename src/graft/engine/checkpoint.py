@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from graft.engine.processes import like
 from graft.errors import ModelError, StorageError
 
 KEEP = 2
@@ -156,12 +157,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Give the optimiser its moments back; its groups are those of the plan already."""
     for entry in optimizer.param_groups:
+        # the count of steps stays on the CPU, but for the kernel that does all at once
+        step_too = entry.get("fused")
         for name, parameter in zip(entry["names"], entry["params"], strict=True):
             prefix = f"{name}/"
             state = {
-                key.removeprefix(prefix): value.to(parameter.device)
-                if value.ndim
-                else value  # the count of steps stays on the CPU
+                key.removeprefix(prefix): like(value, parameter)
+                if step_too or key != f"{prefix}step"
+                else value
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }

@@ -41,6 +41,7 @@ def find_cut(model: nn.Module, trained: Collection[Located]) -> Cut:
             if item.place.chain and item.place.name.startswith(f"{tower.path}."):
                 key = (tower.path, item.place.chain)
                 lowest[key] = min(lowest.get(key, item.place.height), item.place.height)
+    _lower_to_tied(lowest, model, {id(item.parameter) for item in trained})
     below: list[str] = []
     labels: list[str] = []
     for tower in model_towers:
@@ -59,6 +60,20 @@ def find_cut(model: nn.Module, trained: Collection[Located]) -> Cut:
                 prefix = "" if len(tower.chains) == 1 else f"{chain.name}: "
                 labels.append(prefix + _label(chain, height))
     return Cut(tuple(below), ", ".join(dict.fromkeys(labels)) or "nothing is frozen")
+
+
+def _lower_to_tied(
+    lowest: dict[tuple[str, str], int], model: nn.Module, trained: Collection[int]
+) -> None:
+    """Lower the cut of every chain that holds a trained parameter of another chain."""
+    for tower in towers(model):
+        for chain in tower.chains:
+            for height, part in enumerate(chain.parts):
+                modules = [model.get_submodule(path) for path in part]
+                if any(id(p) in trained for module in modules for p in module.parameters()):
+                    key = (tower.path, chain.name)
+                    lowest[key] = min(lowest.get(key, height), height)
+                    break
 
 
 def _reads(chain: Chain, chains: tuple[Chain, ...]) -> set[str]:

@@ -40,9 +40,7 @@ def pooled_features(
             n_passes=[2],
             root=settings.cache,
             budget_bytes=settings.cache_bytes,
-            is_main=processes.is_main,
-            barrier=processes.barrier,
-            compute_everywhere=False,
+            processes=processes,
         )
         prefix = feeds.prefixes["rows", name]
         if prefix.store is not None:

@@ -7,24 +7,26 @@ and what lies below a later cut has not moved by then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from graft.backbones.backbone import towers
 from graft.batch import Batch
 from graft.engine.cut import Cut, find_cut
 from graft.engine.fingerprint import fingerprint
-from graft.engine.groups import Group, set_trainable, trainable
+from graft.engine.groups import Group, locate, set_trainable, trainable
 from graft.engine.modes import set_modes
 from graft.engine.prefix import Prefix, estimate_bytes, fill, open_store, store_key
 from graft.engine.probe import find_replay
-from graft.engine.replay import Replay, Run, Unsound
+from graft.engine.processes import Processes
+from graft.engine.replay import Replay, Run, Unsound, evaluating
 from graft.engine.step import Feed
 from graft.engine.store import RowStore
 from graft.records import CacheRecord
@@ -49,12 +51,25 @@ class PhaseFeeds:
     reason: str = ""
     prefixes: dict[tuple[str, str], Prefix] = field(default_factory=dict)
 
-    def feed(self, split: str, name: str, stream: Stream, rows: np.ndarray, device: Any) -> Feed:
-        """Return what some rows of a stream give to a step."""
+    def feed(
+        self,
+        split: str,
+        name: str,
+        stream: Stream,
+        rows: np.ndarray,
+        device: Any,
+        beside: Sequence[np.ndarray] = (),
+    ) -> Feed:
+        """Return what some rows of a stream give to a step.
+
+        Args:
+            beside: rows that other processes take at the same time, where all must run the
+                network equally often and at equal lengths.
+        """
         prefix = self.prefixes.get((split, name))
         if prefix is None:
             return Feed(stream.batch(rows).to(device))
-        state, batch = prefix.batch(rows)
+        state, batch = prefix.batch(rows, beside)
         return Feed(batch, prefix.replay, state, prefix.run)
 
 
@@ -77,34 +92,52 @@ def find_feeds(
             return PhaseFeeds(cut, reason=f"`{name}` has too few rows to probe")
         device = next(model.parameters()).device
         probes = (probes[0].to(device), probes[1].to(device))
-        run = make_run(model, state, task, streams, name)
+        run = make_run(model, state, task, streams, name, {b.n for b in probes})
         try:
-            replays[name] = find_replay(model, cut, run, probes, set_modes=lambda: set_modes(model))
+            with evaluating(nn.Module() if state is None else state):
+                replay = find_replay(model, cut, run, probes, set_modes=lambda: set_modes(model))
         except Unsound as why:
             return PhaseFeeds(cut, reason=f"trained without the cut: {why}")
+        if replay.taps:  # a stream may pass by all that is frozen
+            replays[name] = replay
     return PhaseFeeds(cut, replays)
 
 
 def make_run(
-    model: nn.Module, state: nn.Module | None, task: Task, streams: Streams, name: str
+    model: nn.Module,
+    state: nn.Module | None,
+    task: Task,
+    streams: Streams,
+    name: str,
+    sizes: Collection[int],
 ) -> Run:
     """Return what runs the bare model and the loss on a batch of one stream.
 
     The other streams of a step join with as many rows of their own, so that whatever the loss reads
-    shows when it is poisoned.
+    shows when it is poisoned. They are encoded here, once: run among the stubs, they would count
+    as calls of the frozen modules.
+
+    Args:
+        sizes: of the batches that will be run.
     """
+    device = next(model.parameters()).device
+    company: dict[int, tuple[dict[str, Any], dict[str, Batch]]] = {}
+    with evaluating(model), torch.no_grad():
+        for n in sizes:
+            others = {
+                other: stream.batch(np.arange(n) % len(stream)).to(device)
+                for other, stream in streams.items()
+                if other != name
+            }
+            company[n] = {o: task.encode(model, b, Progress()) for o, b in others.items()}, others
 
     def run(batch: Batch) -> Any:
-        encoded, batches = {}, {}
-        for other, stream in streams.items():
-            part = batch
-            if other != name:
-                rows = np.arange(batch.n) % len(stream)
-                part = stream.batch(rows).to(next(model.parameters()).device)
-            encoded[other] = task.encode(model, part, Progress())
-            batches[other] = part
-        loss = task.loss(encoded, batches, state, Progress())
-        return encoded[name], loss.total
+        mine = task.encode(model, batch, Progress())
+        encoded, batches = company[batch.n]
+        # in the streams' own order
+        encoded = {other: mine if other == name else encoded[other] for other in streams}
+        batches = {other: batch if other == name else batches[other] for other in streams}
+        return mine, task.loss(encoded, batches, state, Progress()).total
 
     return run
 
@@ -137,9 +170,7 @@ def attach(
     n_passes: Sequence[int],
     root: Path | None,
     budget_bytes: int,
-    is_main: bool,
-    barrier: Any,
-    compute_everywhere: bool,
+    processes: Processes,
 ) -> list[CacheRecord]:
     """Give the first of `phases` its prefixes, filling on the way the stores of the later ones.
 
@@ -150,7 +181,7 @@ def attach(
         n_passes: for each phase, how often it will want each training row.
         root: folder of the stores; None to store nothing.
         budget_bytes: most bytes for one split's stores.
-        compute_everywhere: every process must take part in forward passes (sharded parameters).
+        processes: one of them writes; all take part in the passes where parameters are sharded.
 
     Returns:
         For each split the record of the first phase's store.
@@ -163,42 +194,80 @@ def attach(
                 continue
             run = _encode_only(model, task)
             left = budget_bytes
-            wanted: list[tuple[Replay, RowStore]] = []
+            wanted: dict[str, Replay] = {}
             reason = "nothing is stored (--cache off)"
             if root is not None:
                 reason = ""
+                still = frozen[0]
                 for phase, names, passes in zip(phases, frozen, n_passes, strict=True):
                     replay = phase.replays.get(name)
-                    if replay is None:
+                    # what trains before a phase begins cannot be stored for it now
+                    still &= names
+                    if replay is None or not names & _in_backbones(model) <= still:
                         continue
                     size = estimate_bytes(replay, stream)
                     if phase is now and passes < 2:
                         reason = "one pass over the rows does not pay"
                     elif size > left:
-                        reason = reason or f"{size / 1e6:.0f} MB are over the budget"
+                        if phase is now:
+                            reason = f"{size / 1e6:.0f} MB are over the budget"
                     elif passes >= 2 or phase is not now:
-                        left -= size
                         key = store_key(
                             replay, _below(model, names, replay), stream, _about(model, task)
                         )
-                        wanted.append((replay, open_store(root, key, replay, stream)))
+                        # two phases may read the same store
+                        if key not in wanted:
+                            wanted[key] = replay
+                            left -= size
                         continue
                     if phase is now:
                         break
-            store = wanted[0][1] if wanted and wanted[0][0] is now.replays[name] else None
-            n_computed = 0
-            if store is not None and not store.is_complete:
-                if is_main or compute_everywhere:
-                    n_computed = fill(model, wanted, run, stream, write=is_main)
-                barrier()
-                if not is_main:
-                    store = open_store(root, store.folder.name, now.replays[name], stream)  # type: ignore[arg-type]
+            store, n_computed = None, 0
+            if root is not None and now.replays[name] in wanted.values():
+                store, n_computed = _filled(model, wanted, run, stream, root, processes)
+                if store is None:
+                    reason = "the processes do not see one folder of stores"
             prefix = Prefix(model, now.replays[name], run, stream, store)
             now.prefixes[split, name] = prefix
             size = store.size_bytes if store is not None else 0
             used = store is not None
             records.append(CacheRecord(now.cut.label, used, reason, size, n_computed))
     return records
+
+
+def _filled(
+    model: nn.Module,
+    by_key: Mapping[str, Replay],
+    run: Run,
+    stream: Stream,
+    root: Path,
+    processes: Processes,
+) -> tuple[RowStore | None, int]:
+    """Return the first store, complete, and how many rows had to be computed.
+
+    To open a store is to mend it, and what it lacks decides who waits for whom: so the others
+    open it after the first process did and before it writes, and take its word for what is there.
+    """
+    keys, replays = processes.agree(list(by_key)), list(by_key.values())
+
+    def open_all() -> list[tuple[Replay, RowStore]]:
+        stores = [open_store(root, k, r, stream) for k, r in zip(keys, replays, strict=True)]
+        return list(zip(replays, stores, strict=True))
+
+    wanted = open_all() if processes.is_main else []
+    processes.barrier()
+    wanted = wanted or open_all()
+    found = processes.agree([(store.is_complete, store.n_groups) for _, store in wanted])
+    processes.barrier()
+    for (_, store), (is_complete, n_groups) in zip(wanted, found, strict=True):
+        store.is_complete, store.n_groups = is_complete, n_groups
+    n_computed = 0
+    if not wanted[0][1].is_complete:
+        if processes.is_main or processes.is_sharded:
+            n_computed = fill(model, wanted, run, stream, write=processes.is_main)
+        processes.barrier()
+    store = wanted[0][1] if processes.is_main else open_store(root, keys[0], replays[0], stream)
+    return (store if processes.everywhere(store.is_complete) else None), n_computed
 
 
 def _encode_only(model: nn.Module, task: Task) -> Run:
@@ -210,15 +279,27 @@ def _encode_only(model: nn.Module, task: Task) -> Run:
 
 def _below(model: nn.Module, frozen: frozenset[str], replay: Replay) -> str:
     """Fingerprint the frozen parameters of the backbones, and the buffers below the cut."""
-    prefixes = tuple(f"{tower.path}." for tower in towers(model))
     parameters = [
-        (name, p)
-        for name, p in model.named_parameters()
-        if name in frozen and name.startswith(prefixes)
+        (m.place.name, m.parameter)
+        for m in locate(model)
+        if m.place.name in frozen and m.place.role == "backbone"
     ]
+    model_towers = towers(model)
+    inside = tuple(f"{tower.path}." for tower in model_towers)
     below = tuple(f"{path}." for path in replay.cut.below)
-    buffers = [(name, b) for name, b in model.named_buffers() if name.startswith(below)]
+    chains = [chain for tower in model_towers for chain in tower.chains]
+    parts = tuple(f"{path}." for chain in chains for part in chain.parts for path in part)
+    # a buffer in no part (an own network's mean and scale) may be read anywhere
+    buffers = [
+        (name, b)
+        for name, b in model.named_buffers()
+        if name.startswith(below) or (name.startswith(inside) and not name.startswith(parts))
+    ]
     return fingerprint([*parameters, *buffers])
+
+
+def _in_backbones(model: nn.Module) -> frozenset[str]:
+    return frozenset(m.place.name for m in locate(model) if m.place.role == "backbone")
 
 
 def _about(model: nn.Module, task: Task) -> str:

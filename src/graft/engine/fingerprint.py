@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from graft.engine.processes import whole
+
 _known = WeakIdKeyDictionary()
 """tensor → (its version when it was hashed, hash)"""
 
@@ -27,7 +29,7 @@ def _hash(tensor: Tensor) -> str:
     known = _known.get(tensor)
     if known is not None and known[0] == tensor._version:
         return known[1]
-    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    data = whole(tensor.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     found = hashlib.sha256(data.data).hexdigest()
     _known[tensor] = (tensor._version, found)
     return found

@@ -11,18 +11,21 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
+from graft.backbones.backbone import join
 from graft.data.sampling import batches, shares
 from graft.engine.feeds import PhaseFeeds, Streams
-from graft.engine.groups import Group, trainable
+from graft.engine.groups import STATE, Group, trainable
 from graft.engine.modes import set_modes
 from graft.engine.optim import build_optimizer, set_rates
-from graft.engine.processes import Processes, whole
+from graft.engine.processes import Processes, assign, is_shard, whole
 from graft.engine.replay import evaluating
 from graft.engine.step import Part, Step, accumulate, accumulate_joint
 from graft.errors import Diverged
@@ -112,12 +115,16 @@ class Loop:
         return self.at.epoch * len(self._plan(0)) + self.at.step
 
     def trained_tensors(self) -> dict[str, Tensor]:
-        """Return every tensor that this phase may change: parameters, and buffers."""
+        """Return every tensor that this phase may change: parameters, and buffers.
+
+        All of the task's state is among them: `after_step` may move what no rule trains.
+        """
         found = {m.place.name: m.parameter for m in trainable(self.groups)}
-        buffers = dict(self.model.named_buffers())
+        others = dict(self.model.named_buffers())
         if self.state is not None:
-            buffers |= {f"state.{name}": b for name, b in self.state.named_buffers()}
-        return {**found, **buffers}
+            tensors = (*self.state.named_parameters(), *self.state.named_buffers())
+            others |= {join(STATE, name): tensor for name, tensor in tensors}
+        return {**others, **found}
 
     def _epoch(self, wrapped: nn.Module, n_steps: int) -> None:
         began = time.perf_counter()
@@ -155,26 +162,30 @@ class Loop:
         """Take one step; returns None where it was not applied because it was not finite."""
         self.optimizer.zero_grad(set_to_none=True)
         set_rates(self.optimizer, self.by, progress.step, progress.n_steps)
+        statistics = _running_statistics(self.step_module)
+        before = [buffer.clone() for buffer in statistics]
         parts = self._parts(rows, progress)
-        is_joint = getattr(self.task, "is_joint", False) and len(parts) > 1
-        run = accumulate_joint if is_joint else accumulate
+        is_whole = len(parts) == self.processes.n == 1
+        run = accumulate
+        if getattr(self.task, "is_joint", False) and not is_whole:
+            run = partial(accumulate_joint, self.step_module)
         loss = run(
-            self.step_module if is_joint else wrapped,
+            wrapped,
             parts,
             progress,
-            backward=self.processes.backward,
-            autocast=self.processes.autocast,
+            processes=self.processes,
             seed_part=lambda part: self._seed(progress.step, part),
         )
-        sums = self.processes.sum(
-            torch.stack([loss.total, loss.count]).to(self.processes.device)
-        ).cpu()
-        total, count = sums[0], sums[1]
+        total, count = self.processes.sum(torch.stack([loss.total, loss.count]))
         parameters = [p for entry in self.optimizer.param_groups for p in entry["params"]]
+        self.processes.average_whole(parameters)
         # gradients are sums, averaged over processes: make them the mean over the whole step
         scale = self.processes.n / max(float(count), 1e-12)
         norm = _scale_and_clip(parameters, scale, self.by.clip)
         if not (math.isfinite(float(total)) and math.isfinite(norm)):
+            # the forward pass has moved them already
+            for buffer, value in zip(statistics, before, strict=True):
+                buffer.copy_(value)
             self._refuse(rows, progress)
             return None
         self.at.n_bad = 0
@@ -209,22 +220,33 @@ class Loop:
         for i in range(n_parts):
             feeds, counts = {}, True
             for name, stream in streams.items():
-                mine = shares(drawn[name], self.processes.n)[self.processes.rank]
-                piece = np.array_split(mine, n_parts)[i]
-                counts = counts and len(piece) > 0
-                piece = piece if len(piece) else drawn[name][:1]
-                feeds[name] = self.feeds.feed("train", name, stream, piece, self.processes.device)
+                pieces = [
+                    np.array_split(share, n_parts)[i]
+                    for share in shares(drawn[name], self.processes.n)
+                ]
+                counts = len(pieces[self.processes.rank]) > 0
+                pieces = [piece if len(piece) else drawn[name][:1] for piece in pieces]
+                feeds[name] = self.feeds.feed(
+                    "train",
+                    name,
+                    stream,
+                    pieces[self.processes.rank],
+                    self.processes.device,
+                    beside=pieces if self.processes.is_sharded else (),
+                )
             parts.append(Part(feeds, float(counts)))
         return parts
 
     def _cycled(self, name: str, batch_size: int, step: int) -> np.ndarray:
-        """Return the rows of a further stream, which begins anew when it ends."""
+        """Return as many rows of a further stream, which begins anew when it ends."""
         stream = self.splits["train"][name]
         size = min(batch_size, len(stream))
         per_pass = max(1, len(stream) // size)
         epoch, place = divmod(step, per_pass)
         number = self._epoch_number(epoch)
-        return batches(None, len(stream), size, self.seed, number, drop_last=True)[place]
+        drawn = batches(None, len(stream), size, self.seed, number, drop_last=True)[place]
+        # as many as of the first stream, or a process could have rows of the one and not the other
+        return np.resize(drawn, batch_size)
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         stream = next(iter(self.splits["train"].values()))
@@ -256,9 +278,8 @@ class Loop:
 
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
         own = self.trained_tensors()
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                own[name].copy_(tensor)
+        for name, tensor in tensors.items():
+            assign(own[name], tensor)
 
 
 def mean_loss(
@@ -271,8 +292,11 @@ def mean_loss(
     if stream.lengths is not None:
         order = np.argsort(stream.lengths, kind="stable")
     total, count = 0.0, 0.0
-    with evaluating(step.model), torch.no_grad():
-        for start in range(0, len(order), EVALUATION_BATCH):
+    with evaluating(step), torch.no_grad():
+        for number, start in enumerate(range(0, len(order), EVALUATION_BATCH)):
+            # processes take turns, but where parameters are sharded all must run together
+            if not processes.is_sharded and number % processes.n != processes.rank:
+                continue
             rows = order[start : start + EVALUATION_BATCH]
             fed = {name: feeds.feed(split, name, stream, rows, processes.device)}
             for other, further in others:
@@ -283,16 +307,32 @@ def mean_loss(
                 part_total, part_count = step(fed, Progress())
             total += float(part_total)
             count += float(part_count)
+    if processes.is_sharded:
+        return processes.agree(total / max(count, 1e-12))
+    total, count = processes.sum(torch.tensor([total, count], dtype=torch.float64)).tolist()
     return total / max(count, 1e-12)
+
+
+def _running_statistics(module: nn.Module) -> list[Tensor]:
+    """Return the buffers of normalisation layers in training mode: a forward pass moves them."""
+    return [
+        buffer
+        for norm in module.modules()
+        if norm.training and isinstance(norm, _NormBase)
+        for buffer in norm.buffers(recurse=False)
+    ]
 
 
 def _scale_and_clip(parameters: list[nn.Parameter], scale: float, clip: float | None) -> float:
     """Multiply gradients by `scale`, clip them to a norm, and return the norm before clipping."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return 0.0
-    norm = scale * float(whole(torch.nn.utils.get_total_norm(gradients)))
+    # tensors that are sharded and tensors that are not cannot stand in one list
+    kinds = [[g for g in gradients if is_shard(g) == kind] for kind in (False, True)]
+    kinds = [kind for kind in kinds if kind]
+    norms = [float(whole(torch.nn.utils.get_total_norm(kind))) for kind in kinds]
+    norm = scale * math.hypot(*norms)
     if clip is not None and norm > clip:
         scale *= clip / norm
-    torch._foreach_mul_(gradients, scale)
+    for kind in kinds:
+        torch._foreach_mul_(kind, scale)
     return norm

@@ -45,17 +45,24 @@ class Prefix:
     store: RowStore | None = None
     n_computed: int = 0
 
-    def batch(self, rows: np.ndarray) -> tuple[list[Tensor], Batch]:
-        """Return the state of some rows, and their batch without the inputs nobody reads."""
+    def batch(
+        self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()
+    ) -> tuple[list[Tensor], Batch]:
+        """Return the state of some rows, and their batch without the inputs nobody reads.
+
+        Args:
+            beside: rows that other processes take at the same time; where parameters are sharded
+                all must run the network equally often, and at equal lengths.
+        """
         length = None
         if self.stream.lengths is not None:
-            longest = int(self.stream.lengths[rows].max())
+            longest = max(int(self.stream.lengths[some].max()) for some in (rows, *beside))
             length = self.stream.bucket(longest) if self.replay.pads_to_bucket else longest
         batch = self.stream.batch(rows, length=length, without=frozenset(self.replay.unread))
         if self.store is not None and self.store.is_complete:
             values = self.store.read(rows)
         else:
-            values = self.compute(rows)
+            values = self.compute(rows, beside)
         device = next(self.model.parameters()).device
         state = [
             collate(leaf, tap.ragged).to(device)
@@ -63,17 +70,17 @@ class Prefix:
         ]
         return state, batch.to(device)
 
-    def compute(self, rows: np.ndarray) -> list[list[Tensor]]:
+    def compute(self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()) -> list[list[Tensor]]:
         """Compute the state of some rows; returns for each tap the rows' tensors."""
-        values: list[list[Tensor]] = [[torch.empty(0)] * len(rows) for _ in self.replay.taps]
-        position = {int(row): i for i, row in enumerate(rows)}
-        for group in groups(rows, self.stream):
+        values: list[dict[int, Tensor]] = [{} for _ in self.replay.taps]
+        own = groups(rows, self.stream)
+        n_passes = max(len(groups(some, self.stream)) for some in (rows, *beside))
+        for group in own + own[-1:] * (n_passes - len(own)):
             [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
             self.n_computed += len(group)
             for leaf, tensors in zip(values, state, strict=True):
-                for row, tensor in zip(group, tensors, strict=True):
-                    leaf[position[int(row)]] = tensor
-        return values
+                leaf.update(zip(group.tolist(), tensors, strict=True))
+        return [[leaf[row] for row in rows.tolist()] for leaf in values]
 
 
 def groups(rows: np.ndarray, stream: Stream) -> list[np.ndarray]:

@@ -58,6 +58,7 @@ def find_replay(
         Unsound: no replay could be shown to equal the network.
     """
     first = probes[0]
+    run = _from_one_seed(run)
     stubs = _not_shadowed(model, cut.below)
     with evaluating(model), torch.no_grad():
         records = [record_stubs(model, stubs, run, batch) for batch in probes]
@@ -70,6 +71,17 @@ def find_replay(
     for batch in probes:
         _prove(model, replay, run, batch, set_modes, tolerance)
     return replay
+
+
+def _from_one_seed(run: Run) -> Run:
+    """Let every run draw the same random numbers, or a task's own noise would look like poison."""
+
+    def seeded(batch: Batch) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return run(batch)
+
+    return seeded
 
 
 def _not_shadowed(model: nn.Module, paths: Sequence[str]) -> list[str]:
@@ -109,14 +121,20 @@ def _played(
     """Run with every stub as recorded, but for one leaf."""
 
     def emit(path: str, call: int) -> Any:
-        leaves, spec = pytree.tree_flatten(record[path, call])
-        copies = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        copies, spec = pytree.tree_flatten(_copied(record, path, call))
         if poisoned is not None and (path, call) == poisoned[:2]:
             copies[poisoned[2]] = _poison(copies[poisoned[2]])
         return pytree.tree_unflatten(copies, spec)
 
     with replaced(Player(submodules(model, stubs), emit).forwards()):
         return run(batch)
+
+
+def _copied(record: Record, path: str, call: int) -> Any:
+    """Copy what was recorded: live code above may change it in place."""
+    return pytree.tree_map(
+        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, record[path, call]
+    )
 
 
 def _poison(leaf: Tensor) -> Tensor:
@@ -304,7 +322,9 @@ def _prove(
                 return _results_and_gradients(model, run, stubbed)
         with torch.no_grad(), evaluating(model):
             record = record_stubs(model, replay.stubs, run, batch)
-        player = Player(submodules(model, replay.stubs), lambda path, call: record[path, call])
+        player = Player(
+            submodules(model, replay.stubs), lambda path, call: _copied(record, path, call)
+        )
         with replaced(player.forwards()):
             return _results_and_gradients(model, run, batch)
 
@@ -312,16 +332,13 @@ def _prove(
         _compare(_results_and_gradients(model, run, batch), replayed(True), tolerance, "eval")
     modes = [(module, module.training) for module in model.modules()]
     buffers = {name: b.clone() for name, b in model.named_buffers()}
-    rng = torch.get_rng_state()
     try:
         set_modes()
         expected = replayed(False)
         _restore(model, buffers)
-        torch.set_rng_state(rng)
         found = replayed(True)
     finally:
         _restore(model, buffers)
-        torch.set_rng_state(rng)
         for module, training in modes:
             module.training = training
     _compare(expected, found, tolerance, "training")

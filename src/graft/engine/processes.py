@@ -15,7 +15,7 @@ from __future__ import annotations
 import atexit
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -89,6 +89,11 @@ class Processes:
         if remove_hooks is not None:
             remove_hooks()
 
+    def gathering(self, wrapped: nn.Module, *, is_last: bool) -> Any:
+        """Return the context of a micro-batch: gradients are exchanged with the last one."""
+        hold = getattr(wrapped, "no_sync", None)
+        return nullcontext() if is_last or hold is None else hold()
+
     def backward(self, loss: Tensor) -> None:
         """Run backward; over several processes gradients are averaged."""
         loss.backward()
@@ -100,7 +105,7 @@ class Processes:
         import torch.distributed as dist
 
         for parameter in parameters:
-            if parameter.grad is not None and not _is_shard(parameter):
+            if parameter.grad is not None and not is_shard(parameter):
                 dist.all_reduce(parameter.grad)
                 parameter.grad.div_(self.n)
 
@@ -114,22 +119,25 @@ class Processes:
         dist.all_reduce(moved)
         return moved.to(value.device)
 
-    def join(self, tensor: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Put together what each process holds of one tensor, along its first axis.
+    def join(self, tensor: Tensor) -> tuple[Tensor, int]:
+        """Put together what each process holds, along the first axis; also tell where ours begins.
 
-        Args:
-            sizes: rows of every process, known to all.
+        No gradient flows through it.
         """
         if self.n == 1:
-            return tensor
+            return tensor, 0
         import torch
         import torch.distributed as dist
 
-        padded = tensor.new_zeros((max(sizes), *tensor.shape[1:]))
+        own = torch.zeros(self.n, dtype=torch.int64)
+        own[self.rank] = len(tensor)
+        sizes = self.sum(own).tolist()
+        padded = tensor.new_zeros((max(sizes), *tensor.shape[1:])).to(self.device)
         padded[: len(tensor)] = tensor.detach()
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
-        return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+        joined = torch.cat([p[:n] for p, n in zip(parts, sizes, strict=True)]).to(tensor.device)
+        return joined, sum(sizes[: self.rank])
 
     def agree(self, value: T) -> T:
         """Return the first process's value."""
@@ -157,9 +165,7 @@ class Processes:
 
         for module in modules:
             for tensor in () if module is None else (*module.parameters(), *module.buffers()):
-                assign(tensor, whole(tensor)) if _is_shard(tensor) else dist.broadcast(
-                    tensor.detach(), src=0
-                )
+                dist.broadcast(tensor.detach(), src=0)
 
     def barrier(self) -> None:
         """Wait for all processes."""
@@ -180,8 +186,6 @@ class Processes:
         from torch.distributed.fsdp import fully_shard
 
         split = copy.deepcopy(model)
-        # what is frozen when it is sharded could not be trained in a later phase
-        split.requires_grad_(True)
         mesh = init_device_mesh(self.device.type, (self.n,))
         for path in find(split):
             fully_shard(split.get_submodule(path), mesh=mesh)
@@ -199,16 +203,17 @@ class Processes:
 
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor that may be sharded as one whole; every process must call it."""
-    return tensor.full_tensor() if _is_shard(tensor) else tensor  # type: ignore[attr-defined]
+    return tensor.full_tensor() if is_shard(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def like(tensor: Tensor, own: Tensor) -> Tensor:
     """Shard a whole tensor as `own` is; every process must call it."""
-    if not _is_shard(own):
-        return tensor.to(own.device)
+    tensor = tensor.to(own.device, own.dtype)
+    if not is_shard(own):
+        return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(tensor.to(own.device), own.device_mesh, own.placements)  # type: ignore[attr-defined]
+    return distribute_tensor(tensor, own.device_mesh, own.placements)  # type: ignore[attr-defined]
 
 
 def assign(own: Tensor, tensor: Tensor) -> None:
@@ -276,5 +281,6 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _is_shard(tensor: Tensor) -> bool:
+def is_shard(tensor: Tensor) -> bool:
+    """Return whether this process holds a part of the tensor only."""
     return hasattr(tensor, "full_tensor")

@@ -31,6 +31,7 @@ from torch.utils import _pytree as pytree
 
 from graft.batch import Batch
 from graft.engine.cut import Cut
+from graft.engine.processes import is_shard
 from graft.engine.stubs import Player, Recorder, replaced
 
 Run = Callable[[Batch], Any]
@@ -143,13 +144,20 @@ class Replay:
             yield batch.with_inputs({**batch.inputs, **poisoned})
 
     @property
+    def holds_weights(self) -> bool:
+        """Whether it remembers tensors that follow from the weights below the cut."""
+        leaves = [leaf for _, leaves in self.structure.values() for leaf in leaves]
+        return any(leaf.shared or isinstance(leaf.constant, Tensor) for leaf in leaves)
+
+    @property
     def has_shared(self) -> bool:
         return any(leaf.shared for _, leaves in self.structure.values() for leaf in leaves)
 
     def _share(
         self, model: nn.Module, batch: Batch, run: Run
     ) -> dict[tuple[str, int, int], Tensor]:
-        with evaluating(model), torch.no_grad():
+        # some networks draw random numbers in eval mode too (wav2vec2's layer drop)
+        with evaluating(model), torch.no_grad(), torch.random.fork_rng():
             record = record_stubs(model, self.stubs, run, batch)
         return {
             (*key, i): pytree.tree_leaves(record[key])[i]
@@ -163,6 +171,8 @@ class Replay:
             held = state[leaf.tap]
             # cloned: live code above may change it in place
             return held.reshape(held.shape[0] * held.shape[1], *held.shape[2:]).clone()
+        if isinstance(leaf.constant, Tensor):
+            return leaf.constant.clone()
         if leaf.dtype is None:
             return leaf.constant
         device = state[0].device if state else torch.device("cpu")
@@ -185,11 +195,13 @@ def capture(
     wanted = {(t.path, t.call) for replay in replays for t in replay.taps}
     recorder = Recorder(submodules(model, sorted({path for path, _ in wanted})))
     forwards = recorder.forwards()
+    # a pass through sharded parameters must end, or they stay gathered
+    may_stop = not any(map(is_shard, model.parameters()))
 
     def stop_when_seen(forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
             output = forward(*args, **kwargs)
-            if wanted <= recorder.outputs.keys():
+            if may_stop and wanted <= recorder.outputs.keys():
                 raise _Captured
             return output
 

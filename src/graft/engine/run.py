@@ -21,16 +21,17 @@ from graft.backbones.backbone import towers
 from graft.engine.checkpoint import (
     Checkpoint,
     Position,
+    fail_at,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
 )
 from graft.engine.feeds import PhaseFeeds, Streams, attach, find_feeds
-from graft.engine.groups import Group, locate, resolve, set_trainable
+from graft.engine.groups import Group, locate, resolve, set_trainable, trainable
 from graft.engine.loop import Loop, LoopState, StepEvent
 from graft.engine.modes import set_modes
-from graft.engine.processes import Processes, Strategy, whole
+from graft.engine.processes import Processes, Strategy, assign, whole
 from graft.engine.solve import solve_head, why_not_convex
 from graft.errors import ModelError
 from graft.methods.plan import Convex, Gradient, Phase, Plan
@@ -122,16 +123,18 @@ def run(
         StorageError: a checkpoint or a store could not be written.
     """
     settings = settings or Settings()
-    listener = listener or Listener()
     processes = Processes(precision=settings.precision, strategy=settings.strategy)
+    listener = listener if listener is not None and processes.is_main else Listener()
     model.to(processes.device)
     if state is not None:
         state.to(processes.device)
     if plan.start == "random":
         reset(model, settings.seed)
+    processes.equalise(model, state)
     prepared = [_prepare(phase, model, state, task, splits["train"]) for phase in plan.phases]
-    if processes.is_sharded:
-        _shard(model, processes)
+    original = model
+    model = processes.sharded(original, _block_paths)
+    if model is not original:
         prepared = [_regroup(p, model, state) for p in prepared]
     keeper = _Keeper(settings, processes)
     done, loop_state, restored = (
@@ -143,6 +146,8 @@ def run(
         listener.on_phase(item.phase.name, index, len(prepared), item.feeds.cut.label)
         if item.note:
             listener.on_note(item.note)
+        if _is_outdated(item, prepared[:index]):
+            item.feeds = find_feeds(model, state, task, item.groups, splits["train"])
         record = _run_phase(
             prepared[index:],
             index,
@@ -161,9 +166,10 @@ def run(
         done.append(record)
         keeper.phase_done(done, model, state)
         listener.on_phase_end(record)
-    for parameter in model.parameters():
+    processes.write_back(model, original)
+    for parameter in original.parameters():
         parameter.requires_grad_(True)
-    model.eval()
+    original.eval()
     return tuple(done)
 
 
@@ -204,15 +210,18 @@ def _regroup(item: _Prepared, model: nn.Module, state: nn.Module | None) -> _Pre
     return dataclasses.replace(item, groups=resolve(item.phase.rules, locate(model, state)))
 
 
-def _shard(model: nn.Module, processes: Processes) -> None:
-    blocks = []
-    for tower in towers(model):
-        for chain in tower.chains:
-            for part in chain.parts[1:-1]:
-                blocks += [model.get_submodule(path) for path in part]
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
-    processes.shard(blocks, model)
+def _is_outdated(item: _Prepared, before: list[_Prepared]) -> bool:
+    """Return whether a phase's replay remembers tensors whose weights have since trained."""
+    trained = {m.place.name for p in before for m in trainable(p.groups)}
+    return bool(trained & item.frozen) and any(
+        replay.holds_weights for replay in item.feeds.replays.values()
+    )
+
+
+def _block_paths(model: nn.Module) -> list[str]:
+    """Return what is gathered at once where parameters are sharded: each module of each block."""
+    parts = [p for t in towers(model) for chain in t.chains for p in chain.parts[1:-1]]
+    return [path for part in parts for path in part]
 
 
 def _run_phase(
@@ -246,9 +255,7 @@ def _run_phase(
             n_passes=[p.n_passes(has_validation) for p in rest],
             root=settings.cache,
             budget_bytes=settings.cache_bytes,
-            is_main=processes.is_main,
-            barrier=processes.barrier,
-            compute_everywhere=processes.is_sharded,
+            processes=processes,
         )
     cache = caches[0] if caches else CacheRecord(item.feeds.cut.label, False, item.feeds.reason)
     groups = tuple(
@@ -305,7 +312,10 @@ def _solve(
     name, stream = next(iter(splits["train"].items()))
     prefix = item.feeds.prefixes["train", name]
     with processes.autocast():
-        return solve_head(model, task, stream, prefix, by, settings.seed)
+        record = solve_head(model, task, stream, prefix, by, settings.seed)
+    if not processes.is_sharded:  # or the first process's solution was sharded to all
+        processes.equalise(model.head)  # type: ignore[arg-type]
+    return record
 
 
 class _Keeper:
@@ -322,6 +332,8 @@ class _Keeper:
 
         def keep(loop: Loop, at_epoch_end: bool) -> None:
             self._n_steps += 1
+            if not at_epoch_end:
+                fail_at("mid_epoch")
             every = self._settings.checkpoint_every
             if not at_epoch_end and not (every and self._n_steps % every == 0):
                 return
@@ -339,7 +351,8 @@ class _Keeper:
         self, done: list[PhaseRecord], model: nn.Module, state: nn.Module | None
     ) -> None:
         """Write a checkpoint between two phases."""
-        self._touched |= dict(model.named_parameters()).keys() & self._trained_names(done, model)
+        fail_at("phase_edge")
+        self._touched |= {m.place.name for m in locate(model) if m.parameter.requires_grad}
         self._save(done, Position(len(done)), model, state, {}, None)
 
     def restore(
@@ -360,7 +373,7 @@ class _Keeper:
         weights = _under("model.", found.tensors)
         with torch.no_grad():
             for name, tensor in weights.items():
-                _copy(own[name], tensor)
+                assign(own[name], tensor)
         self._touched |= weights.keys()
         done = [build(PhaseRecord, d) for d in found.values["done"]]
         at = found.values["loop"]
@@ -368,9 +381,6 @@ class _Keeper:
             return done, None, {}
         at["best_loss"] = math.inf if at["best_loss"] is None else at["best_loss"]
         return done, LoopState(**at), dict(found.tensors)
-
-    def _trained_names(self, done: list[PhaseRecord], model: nn.Module) -> set[str]:
-        return {name for name, p in model.named_parameters() if p.requires_grad}
 
     def _save(
         self,
@@ -406,15 +416,6 @@ def _all_tensors(model: nn.Module, state: nn.Module | None) -> dict[str, Tensor]
     if state is not None:
         found |= {f"state.{name}": b for name, b in state.named_buffers()}
     return found
-
-
-def _copy(own: Tensor, tensor: Tensor) -> None:
-    mesh = getattr(own, "device_mesh", None)
-    if mesh is not None:
-        from torch.distributed.tensor import distribute_tensor
-
-        tensor = distribute_tensor(tensor.to(own.device), mesh, own.placements)  # type: ignore[attr-defined]
-    own.copy_(tensor)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import nn
 from graft.data.split import folds
 from graft.engine.feeds import PhaseFeeds
 from graft.engine.prefix import Prefix
+from graft.engine.processes import assign
 from graft.heads import Linear
 from graft.methods.plan import Convex
 from graft.records import ConvexRecord
@@ -61,9 +62,8 @@ def solve_head(
         solution = fit_multilabel(features, problem.targets, l2=float(by.l2))
     head = model.head
     assert isinstance(head, Linear)
-    with torch.no_grad():
-        head.out.weight.copy_(solution.weight)
-        head.out.bias.copy_(solution.bias)
+    assign(head.out.weight, solution.weight)
+    assign(head.out.bias, solution.bias)
     return ConvexRecord(
         solution.l2,
         chosen_by,

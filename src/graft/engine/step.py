@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from graft.batch import Batch
+from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
 from graft.tasks.task import Loss, Progress, Task
 
@@ -70,7 +71,10 @@ class Step(nn.Module):
         encoded, batches = self.encode(feeds, progress)
         if weights is not None:
             pairs = zip(pytree.tree_leaves(encoded), pytree.tree_leaves(weights), strict=True)
-            total = sum((e.float() * w.float()).sum() for e, w in pairs if e.requires_grad)
+            # a part that does not count has no weights, and runs all the same
+            total = sum(
+                (e[: len(w)].float() * w.float()).sum() for e, w in pairs if e.requires_grad
+            )
             return torch.as_tensor(total), torch.zeros(())
         loss = self.task.loss(encoded, batches, self.state, progress)
         return loss.total, loss.count
@@ -100,17 +104,17 @@ def accumulate(
     parts: Sequence[Part],
     progress: Progress,
     *,
-    backward: Callable[[Tensor], None],
-    autocast: Callable[[], Any],
+    processes: Processes,
     seed_part: Callable[[int], None],
 ) -> Loss:
     """Add up the gradients of a step over its parts; losses are sums, so the result is exact."""
     total, count = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for i, part in enumerate(parts):
         seed_part(i)
-        with autocast():
-            part_total, part_count = step(part.feeds, progress)
-        backward(part_total * part.weight)
+        with processes.gathering(step, is_last=i == len(parts) - 1):
+            with processes.autocast():
+                part_total, part_count = step(part.feeds, progress)
+            processes.backward(part_total * part.weight)
         total += part_total.detach().cpu().double() * part.weight
         count += part_count.detach().cpu().double() * part.weight
     return Loss(total, count)
@@ -118,17 +122,23 @@ def accumulate(
 
 def accumulate_joint(
     step: Step,
+    wrapped: nn.Module,
     parts: Sequence[Part],
     progress: Progress,
     *,
-    backward: Callable[[Tensor], None],
-    autocast: Callable[[], Any],
+    processes: Processes,
     seed_part: Callable[[int], None],
 ) -> Loss:
     """Do the same for a loss over the whole step, holding the graph of one part at a time.
 
-    Every part is encoded without a graph, the loss is taken on all, and each part is encoded again
-    from the same random numbers to carry the loss's gradient back.
+    Every part is encoded without a graph, the loss is taken on all, those of the other processes
+    too, and each part is encoded again from the same random numbers to carry the loss's gradient
+    back. What all processes compute alike, the loss and the gradients of the task's own
+    parameters, is divided by their number, because it is added up later.
+
+    Args:
+        step: computes losses.
+        wrapped: the same, as `Processes.wrap` prepared it.
 
     Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
     Setup".
@@ -136,40 +146,53 @@ def accumulate_joint(
     pieces, batches = [], []
     for i, part in enumerate(parts):
         seed_part(i)
-        with torch.no_grad(), autocast():
+        with torch.no_grad(), processes.autocast():
             encoded, batch = step.encode(part.feeds, progress)
+        if not part.weight:
+            encoded = pytree.tree_map(lambda leaf: leaf[:0], encoded)
+            batch = {name: _without_rows(b) for name, b in batch.items()}
         pieces.append(encoded)
         batches.append(batch)
     leaves = [pytree.tree_leaves(p) for p in pieces]
     spec = pytree.tree_structure(pieces[0])
-    joined = [torch.cat(same).detach() for same in zip(*leaves, strict=True)]
+    held = [processes.join(torch.cat(same).detach()) for same in zip(*leaves, strict=True)]
+    joined, starts = [tensor for tensor, _ in held], [start for _, start in held]
     for tensor in joined:
         tensor.requires_grad_(tensor.is_floating_point())
-    loss = step.task.loss(pytree.tree_unflatten(joined, spec), _join(batches), step.state, progress)
-    backward(loss.total)
-    gradients = [torch.zeros_like(j) if j.grad is None else j.grad for j in joined]
+    batch = _join(batches, processes)
+    loss = step.task.loss(pytree.tree_unflatten(joined, spec), batch, step.state, progress)
+    processes.backward(loss.total / processes.n)
+    gradients = [torch.zeros_like(j) if j.grad is None else j.grad * processes.n for j in joined]
     sizes = [[len(leaf) for leaf in piece] for piece in leaves]
-    starts = [0] * len(joined)
     for i, part in enumerate(parts):
         slices = [g[s : s + n] for g, s, n in zip(gradients, starts, sizes[i], strict=True)]
         starts = [s + n for s, n in zip(starts, sizes[i], strict=True)]
         seed_part(i)
-        with autocast():
-            product, _ = step(part.feeds, progress, pytree.tree_unflatten(slices, spec))
-        backward(product)
-    return Loss(loss.total.detach().cpu().double(), loss.count.detach().cpu().double())
+        with processes.gathering(wrapped, is_last=i == len(parts) - 1):
+            with processes.autocast():
+                weights = pytree.tree_unflatten(slices, spec)
+                product, _ = wrapped(part.feeds, progress, weights)
+            processes.backward(product)
+    total, count = loss.total.detach().cpu().double(), loss.count.detach().cpu().double()
+    return Loss(total / processes.n, count / processes.n)
 
 
-def _join(batches: Sequence[Mapping[str, Batch]]) -> dict[str, Batch]:
+def _join(batches: Sequence[Mapping[str, Batch]], processes: Processes) -> dict[str, Batch]:
     """Join the targets of a step's parts; inputs of unlike length are not joined."""
     return {
         name: Batch(
             {},
             {
-                key: torch.cat([parts[name].targets[key] for parts in batches])
+                key: processes.join(torch.cat([parts[name].targets[key] for parts in batches]))[0]
                 for key in batches[0][name].targets
             },
-            np.concatenate([parts[name].rows for parts in batches]),
+            processes.join(
+                torch.from_numpy(np.concatenate([parts[name].rows for parts in batches]))
+            )[0].numpy(),
         )
         for name in batches[0]
     }
+
+
+def _without_rows(batch: Batch) -> Batch:
+    return Batch({}, {name: t[:0] for name, t in batch.targets.items()}, batch.rows[:0])

@@ -1,0 +1,127 @@
+"""A job: everything that is known before training, made from a recipe.
+
+This is where words become objects: data, split, backbone, task and plan. What can be refused is
+refused here, before any work is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from graft.backbones import open_backbone
+from graft.backbones.backbone import Backbone
+from graft.data.check import check, usable
+from graft.data.faults import Finding, refuse
+from graft.data.readers import read
+from graft.data.split import Splits, split
+from graft.data.table import Table
+from graft.errors import InputError
+from graft.methods.plan import Plan
+from graft.model import Model
+from graft.recipe import Recipe, build_plan
+from graft.tasks.classify import Classify, balanced_weights
+from graft.tasks.streams import TableStream
+
+DEFAULT_TEXT_MODEL = "minilm"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is known before training."""
+
+    recipe: Recipe
+    table: Table
+    splits: Splits
+    findings: tuple[Finding, ...]
+    backbone: Backbone
+    task: Classify
+    model: Model
+    plan: Plan
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the backbone's longest chain."""
+        return count_blocks(self.backbone)
+
+    def streams(self) -> dict[str, dict[str, TableStream]]:
+        """Return the task's streams for each split."""
+        parts = {
+            "train": self.splits.train,
+            "validation": self.splits.validation,
+            "test": self.splits.test,
+        }
+        return {
+            name: self.task.streams(self.table.take(rows), self.backbone)
+            for name, rows in parts.items()
+        }
+
+
+def open_job(recipe: Recipe) -> Job:
+    """Read the data, split it, open the backbone and build model and plan.
+
+    Raises:
+        InputError: data, recipe or model are not usable, or do not go together.
+    """
+    table = read(
+        recipe.data,
+        input=recipe.input,
+        label=recipe.label,
+        group=recipe.group,
+        split=recipe.split_column,
+        encoding=recipe.encoding,
+        sep=recipe.sep,
+    )
+    if table.roles.label is None:
+        raise InputError(f"{recipe.data}: no label column was found; name it with --label")
+    table, findings = usable(table)
+    splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
+    findings = (*findings, *check(table, splits))
+    refuse(findings)
+    if recipe.model is None:
+        if table.roles.modality != "text":
+            raise InputError(
+                f"{recipe.data}: pictures need a backbone; pass --model with a folder or a name "
+                "such as timm:mobilenetv3_small_100"
+            )
+        recipe = recipe.model_copy(update={"model": DEFAULT_TEXT_MODEL})
+    assert recipe.model is not None
+    backbone = open_backbone(recipe.model)
+    if backbone.modality != table.roles.modality:
+        raise InputError(
+            f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
+            f"{table.roles.modality}; choose another --model or --input"
+        )
+    task = _task(recipe, table, splits)
+    torch.manual_seed(recipe.seed)
+    model, _ = task.build(backbone)
+    return Job(
+        recipe,
+        table,
+        splits,
+        findings,
+        backbone,
+        task,
+        model,
+        build_plan(recipe, count_blocks(backbone)),
+    )
+
+
+def _task(recipe: Recipe, table: Table, splits: Splits) -> Classify:
+    labels = table.labels()
+    assert labels is not None
+    counts: dict[str, int] = {}
+    for row in splits.train:
+        counts[labels[row]] = counts.get(labels[row], 0) + 1
+    classes = tuple(sorted(counts))
+    weights = None
+    if recipe.class_weights == "balanced":
+        by_name = balanced_weights(counts)
+        weights = tuple(by_name[c] for c in classes)
+    return Classify(classes, recipe.head, weights, recipe.label_smoothing)
+
+
+def count_blocks(backbone: Backbone) -> int:
+    """Return the number of blocks of the longest chain."""
+    return max(chain.n_blocks for chain in backbone.chains)

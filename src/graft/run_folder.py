@@ -1,0 +1,122 @@
+"""The folder of a run: who may write into it, and what lies there.
+
+`recipe.yaml` says what was asked, resolved; `record.json` what happened; `predictions.csv` has the
+held-out rows with labels and probabilities; `model/` is the artifact. `checkpoints/` is there while
+the run is not finished.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft.data.table import Table
+from graft.errors import InputError, StorageError
+
+OURS = frozenset(
+    {
+        "recipe.yaml",
+        "record.json",
+        "metrics.jsonl",
+        "predictions.csv",
+        "README.md",
+        "model",
+        "checkpoints",
+    }
+)
+
+
+def new_folder(data: str, method: str) -> Path:
+    """Return a folder under `runs/` that does not exist yet."""
+    stem = Path(data).stem or "run"
+    for number in range(1, 10_000):
+        folder = Path("runs") / f"{stem}-{method.replace(':', '')}-{number}"
+        if not folder.exists():
+            return folder
+    raise InputError("runs/ holds 9,999 runs of this name; pass --out")
+
+
+def claim_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> Path:
+    """Make the folder of a run, or refuse it.
+
+    Raises:
+        InputError: it lies in the data, or holds a run and neither flag is given.
+        StorageError: it cannot be made.
+    """
+    source = Path(data).resolve()
+    if folder.resolve() == source or source in folder.resolve().parents:
+        raise InputError(f"{folder}: lies in the data; choose another --out")
+    is_used = folder.exists() and any(folder.iterdir())
+    if is_used and not (overwrite or resume):
+        raise InputError(
+            f"{folder}: holds a run already; pass --overwrite, --resume or another --out"
+        )
+    if is_used and overwrite:
+        _clear(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be made ({error.strerror}); choose another --out"
+        ) from None
+    return folder
+
+
+def _clear(folder: Path) -> None:
+    strange = [p.name for p in folder.iterdir() if p.name not in OURS]
+    if strange:
+        raise InputError(
+            f"{folder}: holds `{strange[0]}`, which no run wrote; choose another --out"
+        )
+    shutil.rmtree(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_recipe(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a resolved recipe as YAML, without what was left open."""
+    import yaml
+
+    given = {k: v for k, v in values.items() if v is not None}
+    write_text(path, yaml.safe_dump(given, sort_keys=False, allow_unicode=True))
+
+
+def write_predictions(
+    path: Path,
+    table: Table,
+    rows: np.ndarray,
+    split: str,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """Write held-out rows with their place, label, prediction and probabilities.
+
+    Args:
+        rows: (M,) numbers of the rows in `table`.
+        probabilities: (M, C).
+    """
+    labels = table.labels() or [""] * len(table)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "row", "split", "label", "predicted", *map(_harmless, classes)])
+        for row, p in zip(rows, probabilities, strict=True):
+            origin = table.origin(int(row))
+            cells = [origin.path, origin.row, split, labels[row], classes[int(p.argmax())]]
+            writer.writerow([*map(_harmless, cells), *(f"{x:.6f}" for x in p)])
+
+
+def _harmless(cell: Any) -> Any:
+    """Keep a spreadsheet from running a cell as a formula."""
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return cell
