@@ -49,9 +49,7 @@ def show(rows: list[dict]) -> None:
     print("|---|---|---|---|---|---|")
     for method in dict.fromkeys(r["method"] for r in rows):
         runs = [r for r in rows if r["method"] == method]
-        mean = {
-            k: statistics.mean(r[k] for r in runs) for k in ("accuracy", "log_loss", "seconds")
-        }
+        mean = {k: statistics.mean(r[k] for r in runs) for k in ("accuracy", "log_loss", "seconds")}
         each = ", ".join(f"{r['accuracy']:.2f}" for r in runs)
         print(
             f"| `{method}` | {mean['accuracy']:.3f} | {each} | {mean['log_loss']:.2f} "

@@ -4,20 +4,21 @@
 
 A CNN is trained on the digits 0-4 that scikit-learn ships. Its head is replaced, and the network
 is adapted to 5-9 with 10 labels per class. The same network from random weights learns from the
-same 50 labels until it has converged: it trains on until its loss on 150 validation digits has not
-improved for 40 epochs, at the best of several rates. All methods stop and are timed on these same
-150; the rest of 5-9 is scored once, at the end.
+same 50 labels. Both train until they have converged: until the loss on 150 validation digits has
+not improved for 25 epochs; the best epoch counts. Steps are counted on these 150 digits too. The
+rest of 5-9, about 700 digits, is scored once, at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import dataclasses
+import math
 import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # 8 × 8 pixels: threads would only wait
 
@@ -30,16 +31,17 @@ from graft.backbones.backbone import Backbone
 from graft.engine.loop import StepEvent
 from graft.engine.predict import predict_rows
 from graft.engine.run import Listener, Settings, run
-from graft.methods.body import full, lp_ft, scratch, unfreeze
+from graft.methods.body import full, lp_ft, scratch
 from graft.methods.heads import probe
-from graft.model import Model
+from graft.records import PhaseRecord
 from graft.tasks.arrays import array_streams
 from graft.tasks.classify import Classify
+from graft.tasks.streams import TableStream
 
 WIDTH = 64
 N_PER_CLASS, N_VALIDATION = 10, 150
 LEVELS = (0.80, 0.90, 0.95)
-UNTIL_CONVERGED = {"epochs": 300, "patience": 40, "batch_size": 10, "schedule": "constant"}
+UNTIL_CONVERGED = {"epochs": 200, "patience": 25, "batch_size": 10, "schedule": "constant"}
 
 
 class Block(nn.Sequential):
@@ -62,16 +64,17 @@ class Net(nn.Module):
         return self.blocks(self.stem(x)).mean((2, 3))
 
 
-# The rates were chosen on validation digits of seeds 100 to 104, for each method alone.
+# Each rate is the best of 3e-3, 1e-2 and 3e-2 for its own method, on validation digits of seeds
+# 100 to 103; likewise the batch size, from which scratch gains most, and the three epochs on 0-4:
+# after twelve the features know little but the five classes that they were trained to tell apart.
 METHODS: dict[str, Callable[[int], graft.Plan]] = {
     "probe": probe,
-    "lp-ft": lambda k: lp_ft(k, lr=1e-3, **UNTIL_CONVERGED),
-    "unfreeze": lambda k: unfreeze(k, lr=1e-3, head_lr=1e-2, epochs=10, batch_size=10),
-    "scratch": lambda k: scratch(k, lr=3e-3, **UNTIL_CONVERGED),
+    "lp-ft": lambda k: lp_ft(k, lr=3e-3, **UNTIL_CONVERGED),
+    "scratch": lambda k: scratch(k, lr=1e-2, **UNTIL_CONVERGED),
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Split:
     """Images (N, 1, 8, 8) in 0..1 and their class numbers."""
 
@@ -106,27 +109,22 @@ def declare(net: nn.Module) -> Backbone:
 
 
 def pretrain(digits: Split, seed: int) -> Backbone:
-    """Train the network on 0-4, with every rate as it would be for any other data."""
+    """Train the network on 0-4 and return it without its head."""
     torch.manual_seed(seed)
-    own = declare(Net())
-    model, _ = Classify(tuple("01234")).build(own)
-    plan = full(lr=2e-3, head_lr=2e-3, epochs=12)
-    run(
-        plan,
-        model,
-        Classify(tuple("01234")),
-        {"train": array_streams(digits.images, digits.labels, own)},
-        settings=Settings(seed=seed),
-    )
+    task, own = Classify(tuple("01234")), declare(Net())
+    model, _ = task.build(own)
+    splits = {"train": array_streams(digits.images, digits.labels, own)}
+    run(full(lr=2e-3, head_lr=2e-3, epochs=3), model, task, splits, settings=Settings(seed=seed))
     return own
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Outcome:
     """What one method came to: accuracy on validation digits by step, and on test digits."""
 
     curve: tuple[tuple[int, float], ...]
     n_steps: int
+    stopped_early: bool
     test: float
     seconds: float
 
@@ -143,26 +141,30 @@ def adapt(plan: graft.Plan, own: Backbone, parts: tuple[Split, Split, Split], se
     model, _ = task.build(own)
     train, validation, test = (array_streams(p.images, p.labels, own) for p in parts)
     curve: list[tuple[int, float]] = []
-    n_before = 0
 
-    def score(streams: dict, model: Model = model) -> float:
+    def score(streams: dict[str, TableStream]) -> float:
         found = predict_rows(model, task, streams["train"])["probabilities"].argmax(1)
         return float((found == streams["train"].targets["label"].numpy()).mean())
 
     def on_step(event: StepEvent) -> None:
-        step = n_before + event.step
-        if step <= 100 or step % 5 == 0:
-            curve.append((step, score(validation)))
+        if event.step <= 50 or event.step % 5 == 0:
+            curve.append((event.step, score(validation)))
 
-    def on_phase_end(record: object) -> None:
-        nonlocal n_before
-        n_before += record.n_steps  # type: ignore[attr-defined]
-        curve.append((n_before, score(validation)))
+    def on_phase_end(record: PhaseRecord) -> None:
+        if record.convex is not None:  # solved, not stepped
+            curve.append((0, score(validation)))
 
-    listener = Listener(on_step=on_step, on_phase_end=on_phase_end)
-    splits = {"train": train, "validation": validation}
-    run(plan, model, task, splits, settings=Settings(seed=seed), listener=listener)
-    return Outcome(tuple(curve), n_before, score(test), time.perf_counter() - began)
+    phases = run(
+        plan,
+        model,
+        task,
+        {"train": train, "validation": validation},
+        settings=Settings(seed=seed),
+        listener=Listener(on_step=on_step, on_phase_end=on_phase_end),
+    )
+    seconds = time.perf_counter() - began
+    last = phases[-1]
+    return Outcome(tuple(curve), last.n_steps, last.stopped_early, score(test), seconds)
 
 
 def measure(n_seeds: int, first: int = 0) -> dict[str, list[Outcome]]:
@@ -179,35 +181,42 @@ def measure(n_seeds: int, first: int = 0) -> dict[str, list[Outcome]]:
 
 
 def show(found: dict[str, list[Outcome]]) -> None:
-    """Print one line per method."""
-    columns = [f"to {level:.0%}" for level in LEVELS]
-    print(f"{'':10}{'gradient steps (median)':>27}{'steps':>10}{'test accuracy':>18}{'seconds':>9}")
-    print(f"{'':10}{columns[0]:>9}{columns[1]:>9}{columns[2]:>9}{'in all':>10}{'mean ± sd':>18}")
-    for name, outcomes in found.items():
-        cells = [_median(o.steps_to(level) for o in outcomes) for level in LEVELS]
-        tests = [o.test for o in outcomes]
-        spread = statistics.stdev(tests) if len(tests) > 1 else 0.0
+    """Print one line per method, and what the numbers say."""
+    wide = 9 * len(LEVELS)
+    print(f"{'':8}{'steps to validation accuracy':>{wide + 5}}{'to stop':>9}{'test accuracy':>18}")
+    for name, outcomes in {"": [], **found}.items():
+        if not outcomes:
+            print(f"{'':13}{''.join(f'{level:>9.0%}' for level in LEVELS)}")
+            continue
+        cells = "".join(f"{_median(outcomes, level):>9}" for level in LEVELS)
         steps = statistics.median(o.n_steps for o in outcomes)
-        seconds = statistics.mean(o.seconds for o in outcomes)
-        print(
-            f"{name:10}{cells[0]:>9}{cells[1]:>9}{cells[2]:>9}{steps:>10.0f}"
-            f"{statistics.mean(tests):>11.3f} ± {spread:.3f}{seconds:>9.1f}"
-        )
+        tests = [o.test for o in outcomes]
+        spread = f" ± {statistics.stdev(tests):.3f}" if len(tests) > 1 else ""
+        print(f"{name:13}{cells}{steps:>9.0f}{statistics.mean(tests):>10.3f}{spread}")
+    n = len(found["scratch"])
+    gain = statistics.mean(
+        a.test - b.test for a, b in zip(found["lp-ft"], found["scratch"], strict=True)
+    )
+    print(
+        f"\nmedian steps and mean test accuracy of {n} seeds; -: not reached in most of them\n"
+        f"lp-ft starts from the probe; against scratch its test accuracy is {gain:+.3f}"
+    )
 
 
-def _median(steps: object) -> str:
-    known = list(steps)  # type: ignore[call-overload]
-    if all(s is not None for s in known):
-        return f"{statistics.median(known):.0f}"
-    n = sum(s is not None for s in known)
-    return f"{n} of {len(known)}"
+def _median(outcomes: list[Outcome], accuracy: float) -> str:
+    steps = [o.steps_to(accuracy) for o in outcomes]
+    found = statistics.median(math.inf if s is None else s for s in steps)
+    return "-" if math.isinf(found) else f"{found:.0f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
+    began = time.perf_counter()
+    print("a CNN trained on digits 0-4, adapted to 5-9 with 10 labels per class")
     show(measure(options.seeds))
+    print(f"{time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,39 @@
 """The artifact: a model folder that its source library opens, and graft too.
 
 Beside what the source library needs lie `graft.json` (classes and head, for us) and
-`head.safetensors` (the head alone, in every form that a head can have).
+`head.safetensors` (the head alone, in every form that a head can have). A network of the user's
+own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads them
+brings the network.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from graft.backbones import open_backbone
+from graft.backbones import FORMAT, open_backbone, read_about, read_head
+from graft.backbones.backbone import Backbone
 from graft.errors import ModelError
 from graft.model import Model
 from graft.tasks.classify import Classify
-
-FORMAT = 1
 
 
 def save_artifact(folder: Path, model: Model, task: Classify) -> str:
     """Write a model; returns the name of what opens it without graft."""
     folder.mkdir(parents=True, exist_ok=True)
     origin = model.backbone.origin
-    opens_with = "graft"
     if origin.save is not None:
         opens_with = origin.save(folder, model.backbone, model.head, task.classes)
-    _save_head(folder / "head.safetensors", model.head)
+    else:
+        opens_with = "graft, given the network"
+        _save(folder / "model.safetensors", model.backbone.net, {"format": "pt"})
+    metadata = {"classes": json.dumps(list(task.classes))}
+    _save(folder / "head.safetensors", model.head, metadata)
     about = {
         "format": FORMAT,
         "task": "classify",
@@ -43,32 +49,57 @@ def save_artifact(folder: Path, model: Model, task: Classify) -> str:
     return opens_with
 
 
-def load_artifact(folder: Path) -> tuple[Model, Classify]:
+def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Model, Classify]:
     """Open a model folder that `save_artifact` wrote.
 
+    Args:
+        folder: the model's folder.
+        backbone: the network that the folder's weights are put into, changed in place; needed for
+            a network of the user's own, and only for that.
+
     Raises:
-        ModelError: it is not one, or its head does not fit.
+        ModelError: it is not one, or its head or weights do not fit.
     """
-    path = folder / "graft.json"
-    if not path.is_file():
+    if not (folder / "graft.json").is_file():
         raise ModelError(f"{folder}: no graft.json; point at a run of ours or its model/ folder")
-    about = json.loads(path.read_text(encoding="utf-8"))
-    if about.get("format") != FORMAT:
-        raise ModelError(f"{path}: format {about.get('format')} is not {FORMAT}; update graft")
-    backbone = open_backbone(folder)
+    about = read_about(folder)
+    if about["source"] == "own":
+        if backbone is None:
+            raise ModelError(
+                f"{folder}: holds a network of your own ({about.get('family')}); pass backbone=, "
+                "declared as it was for training"
+            )
+        _fill(backbone.net, _read(folder / "model.safetensors"), folder / "model.safetensors")
+    elif backbone is not None:
+        raise ModelError(f"{folder}: opens by itself; leave out backbone=")
+    else:
+        backbone = open_backbone(folder)
     task = Classify(tuple(about["classes"]), head=about["head"], keep_head=False)
     model, _ = task.build(backbone)
-    tensors = load_file(folder / "head.safetensors")
-    expected = {name: tuple(t.shape) for name, t in model.head.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    if expected != found:
-        odd = next(iter(sorted(expected.items() ^ found.items())))
-        raise ModelError(
-            f"{folder}/head.safetensors: tensor {odd[0]} does not fit; restore the file"
-        )
-    model.head.load_state_dict(tensors)
+    _fill(model.head, read_head(folder), folder / "head.safetensors")
     return model.eval(), task
 
 
-def _save_head(path: Path, head: nn.Module) -> None:
-    save_file({k: v.detach().cpu().contiguous() for k, v in head.state_dict().items()}, path)
+def _save(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
+    # cloned: tensors that share memory cannot be written as they are
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+    save_file(tensors, path, metadata=metadata)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(
+            f"{path}: does not open ({type(error).__name__}); restore the file"
+        ) from None
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load tensors into a module whose names and shapes they must match exactly."""
+    expected = {name: tuple(t.shape) for name, t in module.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    if expected != found:
+        odd = next(iter(sorted(expected.items() ^ found.items())))
+        raise ModelError(f"{path}: tensor {odd[0]} does not fit; restore the file")
+    module.load_state_dict(dict(tensors))

@@ -14,12 +14,17 @@ import dataclasses
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graft.errors import ModelError, UnknownName
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from graft.backbones.backbone import Backbone
+
+FORMAT = 1
+"""Of `graft.json`, which lies beside every model that we save."""
 
 SOURCES: dict[str, tuple[str, str]] = {
     "minilm": (
@@ -48,25 +53,79 @@ def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
     source, rest = resolve_source(str(name))
     module, function = SOURCES[source][0].split(":")
     backbone = getattr(import_module(module), function)(rest, random=random)
-    _read_our_head(backbone, Path(rest))
+    if not random:
+        _read_our_head(backbone, Path(rest).expanduser())
     return backbone
 
 
-def _read_our_head(backbone: Backbone, folder: Path) -> None:
-    """Tell the backbone of the head that a run of ours left in its folder."""
-    path = folder / "graft.json"
-    if not path.is_file():
-        return
-    about = json.loads(path.read_text(encoding="utf-8"))
-    if about.get("head") != "linear":
-        return
-    from safetensors.torch import load_file
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what `graft.json` says of a model that we saved.
 
-    tensors = load_file(folder / "head.safetensors")
+    Raises:
+        ModelError: it is damaged, or of another format.
+    """
+    path = folder / "graft.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: cannot be read ({type(error).__name__}); restore the file"
+        ) from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else "none"
+        raise ModelError(f"{path}: format {found} is not {FORMAT}; update graft")
+    lost = [key for key in ("classes", "head", "source") if key not in about]
+    if lost:
+        raise ModelError(f"{path}: names no `{lost[0]}`; restore the file")
+    return about
+
+
+def read_head(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of the head that lies in a model folder of ours.
+
+    Raises:
+        ModelError: the file is damaged, or belongs to other classes than `graft.json` names.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / "head.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            written_for = json.loads((file.metadata() or {}).get("classes", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(
+            f"{path}: does not open ({type(error).__name__}); restore the file"
+        ) from None
+    classes = read_about(folder)["classes"]
+    if written_for is not None and written_for != classes:
+        odd = next(iter(sorted(set(written_for) ^ set(classes))), "their order")
+        raise ModelError(
+            f"{path}: was written for other classes than graft.json names ({odd}); restore both"
+        )
+    return tensors
+
+
+def _read_our_head(backbone: Backbone, folder: Path) -> None:
+    """Tell the backbone of the linear head that a run of ours left in its folder."""
+    if not (folder / "graft.json").is_file():
+        return
+    about = read_about(folder)
+    if about["head"] != "linear":
+        return
+    tensors = read_head(folder)
+    try:
+        weight, bias = tensors["out.weight"], tensors["out.bias"]
+    except KeyError as error:
+        raise ModelError(
+            f"{folder}/head.safetensors: tensor {error} is missing; restore the file"
+        ) from None
+    if weight.shape != (len(about["classes"]), backbone.width):
+        raise ModelError(
+            f"{folder}/head.safetensors: tensor out.weight does not fit; restore the file"
+        )
     backbone.origin = dataclasses.replace(
-        backbone.origin,
-        classes=tuple(about["classes"]),
-        old_head=(tensors["out.weight"], tensors["out.bias"]),
+        backbone.origin, classes=tuple(about["classes"]), old_head=(weight, bias)
     )
 
 
@@ -107,6 +166,11 @@ def _source_of_folder(folder: Path) -> tuple[str, str]:
     if (folder / "modules.json").is_file():
         return "text", str(folder)
     config = folder / "config.json"
+    if not config.is_file() and (folder / "graft.json").is_file():
+        raise ModelError(
+            f"{folder}: holds the weights of a network of your own; open it with "
+            "graft.artifact.load_artifact(folder, backbone=…)"
+        )
     if not config.is_file():
         raise ModelError(
             f"{folder}: no config.json or modules.json; point at a saved model's folder"

@@ -1,8 +1,10 @@
 """Write a text model so that its own library opens it, without graft.
 
-The convex head reads pooled features, which no native classification class of BERT's kind does
-(they put dense and tanh before it), so such models become a sentence-transformers folder whose
-last modules are the head. A network that came with a classification class goes back into it.
+A head on pooled features has no place in native classification classes of BERT's kind, which put
+dense and tanh before it, nor in those of decoders, which have no bias. Such models become a
+sentence-transformers folder whose last modules are the head. A network that came with a
+classification class goes back into it, if the head is one linear layer; other heads would need a
+class that no library has, and the body is saved without.
 """
 
 from __future__ import annotations
@@ -13,30 +15,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from graft.backbones.backbone import Backbone
-from graft.heads import MLP, Linear
+from graft.backbones.transformers_load import quiet
+from graft.heads import MLP, Cosine, Linear
 
 
 def save_sentence_transformer(
     folder: Path, backbone: Backbone, head: nn.Module | None, classes: Sequence[str]
 ) -> str:
-    """Write transformer, pooling and head as a sentence-transformers folder; return its opener."""
+    """Write transformer, pooling and head as a sentence-transformers folder.
+
+    Returns:
+        What opens the folder; it ends in `(body only)` where the head is not inside.
+    """
     del classes  # sentence-transformers has no place for names; the run's own record has them
-    backbone.net.save_pretrained(folder)  # type: ignore[operator]
-    backbone.processor.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
+    unread = backbone.origin.details.get("unread", {})
+    _save_network(copy.deepcopy(backbone.net).cpu(), folder, unread)
+    processor: Any = backbone.processor
+    processor.tokenizer.save_pretrained(folder)
     _write(
         folder / "sentence_bert_config.json",
-        {"max_seq_length": backbone.processor.max_length, "do_lower_case": False},  # type: ignore[attr-defined]
+        {"max_seq_length": processor.max_length, "do_lower_case": False},
     )
     modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
-    pooling = backbone.read.name  # type: ignore[attr-defined]
+    pooling: str = backbone.read.name  # type: ignore[attr-defined]
+    body_width = backbone.width
     _write(
         folder / "1_Pooling" / "config.json",
         {
-            "word_embedding_dimension": backbone.width,
+            "word_embedding_dimension": body_width,
             "pooling_mode_cls_token": pooling == "cls",
             "pooling_mode_mean_tokens": pooling == "mean",
             "pooling_mode_max_tokens": pooling == "max",
@@ -45,9 +57,14 @@ def save_sentence_transformer(
             "pooling_mode_lasttoken": pooling == "lasttoken",
         },
     )
-    for n, (layer, activation) in enumerate(_dense_layers(head), 2):
-        _write_dense(folder / f"{n}_Dense", layer, activation)
-        modules.append(("Dense", f"{n}_Dense"))
+    if isinstance(head, Cosine):
+        modules.append(("Normalize", "2_Normalize"))
+        (folder / "2_Normalize").mkdir(exist_ok=True)
+    layers = _dense_layers(head)
+    for weight, bias, activation in layers:
+        path = f"{len(modules)}_Dense"
+        _write_dense(folder / path, weight, bias, activation)
+        modules.append(("Dense", path))
     _write(
         folder / "modules.json",
         [
@@ -55,60 +72,64 @@ def save_sentence_transformer(
             for i, (kind, path) in enumerate(modules)
         ],
     )
-    return "SentenceTransformer"
+    return "SentenceTransformer" if layers else "SentenceTransformer (body only)"
 
 
 def save_native(
     folder: Path, backbone: Backbone, head: nn.Module | None, classes: Sequence[str]
 ) -> str:
-    """Put a linear head back into the classification class that the network came with."""
-    from graft.backbones.transformers_text import NATIVE_HEADS
+    """Put a linear head back into the classification class that the network came with.
 
-    net = backbone.net
-    path = next(p for p in NATIVE_HEADS if _is_identity(net, p))
-    if not isinstance(head, Linear):
-        net.save_pretrained(folder)  # type: ignore[operator]
-        backbone.processor.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
-        return "AutoModel"
-    config = copy.deepcopy(net.config)
-    net.set_submodule(path, head.out)
-    try:
-        net.config.id2label = dict(enumerate(classes))  # type: ignore[union-attr]
-        net.config.label2id = {c: i for i, c in enumerate(classes)}  # type: ignore[union-attr]
-        net.save_pretrained(folder)  # type: ignore[operator]
-    finally:
-        net.set_submodule(path, nn.Identity())
-        net.config = config
+    Returns:
+        What opens the folder; it ends in `(body only)` where the head is not inside.
+    """
+    whole: Any = copy.deepcopy(backbone.net).cpu()
+    opener = "AutoModelForSequenceClassification"
+    path = backbone.origin.details["head_path"]
+    linear = copy.deepcopy(head.out).cpu() if isinstance(head, Linear) else None
+    if linear is not None:
+        whole.set_submodule(path, linear)
+    whole.config.id2label = dict(enumerate(classes))
+    whole.config.label2id = {c: i for i, c in enumerate(classes)}
+    whole.config.problem_type = "single_label_classification"
+    _save_network(whole, folder, {})
     backbone.processor.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
-    return "AutoModelForSequenceClassification"
+    return opener if linear is not None else f"{opener} (body only)"
 
 
-def _is_identity(net: nn.Module, path: str) -> bool:
-    try:
-        return isinstance(net.get_submodule(path), nn.Identity)
-    except AttributeError:
-        return False
+def _save_network(net: Any, folder: Path, unread: dict[str, Tensor]) -> None:
+    """Write a network, and tensors of its checkpoint that it does without."""
+    tensors = {k: t.detach().cpu() for k, t in unread.items()}
+    with quiet():
+        net.save_pretrained(folder, state_dict={**net.state_dict(), **tensors})
 
 
-def _dense_layers(head: nn.Module | None) -> list[tuple[nn.Linear, str]]:
+def _dense_layers(head: nn.Module | None) -> list[tuple[Tensor, Tensor | None, str]]:
     """Return the head as linear layers with activations; empty where it has another form."""
     identity, gelu = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
     if isinstance(head, Linear):
-        return [(head.out, identity)]
+        return [(head.out.weight, head.out.bias, identity)]
     if isinstance(head, MLP):
-        return [(head.hidden, gelu), (head.out, identity)]
+        return [
+            (head.hidden.weight, head.hidden.bias, gelu),
+            (head.out.weight, head.out.bias, identity),
+        ]
+    if isinstance(head, Cosine):
+        with torch.no_grad():
+            directions = head.scale * functional.normalize(head.weight, dim=-1)
+        return [(directions, None, identity)]
     return []
 
 
-def _write_dense(folder: Path, layer: nn.Linear, activation: str) -> None:
+def _write_dense(folder: Path, weight: Tensor, bias: Tensor | None, activation: str) -> None:
     config = {
-        "in_features": layer.in_features,
-        "out_features": layer.out_features,
-        "bias": True,
+        "in_features": weight.shape[1],
+        "out_features": weight.shape[0],
+        "bias": bias is not None,
         "activation_function": activation,
     }
     _write(folder / "config.json", config)
-    tensors = {"linear.weight": layer.weight, "linear.bias": layer.bias}
+    tensors = {"linear.weight": weight} | ({} if bias is None else {"linear.bias": bias})
     save_file(
         {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, folder / "model.safetensors"
     )

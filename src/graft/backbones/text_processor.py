@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,12 +29,15 @@ class TextProcessor:
 
     @property
     def key(self) -> str:
-        state = self.tokenizer.backend_tokenizer.to_str()
-        digest = hashlib.sha256(state.encode()).hexdigest()[:16]
-        return f"text-{digest}-{self.max_length}"
+        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        # what the last call asked for, not what the tokenizer is
+        state.pop("truncation", None)
+        state.pop("padding", None)
+        text = json.dumps([state, self.tokenizer.pad_token_id], sort_keys=True)
+        return f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.max_length}"
 
     def encode(self, values: Sequence[Any]) -> list[Row]:
-        """Tokenise each text; returns rows with `input_ids` (L,) int32."""
+        """Tokenise each text; returns rows with `input_ids` (L,) int32, L at least 1."""
         if not values:
             return []
         ids = self.tokenizer(
@@ -43,7 +47,9 @@ class TextProcessor:
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
-        return [{"input_ids": np.asarray(row, np.int32)} for row in ids]
+        # an empty text of a tokenizer without special tokens still is one token to attend to
+        nothing = [self.tokenizer.pad_token_id]
+        return [{"input_ids": np.asarray(row or nothing, np.int32)} for row in ids]
 
     def collate(
         self,

@@ -2,24 +2,41 @@
 
 Pooling is the checkpoint's own where it says: a sentence-transformers folder names it, and a
 checkpoint with a classification class brings the features that its classifier read. Else the
-masked mean, and for decoder-only networks the last token.
+masked mean, and for decoder-only networks the last token. A decoder's classification class reads
+just that token, and has no bias, so a decoder always comes as its body.
+
+What the library's base classes add beyond the features, a pooler, is left out of the network: most
+files lack it, the library then fills it with noise, and nothing would ever train it. If the file
+does have it, it is kept aside and written back when the network is saved.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from graft.backbones.backbone import Backbone, Chain, Origin
+from graft.backbones.backbone import Backbone, Origin
+from graft.backbones.image_network import copy_of, evaluated, final_linear, meaningful, take_linear
 from graft.backbones.pooling import POOLINGS, LastToken, MaskedMean, Native
 from graft.backbones.save_text import save_native, save_sentence_transformer
+from graft.backbones.sentence_modules import SentenceModules, read_modules
 from graft.backbones.text_processor import TextProcessor
 from graft.backbones.trace import match_modules, trace_chains
+from graft.backbones.transformers_load import (
+    fetch,
+    open_config,
+    open_tokenizer,
+    open_weights,
+    refuse_missing,
+    shown,
+)
 from graft.errors import ModelError
 
 BLOCKS = (
@@ -28,17 +45,29 @@ BLOCKS = (
     "encoder.block.*",
     "encoder.albert_layer_groups.*",
     "transformer.layer.*",
+    "decoder.layers.*",
     "layers.*",
     "layer.*",
     "h.*",
 )
 """Where transformers keeps the blocks of its text networks; the first that matches is taken."""
 
-DECODERS = frozenset(
-    {"gpt2", "gpt_neo", "gpt_neox", "llama", "mistral", "opt", "phi", "qwen2", "qwen3"}
-)
 LONGEST = 512
-NATIVE_HEADS = ("classifier.out_proj", "classifier", "score")
+ENCODERS_OF_PAIRS = ("t5", "mt5", "umt5")
+"""Encoder-decoders of which the library knows the encoder alone."""
+POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "mpnet", "camembert", "longformer")
+EXAMPLE = ("a short text", "and one that is longer")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A network without its classifier, and what was taken off it."""
+
+    net: nn.Module
+    old_head: tuple[Tensor, Tensor] | None = None
+    head_path: str | None = None
+    unread: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def open_source(name: str, *, random: bool = False) -> Backbone:
@@ -51,186 +80,187 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
     Raises:
         ModelError: the checkpoint cannot be opened, has no safetensors or asks for remote code.
     """
-    folder = Path(name).expanduser()
-    pooling_name, max_length = None, None
-    if (folder / "modules.json").is_file():
-        folder, pooling_name, max_length = _read_modules(folder)
-    source = str(folder) if folder.is_dir() else name
-    config = _config(source)
-    config.use_cache = False
-    for key in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
-        if getattr(config, key, 0):
-            setattr(config, key, 0.0)  # a block that is skipped at random cannot be replayed
-    is_native = pooling_name is None and any(
-        a.endswith("ForSequenceClassification") for a in config.architectures or ()
-    )
-    build = _native if is_native else _encoder
-    net = build(source, config, random)
-    processor = TextProcessor(_tokenizer(source), _max_length(config, max_length))
-    classes: tuple[str, ...] = ()
-    old_head = None
-    if is_native:
-        classes = tuple(str(config.id2label[i]) for i in range(config.num_labels))
-        old_head = _take_head(net)
-        read: Any = Native()
-    elif pooling_name is not None:
-        read = POOLINGS[pooling_name]()
+    modules = read_modules(fetch(name))
+    folder = modules.folder
+    config = open_config(folder)
+    notes = _settle(config) + _left_out(modules)
+    processor = _processor(folder, config, modules)
+    inputs = processor.collate(processor.encode(EXAMPLE))
+    read: Any
+    if modules.pooling is not None:
+        read = POOLINGS[modules.pooling]()
+        opened = _open_body(folder, config, random)
+    elif _has_classifier(config) and not _is_decoder(config) and not config.is_encoder_decoder:
+        read = Native()
+        opened = _open_native(folder, config, random, inputs)
     else:
-        read = LastToken() if config.model_type in DECODERS else MaskedMean()
-    width = old_head[0].shape[1] if old_head is not None else config.get_text_config().hidden_size
-    save = save_native if is_native else save_sentence_transformer
+        read = LastToken() if _is_decoder(config) else MaskedMean()
+        opened = _open_body(folder, config, random)
+    net = opened.net
+    labels = [config.id2label[i] for i in sorted(config.id2label)] if opened.old_head else ()
+    pooled = evaluated(net, lambda: read(net, inputs)).pooled
     return Backbone(
         net,
-        chains=_chains(net, processor),
+        chains=trace_chains(net, lambda: net(**inputs), [_find_blocks(net)]),
         read=read,
-        width=width,
+        width=pooled.shape[1],
         processor=processor,
         modality="text",
         origin=Origin(
             "text",
             name,
             config.model_type,
-            fresh=_fresh(build, source, config, is_native),
-            save=save,
-            classes=classes,
-            old_head=old_head,
+            fresh=_fresh(opened),
+            save=save_native if opened.head_path else save_sentence_transformer,
+            classes=meaningful(labels),
+            old_head=opened.old_head,
+            notes=notes + opened.notes,
+            details={"head_path": opened.head_path, "unread": opened.unread},
         ),
     )
 
 
-def _read_modules(folder: Path) -> tuple[Path, str | None, int | None]:
-    """Return where the transformer lies, its pooling, and its longest input."""
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    pooling: str | None = None
-    inner = folder
-    for module in modules:
-        path = folder / module["path"]
-        if module["type"].endswith("Transformer"):
-            inner = path
-        if module["type"].endswith("Pooling"):
-            pooling = _pooling(path / "config.json")
-    length = None
-    settings = inner / "sentence_bert_config.json"
-    if settings.is_file():
-        length = json.loads(settings.read_text(encoding="utf-8")).get("max_seq_length")
-    return inner, pooling, length
+def _settle(config: Any) -> tuple[str, ...]:
+    """Turn off in a configuration what cannot be replayed; return notes for the user."""
+    config.use_cache = False
+    notes = []
+    for key in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
+        if getattr(config, key, 0):
+            setattr(config, key, 0.0)
+            notes.append(f"{key} is off: a block that is skipped at random cannot be replayed")
+    return tuple(notes)
 
 
-def _pooling(path: Path) -> str:
-    """Read sentence-transformers' pooling, in its older and its newer form."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    mode = config.get("pooling_mode")
-    if mode is None:
-        modes = [k.removeprefix("pooling_mode_") for k, v in config.items() if v is True]
-        names = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
-        mode = next((names.get(m, m) for m in modes if names.get(m, m) in POOLINGS), "?")
-    if mode not in POOLINGS:
-        raise ModelError(f"{path}: pooling {mode!r} is not known; use one of {', '.join(POOLINGS)}")
-    return str(mode)
+def _left_out(modules: SentenceModules) -> tuple[str, ...]:
+    is_ours = (modules.folder / "graft.json").is_file()
+    if is_ours or not modules.left_out:
+        return ()
+    return (f"left out what follows the pooling: {', '.join(modules.left_out)}",)
 
 
-def _config(source: str) -> Any:
-    from transformers import AutoConfig
+def _processor(folder: Path, config: Any, modules: SentenceModules) -> TextProcessor:
+    tokenizer = open_tokenizer(folder)
+    if modules.lower_case:
+        from tokenizers import normalizers
 
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise ModelError(f"model `{source}` cannot be opened by transformers: {reason}") from None
-    return config
-
-
-def _tokenizer(source: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise ModelError(f"model `{source}` has no tokenizer that opens: {reason}") from None
-    if not tokenizer.is_fast:
-        raise ModelError(f"model `{source}` has no tokenizer.json; save it with a fast tokenizer")
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+        backend = tokenizer.backend_tokenizer
+        old = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *old])
+    return TextProcessor(tokenizer, _max_length(config, tokenizer, modules.max_length))
 
 
-def _load(cls: Any, source: str, config: Any, random: bool) -> nn.Module:
-    if random:
-        return cls.from_config(config)
-    try:
-        return cls.from_pretrained(
-            source,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:80]
-        raise ModelError(
-            f"model `{source}`: no safetensors weights that open ({reason}); "
-            "turn other files into safetensors with `graft convert`"
-        ) from None
-
-
-def _encoder(source: str, config: Any, random: bool) -> nn.Module:
-    from transformers import AutoModel, AutoModelForTextEncoding
-
-    if not config.is_encoder_decoder:
-        return _load(AutoModel, source, config, random)
-    if config.model_type in ("t5", "mt5", "umt5"):
-        return _load(AutoModelForTextEncoding, source, config, random)
-    return _load(AutoModel, source, config, random).get_encoder()  # type: ignore[operator]
-
-
-def _native(source: str, config: Any, random: bool) -> nn.Module:
-    from transformers import AutoModelForSequenceClassification
-
-    return _load(AutoModelForSequenceClassification, source, config, random)
-
-
-def _take_head(net: nn.Module) -> tuple[Tensor, Tensor]:
-    """Replace the classifier's last linear layer by an identity; return its weight and bias."""
-    for path in NATIVE_HEADS:
-        try:
-            layer = net.get_submodule(path)
-        except AttributeError:
-            continue
-        if isinstance(layer, nn.Linear):
-            net.set_submodule(path, nn.Identity())
-            bias = layer.bias if layer.bias is not None else torch.zeros(layer.out_features)
-            return layer.weight.detach().clone(), bias.detach().clone()
-    raise ModelError(
-        f"{type(net).__name__} has no linear classifier at {' or '.join(NATIVE_HEADS)}"
-    )
-
-
-def _fresh(
-    build: Callable[[str, Any, bool], nn.Module], source: str, config: Any, is_native: bool
-) -> Callable[[], nn.Module]:
-    def fresh() -> nn.Module:
-        net = build(source, config, True)
-        if is_native:
-            _take_head(net)
-        return net
-
-    return fresh
-
-
-def _max_length(config: Any, stated: int | None) -> int:
+def _max_length(config: Any, tokenizer: Any, stated: int | None) -> int:
     if stated:
         return int(stated)
     positions = getattr(config, "max_position_embeddings", None) or LONGEST
-    # RoBERTa's positions start after its padding index
-    positions -= 2 if config.model_type in ("roberta", "xlm-roberta", "mpnet", "camembert") else 0
-    return int(min(positions, LONGEST))
+    if config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= (config.pad_token_id or 0) + 1
+    return int(min(positions, tokenizer.model_max_length, LONGEST))
 
 
-def _chains(net: nn.Module, processor: TextProcessor) -> tuple[Chain, ...]:
-    inputs = processor.collate(processor.encode(["a short text", "and one that is longer"]))
-    return trace_chains(net, lambda: net(**inputs), [_find_blocks(net)])
+def _has_classifier(config: Any) -> bool:
+    return any(str(a).endswith("ForSequenceClassification") for a in config.architectures or ())
+
+
+def _is_decoder(config: Any) -> bool:
+    """Return whether the family predicts next tokens and never masked ones."""
+    from transformers.models.auto import modeling_auto
+
+    return (
+        config.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        and config.model_type not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        and not config.is_encoder_decoder
+    )
+
+
+def _open_body(folder: Path, config: Any, random: bool) -> _Opened:
+    """Open the network without any head; a decoder's old classifier is read all the same."""
+    from transformers import (
+        AutoModel,
+        AutoModelForSequenceClassification,
+        AutoModelForTextEncoding,
+    )
+
+    auto, notes, has_head = AutoModel, (), False
+    if config.is_encoder_decoder:
+        if config.model_type not in ENCODERS_OF_PAIRS:
+            raise ModelError(
+                f"{shown(folder)}: {config.model_type} is an encoder-decoder whose encoder "
+                "transformers cannot open alone; choose an encoder"
+            )
+        auto = AutoModelForTextEncoding
+        if _has_classifier(config):
+            notes = ("took the encoder alone: the checkpoint's classifier reads its decoder",)
+    elif _is_decoder(config) and _has_classifier(config) and not random:
+        auto, has_head = AutoModelForSequenceClassification, True
+    if random:
+        net = auto.from_config(copy.deepcopy(config), dtype=torch.float32)
+        _leave_out_pooler(net)
+        return _Opened(net.eval(), notes=notes)
+    net, missing = open_weights(auto, folder, config)
+    old_head = None
+    if has_head:
+        if not any(key.startswith("score.") for key in missing):
+            old_head = copy_of(net.get_submodule("score"))  # type: ignore[arg-type]
+        missing = frozenset(key for key in missing if not key.startswith("score."))
+        net = net.base_model  # type: ignore[assignment]
+    pooler = {key for key in missing if key.startswith("pooler.")}
+    refuse_missing(folder, missing - pooler)
+    unread = _leave_out_pooler(net)
+    return _Opened(net, old_head, unread={} if pooler else unread, notes=notes)
+
+
+def _leave_out_pooler(net: nn.Module) -> dict[str, Tensor]:
+    """Take the pooler off a network whose class can do without; return its tensors."""
+    if not _takes_no_pooler(net) or getattr(net, "pooler", None) is None:
+        return {}
+    tensors = {f"pooler.{k}": t.detach().clone() for k, t in net.pooler.state_dict().items()}  # type: ignore[union-attr]
+    net.pooler = None  # type: ignore[assignment]
+    if hasattr(net, "pooler_activation"):
+        net.pooler_activation = None  # type: ignore[assignment]
+    return tensors
+
+
+def _takes_no_pooler(net: nn.Module) -> bool:
+    return "add_pooling_layer" in inspect.signature(type(net).__init__).parameters
+
+
+def _open_native(
+    folder: Path, config: Any, random: bool, inputs: Mapping[str, Tensor]
+) -> _Opened:
+    """Open the library's classification class with an identity for its last linear layer."""
+    from transformers import AutoModelForSequenceClassification as Auto
+
+    missing: frozenset[str] = frozenset()
+    if random:
+        net = Auto.from_config(copy.deepcopy(config), dtype=torch.float32).eval()
+    else:
+        net, missing = open_weights(Auto, folder, config)
+    path = final_linear(net, lambda: net(**inputs).logits)
+    if path is None:
+        raise ModelError(
+            f"{shown(folder)}: {type(net).__name__} does not end in a linear layer; save its body "
+            "alone as AutoModel"
+        )
+    of_head = {key for key in missing if key.startswith(f"{path}.")}
+    refuse_missing(folder, missing - of_head)
+    old_head = take_linear(net, path)
+    return _Opened(net, None if random or of_head else old_head, path)
+
+
+def _fresh(opened: _Opened) -> Callable[[], nn.Module]:
+    """Return what builds the same network with random weights."""
+    net, path = opened.net, opened.head_path
+    build, config = type(net), copy.deepcopy(net.config)  # type: ignore[arg-type]
+    options = {"add_pooling_layer": False} if _takes_no_pooler(net) else {}
+
+    def fresh() -> nn.Module:
+        other = build(copy.deepcopy(config), **options)
+        if path:
+            other.set_submodule(path, nn.Identity())
+        return other
+
+    return fresh
 
 
 def _find_blocks(net: nn.Module) -> Sequence[str]:

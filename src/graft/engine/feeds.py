@@ -223,7 +223,7 @@ def attach(
                     if phase is now:
                         break
             store, n_computed = None, 0
-            if root is not None and now.replays[name] in wanted.values():
+            if root is not None and next(iter(wanted.values()), None) is now.replays[name]:
                 store, n_computed = _filled(model, wanted, run, stream, root, processes)
                 if store is None:
                     reason = "the processes do not see one folder of stores"

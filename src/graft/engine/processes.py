@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -81,7 +82,10 @@ class Processes:
             return step
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(step, find_unused_parameters=True, broadcast_buffers=False)
+        # torch 2.15 renamed the option; buffers are equalised once, and move alike afterwards
+        options = inspect.signature(DistributedDataParallel).parameters
+        sync = next(o for o in ("forward_sync_buffers", "broadcast_buffers") if o in options)
+        return DistributedDataParallel(step, find_unused_parameters=True, **{sync: False})
 
     def unwrap(self, wrapped: nn.Module) -> None:
         """Let go of what `wrap` prepared, at the end of a phase."""

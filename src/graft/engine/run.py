@@ -33,7 +33,7 @@ from graft.engine.loop import Loop, LoopState, StepEvent
 from graft.engine.modes import set_modes
 from graft.engine.processes import Processes, Strategy, assign, whole
 from graft.engine.solve import solve_head, why_not_convex
-from graft.errors import ModelError
+from graft.errors import ModelError, StorageError
 from graft.methods.plan import Convex, Gradient, Phase, Plan
 from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
 from graft.tasks.task import Task
@@ -366,6 +366,13 @@ class _Keeper:
         found, notes = load_checkpoint(self._settings.checkpoints, self._settings.recipe)
         for note in notes:
             listener.on_note(note)
+        position = None if found is None else found.position
+        # also nobody writes the next one before everybody has read this one
+        if not self._processes.everywhere(position == self._processes.agree(position)):
+            raise StorageError(
+                f"{self._settings.checkpoints}: the processes see different checkpoints; "
+                "put the run into a folder that all machines share"
+            )
         if found is None:
             listener.on_note("no checkpoint to resume from: training begins anew")
             return [], None, {}

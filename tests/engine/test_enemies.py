@@ -1,0 +1,123 @@
+"""Laws of the engine on its enemies: cover, freeze, move, replay, cached equals uncached, kill."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from tests.engine.enemies import ENEMIES, Scene, gradient_caching
+from tests.engine.streams import same_bytes
+from tests.engine.test_zoo_training import frozen_tensors, tensors
+from tests.faults.killer import forked
+from tests.zoo import WARNINGS
+
+from graft.engine.groups import locate, resolve
+from graft.engine.run import Listener, Settings, run
+from graft.methods.plan import Gradient, Phase, Plan, Rule
+from graft.methods.select import blocks, everything, head, neck, state
+
+pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
+
+TOP = (Rule(head(), 1e-2), Rule(state(), 1e-2))
+REST = Rule(everything(), None)
+
+
+def plan_of(scene: Scene, *, micro: int | None = None) -> Plan:
+    """Head alone, then the top block too, then everything."""
+    if micro is None and getattr(scene.task, "is_joint", False) and "x" not in scene.streams:
+        micro = None
+    by = Gradient(epochs=2, batch_size=5, micro_batch_size=micro, schedule="linear")
+    top = (*scene.first_rules, *TOP)
+    body = (Rule(neck(), 1e-2), Rule(blocks(-1), 1e-2))
+    return Plan(
+        (
+            Phase("head", (*top, REST), by),
+            Phase("top", (*top, *body, REST), by),
+            Phase("all", (*top, Rule(everything(), 1e-3)), by),
+        )
+    )
+
+
+def everything_of(scene: Scene) -> dict[str, torch.Tensor]:
+    found = tensors(scene.model)
+    if scene.state is not None:
+        found |= {f"state.{k}": v for k, v in tensors(scene.state).items()}
+    return found
+
+
+def go(scene: Scene, plan: Plan | None = None, *, resume=False, listener=None, **settings):
+    return run(
+        plan or plan_of(scene),
+        scene.model,
+        scene.task,
+        {"train": scene.streams},
+        state=scene.state,
+        settings=Settings(**settings),
+        listener=listener,
+        resume=resume,
+    )
+
+
+@pytest.mark.parametrize("name", ENEMIES)
+def test_freeze_move_and_replay(name):
+    scene = ENEMIES[name]()
+    parameters = [*scene.model.parameters(), *(scene.state.parameters() if scene.state else ())]
+    assert sorted(id(m.parameter) for m in locate(scene.model, scene.state)) == sorted(map(id, parameters))
+    snapshots = [{k: v.clone() for k, v in everything_of(scene).items()}]
+    keep = Listener(
+        on_phase_end=lambda _: snapshots.append({k: v.clone() for k, v in everything_of(scene).items()})
+    )
+    plan = plan_of(scene)
+    records = go(scene, plan, listener=keep)
+    assert [r.cache.reason for r in records] == ["nothing is stored (--cache off)"] * 2 + ["everything trains"]
+    for phase, before, after in zip(plan.phases, snapshots, snapshots[1:], strict=False):
+        still = {n for n in frozen_tensors(scene.model, phase.rules) if n in before}
+        assert not [n for n in still if not torch.equal(before[n], after[n])], phase.name
+        for group in resolve(phase.rules, locate(scene.model, scene.state)):
+            names = [m.place.name for m in group.members]
+            if group.rule.lr is not None and names:
+                moved = [n for n in names if not torch.equal(before[n], after[n])]
+                assert moved, (phase.name, group.rule, names)
+    assert all(t.isfinite().all() for t in everything_of(scene).values())
+
+
+@pytest.mark.parametrize("name", ENEMIES)
+def test_cached_equals_uncached(name, tmp_path):
+    cached, uncached = ENEMIES[name](), ENEMIES[name]()
+    records = go(cached, cache=tmp_path)
+    assert [r.cache.used for r in records] == [True, True, False], [r.cache.reason for r in records]
+    go(uncached, cache=None)
+    assert not same_bytes(everything_of(cached), everything_of(uncached))
+
+
+@pytest.mark.parametrize("point", ["mid_epoch:3", "phase_edge:1", "mid_epoch:8"])
+@pytest.mark.parametrize("name", ENEMIES)
+def test_killed_and_resumed_equals_never_killed(name, point, tmp_path):
+    whole, again = ENEMIES[name](), ENEMIES[name]()
+    go(whole)
+    kept = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every": 2, "cache": tmp_path / "cache"}
+    assert forked(lambda: go(ENEMIES[name](), **kept), point)
+    go(again, resume=True, **kept)
+    assert not same_bytes(everything_of(whole), everything_of(again))
+
+
+def test_gradient_caching_equals_the_whole_batch():
+    whole, parts = gradient_caching(dropout=0.0), gradient_caching(dropout=0.0)
+    go(whole)
+    go(parts, plan_of(parts, micro=2))
+    for name, tensor in everything_of(whole).items():
+        torch.testing.assert_close(everything_of(parts)[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_gradient_caching_draws_the_same_masks_twice():
+    scene = gradient_caching(dropout=0.5)
+    [phase] = plan_of(scene, micro=2).phases[2:]
+    steps = Plan((dataclasses.replace(phase, by=dataclasses.replace(phase.by, epochs=1)),))
+    scene.task.seen.clear()
+    go(scene, steps)
+    assert len(scene.task.seen) == 2 * (3 + 3 + 1) - 1
+    first, second = scene.task.seen[:3], scene.task.seen[3:6]
+    for a, b in zip(first, second, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert not torch.equal(first[0][0], first[1][0][: len(first[0][0])])

@@ -1,0 +1,89 @@
+"""Kill what is under test by SIGKILL, at a named point or after some time.
+
+`forked` runs a function in a forked child, which is fast: the child inherits all imports.
+`spawned` starts a fresh interpreter, as a user's machine would after a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+
+from graft.engine.checkpoint import FAIL_AT
+
+
+def forked(run: Callable[[], object], point: str | None = None, after: float | None = None) -> bool:
+    """Run in a child that dies at `point` or `after` seconds; return whether it was killed.
+
+    Args:
+        run: what the child does; what it returns is lost.
+        point: one of the engine's points, `mid_epoch:3` for the third time there.
+        after: seconds until the child is killed from outside.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # the child does nothing with the parent's other threads
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.environ.pop(FAIL_AT, None)
+            if point is not None:
+                os.environ[FAIL_AT] = point
+            run()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return _was_killed(_wait(child, after))
+
+
+def spawned(
+    arguments: list[str], environment: Mapping[str, str], after: float | None = None
+) -> bool:
+    """Run a fresh interpreter that may be killed after some seconds; return whether it was."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _, errors = process.communicate(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, errors = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise AssertionError(f"the child failed: {errors[-2000:]}")
+    return process.returncode == -signal.SIGKILL
+
+
+def _wait(child: int, after: float | None) -> int:
+    if after is None:
+        return os.waitpid(child, 0)[1]
+    end = time.monotonic() + after
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _was_killed(status: int) -> bool:
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0, "the child failed; its traceback is above"
+    return False
