@@ -5,7 +5,7 @@
 A CNN is trained on the digits 0-4 that scikit-learn ships. Its head is replaced, and the network
 is adapted to 5-9 with 10 labels per class. The same network from random weights learns from the
 same 50 labels. Both train until they have converged: until the loss on 150 validation digits has
-not improved for 25 epochs; the best epoch counts. Steps are counted on these 150 digits too. The
+not improved for 20 epochs; the best epoch counts. Steps are counted on these 150 digits too. The
 rest of 5-9, about 700 digits, is scored once, at the end.
 """
 
@@ -41,7 +41,7 @@ from graft.tasks.streams import TableStream
 WIDTH = 64
 N_PER_CLASS, N_VALIDATION = 10, 150
 LEVELS = (0.80, 0.90, 0.95)
-UNTIL_CONVERGED = {"epochs": 200, "patience": 25, "batch_size": 10, "schedule": "constant"}
+UNTIL_CONVERGED = {"epochs": 200, "patience": 20, "batch_size": 10, "schedule": "constant"}
 
 
 class Block(nn.Sequential):
@@ -64,13 +64,13 @@ class Net(nn.Module):
         return self.blocks(self.stem(x)).mean((2, 3))
 
 
-# Each rate is the best of 3e-3, 1e-2 and 3e-2 for its own method, on validation digits of seeds
-# 100 to 103; likewise the batch size, from which scratch gains most, and the three epochs on 0-4:
-# after twelve the features know little but the five classes that they were trained to tell apart.
+# Chosen on validation digits of seeds 100 to 103: 3e-3 ended best of 3e-3, 1e-2 and 3e-2 for both,
+# and batches of 10 before 25 for scratch. Scratch at 3e-2 takes half the steps to 90 %, and ends two
+# points lower. Three epochs on 0-4: after twelve the features know little but those five classes.
 METHODS: dict[str, Callable[[int], graft.Plan]] = {
     "probe": probe,
     "lp-ft": lambda k: lp_ft(k, lr=3e-3, **UNTIL_CONVERGED),
-    "scratch": lambda k: scratch(k, lr=1e-2, **UNTIL_CONVERGED),
+    "scratch": lambda k: scratch(k, lr=3e-3, **UNTIL_CONVERGED),
 }
 
 
@@ -147,7 +147,7 @@ def adapt(plan: graft.Plan, own: Backbone, parts: tuple[Split, Split, Split], se
         return float((found == streams["train"].targets["label"].numpy()).mean())
 
     def on_step(event: StepEvent) -> None:
-        if event.step <= 50 or event.step % 5 == 0:
+        if event.step <= 40 or event.step % 5 == 0:
             curve.append((event.step, score(validation)))
 
     def on_phase_end(record: PhaseRecord) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from graft.artifact import load_artifact, save_artifact
+from graft.backbones.backbone import Backbone
 from graft.data.check import usable
 from graft.data.faults import Finding, refuse
 from graft.data.readers import read
@@ -33,7 +34,7 @@ from graft.job import Job, open_job
 from graft.methods.plan import Convex
 from graft.metrics.classification import classification_metrics
 from graft.model import Model
-from graft.recipe import read_recipe
+from graft.recipe import Recipe, read_recipe
 from graft.records import GroupRecord, PhaseRecord, RunRecord, from_json, to_json
 from graft.run_folder import (
     claim_folder,
@@ -109,6 +110,7 @@ class Planned:
 def train(
     data: str | Path,
     *,
+    model: str | Path | Backbone | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -120,6 +122,8 @@ def train(
 
     Args:
         data: a CSV with texts and labels, or class folders of images.
+        model: a name or folder as `open_backbone` takes it, or a backbone declared in Python;
+            `minilm` for text unless given.
         out: the run's folder; a new one under `runs/` unless given.
         overwrite: replace what a finished run left in `out`.
         resume: go on with the run in `out`.
@@ -133,12 +137,12 @@ def train(
         InputError: data, recipe or model are not usable; the message says how to mend it.
     """
     began = time.perf_counter()
-    asked = read_recipe({"data": str(data), **options}, recipe)
+    asked, backbone = _asked(data, model, recipe, options)
     folder = Path(out) if out else new_folder(asked.data, asked.method)
     claim_folder(folder, asked.data, overwrite=overwrite, resume=resume)
     if resume and (folder / "record.json").is_file():
         return load(folder)
-    job = open_job(asked)
+    job = open_job(asked, backbone)
     write_recipe(folder / "recipe.yaml", job.recipe.model_dump())
     streams = job.streams()
     settings = _settings(job, folder)
@@ -166,9 +170,15 @@ def train(
     return Run(folder, record)
 
 
-def plan(data: str | Path, *, recipe: str | Path | None = None, **options: Any) -> Planned:
+def plan(
+    data: str | Path,
+    *,
+    model: str | Path | Backbone | None = None,
+    recipe: str | Path | None = None,
+    **options: Any,
+) -> Planned:
     """Say what `train` would do, without training."""
-    job = open_job(read_recipe({"data": str(data), **options}, recipe))
+    job = open_job(*_asked(data, model, recipe, options))
     stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
     phases = []
     for phase in job.plan.phases:
@@ -251,6 +261,18 @@ def environment() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         **{name: version(name) for name in names},
     }
+
+
+def _asked(
+    data: str | Path,
+    model: str | Path | Backbone | None,
+    recipe: str | Path | None,
+    options: Mapping[str, Any],
+) -> tuple[Recipe, Backbone | None]:
+    backbone = None if model is None or isinstance(model, str | Path) else model
+    name = model if backbone is None else backbone.origin.name
+    values = {"data": str(data), "model": None if name is None else str(name), **options}
+    return read_recipe(values, recipe), backbone
 
 
 def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[str, float]]:

@@ -21,6 +21,7 @@ from graft.errors import InputError
 from graft.methods.plan import Plan
 from graft.model import Model
 from graft.recipe import Recipe, build_plan
+from graft.surgery.channels import with_channels
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.streams import TableStream
 
@@ -58,8 +59,12 @@ class Job:
         }
 
 
-def open_job(recipe: Recipe) -> Job:
+def open_job(recipe: Recipe, backbone: Backbone | None = None) -> Job:
     """Read the data, split it, open the backbone and build model and plan.
+
+    Args:
+        recipe: what is asked.
+        backbone: a network declared in Python, instead of the one that the recipe names.
 
     Raises:
         InputError: data, recipe or model are not usable, or do not go together.
@@ -79,15 +84,18 @@ def open_job(recipe: Recipe) -> Job:
     splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
     findings = (*findings, *check(table, splits))
     refuse(findings)
-    if recipe.model is None:
+    if recipe.model is None and backbone is None:
         if table.roles.modality != "text":
             raise InputError(
                 f"{recipe.data}: pictures need a backbone; pass --model with a folder or a name "
                 "such as timm:mobilenetv3_small_100"
             )
         recipe = recipe.model_copy(update={"model": DEFAULT_TEXT_MODEL})
-    assert recipe.model is not None
-    backbone = open_backbone(recipe.model)
+    if backbone is None:
+        assert recipe.model is not None
+        backbone = open_backbone(recipe.model)
+    if recipe.channels is not None:
+        backbone = with_channels(backbone, recipe.channels)
     if backbone.modality != table.roles.modality:
         raise InputError(
             f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "

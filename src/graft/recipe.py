@@ -38,6 +38,7 @@ class Recipe(BaseModel):
     validation: float = Field(0.15, ge=0, lt=1)
     test: float = Field(0.15, ge=0, lt=1)
     head: str = "linear"
+    channels: int | None = Field(None, ge=1)
     class_weights: Literal["balanced"] | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     epochs: int | None = Field(None, ge=1)
@@ -96,13 +97,18 @@ def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
         UnknownName: no such method.
         RecipeError: an option is set that the method does not have.
     """
-    if recipe.method not in METHODS:
+    base, colon, number = recipe.method.partition(":")
+    if base not in METHODS:
         raise UnknownName("method", recipe.method, METHODS)
-    module, name = METHODS[recipe.method][0].split(":")
+    module, name = METHODS[base][0].split(":")
     method = getattr(import_module(module), name)
     asked = {k: getattr(recipe, k) for k in OPTIONS if getattr(recipe, k) is not None}
     takes = inspect.signature(method).parameters
     known = set(takes) | (GRADIENT_OPTIONS if "options" in takes else set())
+    if colon:
+        if "n" not in takes or not number.isdecimal():
+            raise RecipeError(f"method `{recipe.method}`: write `last:2` for the top two blocks")
+        asked["n"] = int(number)
     odd = sorted(asked.keys() - known)
     if odd:
         flags = ", ".join(f"--{o.replace('_', '-')}" for o in odd)

@@ -356,3 +356,30 @@ ENEMIES: dict[str, Callable[[], Scene]] = {
     "two-towers": two_towers,
     "gradient-caching": gradient_caching,
 }
+
+
+# --- a network with a tied weight, registered above before below, and a buffer of its own -------
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tie = nn.Linear(8, 8)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(4))
+        self.layers[0].weight = self.tie.weight
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - self.mean
+        for layer in self.layers:
+            x = layer(x).tanh()
+        return self.tie(x)
+
+
+def tied() -> tuple[Model, ArrayStream]:
+    from graft.heads import Linear
+
+    torch.manual_seed(0)
+    stream = ArrayStream({"x": noise(12, 8)}, {"label": torch.arange(12) % 3})
+    body = backbone(Tied(), blocks="layers.*", neck=("tie",), width=8)
+    return Model(body, Linear(8, 3)), stream

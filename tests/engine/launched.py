@@ -50,7 +50,7 @@ class Contrast(Scaled):
     is_joint = True
 
     def loss(self, encoded: Any, batches: Any, state: Any, progress: Any) -> Loss:
-        unit = nn.functional.normalize(encoded["train"].float(), dim=-1)
+        unit = nn.functional.normalize(encoded["train"], dim=-1)
         labels = batches["train"].targets["label"]
         scores = unit @ unit.T * state.log_scale.exp()
         same = (labels[:, None] == labels[None, :]).float()
@@ -118,9 +118,10 @@ def plan(case: Case) -> Plan:
 def build(case: Case) -> tuple[Classifier, Temperature]:
     """Build the model of a case, and what its task keeps."""
     model = model_of(ZOO[case.network])
-    for module in model.modules():
-        if isinstance(module, nn.Dropout) and not case.dropout:
-            module.p = 0.0
+    for module in model.modules() if not case.dropout else ():
+        for name, value in vars(module).items():
+            if isinstance(value, float) and ("drop" in name or isinstance(module, nn.Dropout)):
+                setattr(module, name, 0.0)
     return model, Temperature()
 
 

@@ -182,15 +182,15 @@ def _open_body(folder: Path, config: Any, random: bool) -> _Opened:
     )
 
     auto, notes, has_head = AutoModel, (), False
-    if config.is_encoder_decoder:
-        if config.model_type not in ENCODERS_OF_PAIRS:
-            raise ModelError(
-                f"{shown(folder)}: {config.model_type} is an encoder-decoder whose encoder "
-                "transformers cannot open alone; choose an encoder"
-            )
+    if config.model_type in ENCODERS_OF_PAIRS:
         auto = AutoModelForTextEncoding
         if _has_classifier(config):
             notes = ("took the encoder alone: the checkpoint's classifier reads its decoder",)
+    elif config.is_encoder_decoder:
+        raise ModelError(
+            f"{shown(folder)}: {config.model_type} is an encoder-decoder whose encoder "
+            "transformers cannot open alone; choose an encoder"
+        )
     elif _is_decoder(config) and _has_classifier(config) and not random:
         auto, has_head = AutoModelForSequenceClassification, True
     if random:
@@ -225,9 +225,7 @@ def _takes_no_pooler(net: nn.Module) -> bool:
     return "add_pooling_layer" in inspect.signature(type(net).__init__).parameters
 
 
-def _open_native(
-    folder: Path, config: Any, random: bool, inputs: Mapping[str, Tensor]
-) -> _Opened:
+def _open_native(folder: Path, config: Any, random: bool, inputs: Mapping[str, Tensor]) -> _Opened:
     """Open the library's classification class with an identity for its last linear layer."""
     from transformers import AutoModelForSequenceClassification as Auto
 

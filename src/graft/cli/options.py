@@ -43,6 +43,8 @@ class RecipeOptions:
     "How to fine-tune (default lp-ft); `graft list methods` tells them apart."
     head: Annotated[str | None, _in(MODEL)] = None
     "linear (default), mlp:256 or cosine."
+    channels: Annotated[int | None, _in(MODEL)] = None
+    "Channels of the pictures, where they are not colour: 1 for grey. The first layer is adapted."
     class_weights: Annotated[Literal["balanced"] | None, _in(MODEL)] = None
     "balanced: every class weighs the same, however many rows it has."
     label_smoothing: Annotated[float | None, _in(MODEL)] = None

@@ -28,7 +28,7 @@ from graft.errors import ModelError, StorageError
 
 KEEP = 2
 FAIL_AT = "GRAFT_FAIL_AT"
-"""For tests of resuming: `POINT`, or `POINT:N` for the N-th time there; the process kills itself."""
+"""For tests of resuming: the process kills itself at `POINT`, or `POINT:N` the N-th time there."""
 
 _times: dict[str, int] = {}
 

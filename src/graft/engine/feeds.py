@@ -63,8 +63,8 @@ class PhaseFeeds:
         """Return what some rows of a stream give to a step.
 
         Args:
-            beside: rows that other processes take at the same time, where all must run the
-                network equally often and at equal lengths.
+            beside: rows that each process takes at this time, where parameters are sharded and
+                all must run the network equally often.
         """
         prefix = self.prefixes.get((split, name))
         if prefix is None:

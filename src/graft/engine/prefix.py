@@ -51,24 +51,34 @@ class Prefix:
         """Return the state of some rows, and their batch without the inputs nobody reads.
 
         Args:
-            beside: rows that other processes take at the same time; where parameters are sharded
-                all must run the network equally often, and at equal lengths.
+            beside: rows that each process takes at this time; where parameters are sharded all
+                must run the network equally often.
         """
-        length = None
-        if self.stream.lengths is not None:
-            longest = max(int(self.stream.lengths[some].max()) for some in (rows, *beside))
-            length = self.stream.bucket(longest) if self.replay.pads_to_bucket else longest
-        batch = self.stream.batch(rows, length=length, without=frozenset(self.replay.unread))
+        batch = self._collate(rows)
+        if self.replay.has_shared:
+            for some in beside:
+                self.replay.learn(self.model, self._collate(some), self.run)
         if self.store is not None and self.store.is_complete:
             values = self.store.read(rows)
         else:
             values = self.compute(rows, beside)
-        device = next(self.model.parameters()).device
         state = [
-            collate(leaf, tap.ragged).to(device)
+            collate(leaf, tap.ragged).to(self._device)
             for leaf, tap in zip(values, self.replay.taps, strict=True)
         ]
-        return state, batch.to(device)
+        return state, batch
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _collate(self, rows: np.ndarray) -> Batch:
+        length = None
+        if self.stream.lengths is not None:
+            longest = int(self.stream.lengths[rows].max())
+            length = self.stream.bucket(longest) if self.replay.pads_to_bucket else longest
+        batch = self.stream.batch(rows, length=length, without=frozenset(self.replay.unread))
+        return batch.to(self._device)
 
     def compute(self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()) -> list[list[Tensor]]:
         """Compute the state of some rows; returns for each tap the rows' tensors."""

@@ -121,8 +121,7 @@ class Replay:
             batch: may lack the inputs in `unread`.
             run: runs the bare model; used once for each new length, where tensors are shared.
         """
-        if self.has_shared and batch.length not in self.shared:
-            self.shared[batch.length] = self._share(model, batch, run)
+        self.learn(model, batch, run)
         shared = self.shared.get(batch.length, {})
 
         def emit(path: str, call: int) -> Any:
@@ -148,6 +147,11 @@ class Replay:
         """Whether it remembers tensors that follow from the weights below the cut."""
         leaves = [leaf for _, leaves in self.structure.values() for leaf in leaves]
         return any(leaf.shared or isinstance(leaf.constant, Tensor) for leaf in leaves)
+
+    def learn(self, model: nn.Module, batch: Batch, run: Run) -> None:
+        """Compute what all examples of this batch's length share, unless it is known."""
+        if self.has_shared and batch.length not in self.shared:
+            self.shared[batch.length] = self._share(model, batch, run)
 
     @property
     def has_shared(self) -> bool:

@@ -90,7 +90,7 @@ class RowStore:
         return [leaf.read(rows) for leaf in self.leaves]
 
     def array(self, leaf: int) -> np.ndarray:
-        """Return a leaf of one shape as one (N, …) array, memory-mapped where NumPy has its dtype."""
+        """Return a leaf of one shape as one (N, …) array, memory-mapped unless bfloat16."""
         array, dtype = self.leaves[leaf].array(), self.leaves[leaf].dtype
         if dtype in _WIDTH_OF:
             return torch.from_numpy(np.array(array)).view(dtype).float().numpy()
@@ -259,5 +259,5 @@ def _reported(folder: Path) -> Iterator[None]:
 def _read_json(path: Path) -> dict | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None

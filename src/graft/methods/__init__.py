@@ -9,6 +9,11 @@ from __future__ import annotations
 METHODS: dict[str, tuple[str, str]] = {
     "probe": ("graft.methods.heads:probe", "freeze the body, solve the head exactly (convex)"),
     "head": ("graft.methods.heads:head_only", "freeze the body, train the head by gradient"),
+    "last": ("graft.methods.body:last", "train the head and the top blocks; last:3 for three"),
+    "layerwise": (
+        "graft.methods.body:layerwise",
+        "train everything, each block at a lower rate than the one above it",
+    ),
     "full": ("graft.methods.body:full", "train everything, the body at a lower rate"),
     "lp-ft": ("graft.methods.body:lp_ft", "solve the head first, then train everything"),
     "unfreeze": ("graft.methods.body:unfreeze", "unfreeze block by block from the top"),

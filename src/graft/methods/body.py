@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from graft.errors import InputError
 from graft.methods.heads import probe
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck, state
@@ -27,6 +28,53 @@ def full(
         Rule(everything(), lr, weight_decay),
     )
     return Plan((Phase("full", rules, Gradient(epochs=epochs, **options)),))
+
+
+def last(
+    n_blocks: int = 0,
+    *,
+    n: int = 2,
+    lr: float = 5e-5,
+    head_lr: float = 1e-3,
+    weight_decay: float = 0.01,
+    epochs: int = 3,
+    **options: Any,
+) -> Plan:
+    """Train the head, the neck and the top `n` blocks; what lies below is computed once."""
+    if not 1 <= n <= max(n_blocks, 1):
+        raise InputError(f"last:{n}: the backbone has {n_blocks} blocks; give 1 to {n_blocks}")
+    rules = (
+        Rule(head(), head_lr, weight_decay),
+        Rule(state(), head_lr),
+        Rule(neck(), lr, weight_decay),
+        Rule(blocks(-n), lr, weight_decay),
+        Rule(everything(), None),
+    )
+    return Plan((Phase(f"last {n}", rules, Gradient(epochs=epochs, **options)),))
+
+
+def layerwise(
+    n_blocks: int,
+    *,
+    lr: float = 5e-5,
+    head_lr: float = 1e-3,
+    decay: float = 0.8,
+    weight_decay: float = 0.01,
+    epochs: int = 3,
+    **options: Any,
+) -> Plan:
+    """Train everything, each block at `decay` times the rate of the one above it.
+
+    Source: Howard and Ruder 2018, section 3.2, discriminative fine-tuning.
+    """
+    rules = (
+        Rule(head(), head_lr, weight_decay),
+        Rule(state(), head_lr),
+        Rule(neck(), lr, weight_decay),
+        *_by_depth(n_blocks, lr, decay, weight_decay),
+        Rule(everything(), lr * decay**n_blocks, weight_decay),
+    )
+    return Plan((Phase("layerwise", rules, Gradient(epochs=epochs, **options)),))
 
 
 def lp_ft(
@@ -69,16 +117,12 @@ def unfreeze(
     """
     by = Gradient(epochs=epochs, schedule=schedule, **options)  # type: ignore[arg-type]
     top = (Rule(head(), head_lr, weight_decay), Rule(state(), head_lr))
-    rates = [lr * decay**depth for depth in range(n_blocks + 1)]
     phases = [Phase("head", (*top, Rule(everything(), None)), by)]
     for depth in range(1, n_blocks + 1):
-        open_blocks = tuple(
-            Rule(blocks(-d, None if d == 1 else -d + 1), rates[d - 1], weight_decay)
-            for d in range(1, depth + 1)
-        )
+        open_blocks = _by_depth(depth, lr, decay, weight_decay)
         rest = Rule(everything(), None)
         if depth == n_blocks:
-            rest = Rule(everything(), rates[depth], weight_decay)
+            rest = Rule(everything(), lr * decay**depth, weight_decay)
         rules = (*top, Rule(neck(), lr, weight_decay), *open_blocks, rest)
         phases.append(Phase(f"top {depth}", rules, by))
     return Plan(tuple(phases))
@@ -89,3 +133,11 @@ def scratch(n_blocks: int = 0, *, lr: float = 5e-4, epochs: int = 20, **options:
     plan = full(n_blocks, lr=lr, head_lr=options.pop("head_lr", lr), epochs=epochs, **options)
     phase = dataclasses.replace(plan.phases[0], name="scratch")
     return Plan((phase,), start="random")
+
+
+def _by_depth(n: int, lr: float, decay: float, weight_decay: float) -> tuple[Rule, ...]:
+    """Return one rule for each of the top `n` blocks, the topmost at `lr`."""
+    return tuple(
+        Rule(blocks(-d, None if d == 1 else -d + 1), lr * decay ** (d - 1), weight_decay)
+        for d in range(1, n + 1)
+    )

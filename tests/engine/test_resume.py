@@ -1,0 +1,201 @@
+"""Law: killed at any moment and resumed gives the weights of the run that was never killed."""
+
+from __future__ import annotations
+
+import functools
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests.faults.job import job
+from tests.faults.killer import forked, spawned
+
+from graft.engine.checkpoint import FAIL_AT, Checkpoint, Position, load_checkpoint, save_checkpoint
+from graft.errors import ModelError, StorageError
+
+JOB = str(Path(__file__).resolve().parents[1] / "faults" / "job.py")
+POINTS = (
+    "after_tensors",
+    "after_tmp",
+    "before_rename",
+    "after_rename",
+    "mid_epoch",
+    "phase_edge",
+    "in_store",
+)
+
+
+@functools.cache
+def never_killed(patience: int | None = None) -> str:
+    return job(None, patience=patience)
+
+
+def test_two_runs_are_equal_and_checkpoints_change_nothing(tmp_path):
+    assert job(None) == never_killed()
+    assert job(tmp_path / "often", every=1) == never_killed()
+    assert job(tmp_path / "seldom", every=0) == never_killed()
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
+    job(tmp_path)
+    assert job(tmp_path) == never_killed()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_every_point(tmp_path, point):
+    n_kills = 0
+    # each life gets a little further: the n-th time at the point
+    for nth in (1, 2, 3, 4):
+        n_kills += forked(lambda: job(tmp_path), f"{point}:{nth}")
+    assert n_kills >= 2
+    assert job(tmp_path) == never_killed()
+
+
+@pytest.mark.parametrize("every", [0, 1, 2, 7])
+def test_killed_at_any_checkpoint_interval(tmp_path, every):
+    assert forked(lambda: job(tmp_path, every=every), "mid_epoch:9")
+    assert forked(lambda: job(tmp_path, every=every), "mid_epoch:13")
+    # an interval is no part of what is asked: it may change between two lives
+    assert job(tmp_path, every=3) == never_killed()
+
+
+def test_killed_while_patience_counts(tmp_path):
+    for nth in (4, 9, 14):
+        assert forked(lambda: job(tmp_path, patience=1), f"mid_epoch:{nth}")
+    assert job(tmp_path, patience=1) == never_killed(1)
+
+
+def test_killed_at_random_moments(tmp_path):
+    assert kill_until_done(tmp_path, n_kills=6, seed=0) == never_killed()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_killed_at_random_moments_many_times(tmp_path, seed):
+    assert kill_until_done(tmp_path, n_kills=30, seed=seed) == never_killed()
+
+
+def kill_until_done(folder: Path, *, n_kills: int, seed: int) -> str:
+    """Kill at random moments, each life long enough to get somewhere; then let one finish."""
+    source = random.Random(seed)
+    began = time.monotonic()
+    job(None)
+    whole = time.monotonic() - began
+    for _ in range(n_kills):
+        if not forked(lambda: job(folder, every=source.choice([1, 2, 5])), after=source.uniform(0.02, whole / 3)):
+            shutil.rmtree(folder)
+            folder.mkdir()
+    return job(folder)
+
+
+def test_killed_in_an_interpreter_of_its_own(tmp_path):
+    arguments = [JOB, str(tmp_path), "2"]
+    assert spawned(arguments, {FAIL_AT: "mid_epoch:20", "PYTHONHASHSEED": "1"})
+    assert list((tmp_path / "checkpoints").iterdir())
+    assert not spawned(arguments, {"PYTHONHASHSEED": "2"})
+    assert (tmp_path / "sha256").read_text() == never_killed()
+
+
+@pytest.mark.slow
+def test_killed_in_interpreters_of_their_own_at_random_moments(tmp_path):
+    source = random.Random(0)
+    arguments = [JOB, str(tmp_path), "2"]
+    n_kills = 0
+    while spawned(arguments, {}, after=source.uniform(3, 8)):
+        n_kills += 1
+        assert n_kills < 40, "no life was long enough to get anywhere"
+    assert (tmp_path / "sha256").read_text() == never_killed()
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "manifest.json"])
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, name):
+    assert forked(lambda: job(tmp_path), "mid_epoch:16")
+    newest = max((tmp_path / "checkpoints").iterdir())
+    damage(newest / name)
+    notes: list[str] = []
+    assert job(tmp_path, notes=notes) == never_killed()
+    assert any(newest.name in note and "damaged" in note for note in notes)
+    assert not any("begins anew" in note for note in notes)
+
+
+def test_every_flipped_bit_of_a_manifest_is_noticed(tmp_path):
+    path = save_checkpoint(tmp_path, a_checkpoint()) / "manifest.json"
+    kept = path.read_bytes()
+    for at in range(len(kept)):
+        path = tmp_path / "00000001" / "manifest.json"
+        path.write_bytes(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :])
+        found, notes = load_checkpoint(tmp_path, "one")
+        assert found is None
+        assert "damaged" in notes[0]
+        (tmp_path / "00000001.damaged").rename(tmp_path / "00000001")
+
+
+def test_a_damaged_checkpoint_does_not_crowd_out_a_good_one(tmp_path):
+    for _ in range(2):
+        newest = save_checkpoint(tmp_path, a_checkpoint())
+    empty(newest / "manifest.json")
+    assert load_checkpoint(tmp_path, "one")[0] is not None
+    again = save_checkpoint(tmp_path, a_checkpoint())
+    empty(again / "manifest.json")
+    assert load_checkpoint(tmp_path, "one")[0] is not None
+
+
+def test_all_damaged_begins_anew(tmp_path):
+    assert forked(lambda: job(tmp_path), "mid_epoch:12")
+    for path in (tmp_path / "checkpoints").glob("*/manifest.json"):
+        empty(path)
+    notes: list[str] = []
+    assert job(tmp_path, notes=notes) == never_killed()
+    assert "no checkpoint to resume from: training begins anew" in notes
+
+
+def test_another_recipe_is_refused(tmp_path):
+    assert forked(lambda: job(tmp_path), "mid_epoch:12")
+    with pytest.raises(ModelError, match="another recipe"):
+        job(tmp_path, recipe="two")
+
+
+def test_a_disk_that_is_full_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    first = save_checkpoint(tmp_path, a_checkpoint())
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        save_checkpoint(tmp_path, a_checkpoint())
+    assert [p.name for p in tmp_path.iterdir()] == [first.name]
+
+
+def test_tensors_that_share_memory_are_saved(tmp_path):
+    whole = torch.arange(6.0)
+    tensors = {"whole": whole, "half": whole[:3], "again": whole.view(2, 3)}
+    save_checkpoint(tmp_path, Checkpoint(Position(), tensors, {}, "one"))
+    found, _ = load_checkpoint(tmp_path, "one")
+    assert found is not None
+    assert all(torch.equal(found.tensors[k], tensors[k]) for k in tensors)
+
+
+def a_checkpoint() -> Checkpoint:
+    return Checkpoint(Position(1, 2, 3), {"w": torch.arange(3.0)}, {"loop": {"x": 0.1}}, "one")
