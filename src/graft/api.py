@@ -36,8 +36,10 @@ from graft.metrics.classification import classification_metrics
 from graft.model import Model
 from graft.recipe import Recipe, read_recipe
 from graft.records import GroupRecord, PhaseRecord, RunRecord, from_json, to_json
+from graft.report.card import model_card
 from graft.run_folder import (
     claim_folder,
+    epoch_lines,
     new_folder,
     write_predictions,
     write_recipe,
@@ -165,6 +167,9 @@ def train(
         if name != "train" and len(stream["train"])
     }
     record = _record(job, phases, before, after, opens_with, time.perf_counter() - began)
+    card = model_card(record, modality=job.backbone.modality)
+    write_text(folder / "model" / "README.md", card)
+    write_text(folder / "metrics.jsonl", epoch_lines(record))
     write_text(folder / "record.json", to_json(record))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return Run(folder, record)

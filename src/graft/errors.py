@@ -20,6 +20,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LISTED_CHARACTERS = 60
+"""How much of a long table a message about an unknown name shows."""
+
 
 class GraftError(Exception):
     """Stand at the root of the tree; `exit_code` is what the command line returns."""
@@ -87,7 +90,10 @@ class UnknownName(InputError):
         close = difflib.get_close_matches(name, known, n=2)
         hint = " or ".join(repr(c) for c in close)
         question = f": did you mean {hint}?" if hint else ":"
-        super().__init__(f"unknown {kind} {name!r}{question} (known: {', '.join(known)})")
+        listed = ", ".join(known)
+        if len(listed) > LISTED_CHARACTERS:
+            listed = f"{listed[:LISTED_CHARACTERS].rsplit(', ', 1)[0]}, … {len(known)} in all"
+        super().__init__(f"unknown {kind} {name[:40]!r}{question} (known: {listed})")
         self.name = name
         self.close = tuple(close)
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
@@ -58,6 +58,14 @@ class Recipe(BaseModel):
     strategy: Literal["ddp", "fsdp"] = "ddp"
     cache: str = "auto"
     checkpoint_every: int = Field(200, ge=0)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_switches(cls, value: Any) -> Any:
+        # YAML reads `on`, `no` and `true` as booleans, which would pass for 1 and 0
+        if isinstance(value, bool):
+            raise ValueError("should be a number or a word")
+        return value
 
     def digest(self) -> str:
         """Hash what changes the result; where stores lie and how often is saved does not."""
@@ -142,4 +150,5 @@ def _fault(error: Mapping[str, Any], path: str | Path | None) -> str:
         close = difflib.get_close_matches(where, Recipe.model_fields, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "remove it"
         return f"{place}unknown key `{where}`: {hint}"
-    return f"{place}`{where}`: {error['msg'].lower()}, found {error['input']!r}"
+    fault = error["msg"].removeprefix("Value error, ")
+    return f"{place}`{where}`: {fault[:1].lower()}{fault[1:]}, found {error['input']!r}"

@@ -15,6 +15,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from graft.errors import ModelError
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -109,8 +111,19 @@ def to_json(record: Any) -> str:
 
 
 def from_json(kind: type[T], text: str) -> T:
-    """Read a record of the given kind back."""
-    return build(kind, json.loads(text))
+    """Read a record of the given kind back.
+
+    Raises:
+        ModelError: the text is no such record, or that of another version.
+    """
+    try:
+        return build(kind, json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:60]
+        raise ModelError(
+            f"no {kind.__name__} of this version of graft ({reason}); restore the file or train "
+            "again"
+        ) from None
 
 
 def build(kind: Any, value: Any) -> Any:

@@ -8,6 +8,8 @@ the run is not finished.
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 
 from graft.data.table import Table
 from graft.errors import InputError, StorageError
+from graft.records import RunRecord
 
 OURS = frozenset(
     {
@@ -81,6 +84,16 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def epoch_lines(record: RunRecord) -> str:
+    """Return one line of JSON for each epoch of each phase."""
+    lines = [
+        json.dumps({"phase": phase.name, **dataclasses.asdict(epoch)})
+        for phase in record.phases
+        for epoch in phase.epochs
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def write_recipe(path: Path, values: Mapping[str, Any]) -> None:

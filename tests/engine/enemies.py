@@ -49,7 +49,10 @@ def from_zoo(name: str, read: Any = None, width: int | None = None) -> Backbone:
 def dense(dropout: float = 0.1, width: int = 8, n_blocks: int = 3) -> Backbone:
     """Return a small chain of linear blocks with dropout."""
     net = nn.Sequential(
-        *(nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout)) for _ in range(n_blocks))
+        *(
+            nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout))
+            for _ in range(n_blocks)
+        )
     )
     return backbone(Positional(net), blocks="layers.*", width=width)
 
@@ -105,7 +108,9 @@ class Transcribe:
 def ctc() -> Scene:
     body = from_zoo("wav2vec2", read_frames, 32)
     stream = SpecimenStream(ZOO["wav2vec2"], 12)
-    stream.targets = {"letters": torch.stack([torch.arange(12) % 5 + 1, torch.arange(12) % 3 + 1], 1)}
+    stream.targets = {
+        "letters": torch.stack([torch.arange(12) % 5 + 1, torch.arange(12) % 3 + 1], 1)
+    }
     return Scene(Model(body, Letters(32, 6)), Transcribe(), {"train": stream})
 
 
@@ -126,13 +131,17 @@ class Translate:
         inputs = batches["train"].inputs
         following = inputs["decoder_input_ids"][:, 1:]
         counts = inputs["decoder_attention_mask"][:, 1:]
-        losses = F.cross_entropy(encoded["train"][:, :-1].transpose(1, 2), following, reduction="none")
+        losses = F.cross_entropy(
+            encoded["train"][:, :-1].transpose(1, 2), following, reduction="none"
+        )
         return Loss((losses * counts).sum(), counts.sum().float())
 
 
 def translation(name: str) -> Scene:
     body = from_zoo(name, read_words, 32)
-    return Scene(Model(body, Letters(32, VOCABULARY)), Translate(), {"train": SpecimenStream(ZOO[name], 12)})
+    return Scene(
+        Model(body, Letters(32, VOCABULARY)), Translate(), {"train": SpecimenStream(ZOO[name], 12)}
+    )
 
 
 # --- a detector: feature maps of two scales, classes and boxes ----------------------------------
@@ -175,7 +184,9 @@ class Detect:
         for scores in encoded["train"]:
             classes = targets["label"][:, None, None].expand(-1, *scores.shape[2:])
             boxes = targets["box"][:, :, None, None].expand(-1, -1, *scores.shape[2:])
-            total = total + F.cross_entropy(scores[:, :3], classes, reduction="none").mean((1, 2)).sum()
+            total = (
+                total + F.cross_entropy(scores[:, :3], classes, reduction="none").mean((1, 2)).sum()
+            )
             total = total + (scores[:, 3:] - boxes).abs().mean((1, 2, 3)).sum()
         return Loss(total, torch.tensor(float(len(targets["label"]))))
 
@@ -184,7 +195,9 @@ def detector() -> Scene:
     torch.manual_seed(0)
     body = backbone(TwoScales(), blocks="stages.*", width=8)
     targets = {"label": torch.arange(12) % 3, "box": noise(12, 4, seed=1)}
-    return Scene(Model(body, Boxes()), Detect(), {"train": ArrayStream({"x": noise(12, 3, 16, 16)}, targets)})
+    return Scene(
+        Model(body, Boxes()), Detect(), {"train": ArrayStream({"x": noise(12, 3, 16, 16)}, targets)}
+    )
 
 
 # --- a momentum encoder and a queue, moved in after_step; the loss reads raw inputs -------------
@@ -270,8 +283,13 @@ class Adversarial:
 
 def domains() -> Scene:
     model = model_of(ZOO["bert"])
-    state = nn.Sequential(nn.Linear(model.backbone.width, 6), nn.BatchNorm1d(6), nn.Dropout(0.1), nn.Linear(6, 1))
-    streams = {"train": SpecimenStream(ZOO["bert"], 12), "target": SpecimenStream(ZOO["bert"], 7, first=12)}
+    state = nn.Sequential(
+        nn.Linear(model.backbone.width, 6), nn.BatchNorm1d(6), nn.Dropout(0.1), nn.Linear(6, 1)
+    )
+    streams = {
+        "train": SpecimenStream(ZOO["bert"], 12),
+        "target": SpecimenStream(ZOO["bert"], 7, first=12),
+    }
     return Scene(model, Adversarial(), streams, state)
 
 
@@ -287,7 +305,9 @@ class Towers(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         texts = self.text({k: v for k, v in inputs.items() if k != "x"})
         images = self.image({"x": inputs["x"]})
-        return F.normalize(self.text_head(texts), dim=-1), F.normalize(self.image_head(images), dim=-1)
+        return F.normalize(self.text_head(texts), dim=-1), F.normalize(
+            self.image_head(images), dim=-1
+        )
 
 
 class Temperature(nn.Module):
@@ -310,16 +330,22 @@ class Match:
         texts, images = encoded["train"]
         scores = texts @ images.T * state.log_scale.exp()
         pairs = torch.arange(len(texts))
-        losses = F.cross_entropy(scores, pairs, reduction="sum") + F.cross_entropy(scores.T, pairs, reduction="sum")
+        losses = F.cross_entropy(scores, pairs, reduction="sum") + F.cross_entropy(
+            scores.T, pairs, reduction="sum"
+        )
         return Loss(losses / 2, torch.tensor(float(len(texts))))
 
 
 class Pairs(SpecimenStream):
-    def batch(self, rows: np.ndarray, *, length: int | None = None, without: frozenset[str] = frozenset()) -> Batch:
+    def batch(
+        self, rows: np.ndarray, *, length: int | None = None, without: frozenset[str] = frozenset()
+    ) -> Batch:
         batch = super().batch(rows, length=length, without=without)
         if "x" in without:
             return batch
-        return batch.with_inputs({**batch.inputs, "x": noise(len(self), 3, 32, 32)[torch.from_numpy(rows)]})
+        return batch.with_inputs(
+            {**batch.inputs, "x": noise(len(self), 3, 32, 32)[torch.from_numpy(rows)]}
+        )
 
 
 def two_towers() -> Scene:

@@ -47,10 +47,9 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_every_point(tmp_path, point):
     n_kills = 0
-    # each life gets a little further: the n-th time at the point
-    for nth in (1, 2, 3, 4):
+    for nth in (1, 3):
         n_kills += forked(lambda: job(tmp_path), f"{point}:{nth}")
-    assert n_kills >= 2
+    assert n_kills == 2
     assert job(tmp_path) == never_killed()
 
 
@@ -63,13 +62,13 @@ def test_killed_at_any_checkpoint_interval(tmp_path, every):
 
 
 def test_killed_while_patience_counts(tmp_path):
-    for nth in (4, 9, 14):
+    for nth in (4, 9):
         assert forked(lambda: job(tmp_path, patience=1), f"mid_epoch:{nth}")
     assert job(tmp_path, patience=1) == never_killed(1)
 
 
 def test_killed_at_random_moments(tmp_path):
-    assert kill_until_done(tmp_path, n_kills=6, seed=0) == never_killed()
+    assert kill_until_done(tmp_path, n_kills=4, seed=0) == never_killed()
 
 
 @pytest.mark.slow
@@ -85,15 +84,19 @@ def kill_until_done(folder: Path, *, n_kills: int, seed: int) -> str:
     job(None)
     whole = time.monotonic() - began
     for _ in range(n_kills):
-        if not forked(lambda: job(folder, every=source.choice([1, 2, 5])), after=source.uniform(0.02, whole / 3)):
+        if not forked(
+            lambda: job(folder, every=source.choice([1, 2, 5])),
+            after=source.uniform(0.02, whole / 3),
+        ):
             shutil.rmtree(folder)
             folder.mkdir()
     return job(folder)
 
 
+@pytest.mark.slow
 def test_killed_in_an_interpreter_of_its_own(tmp_path):
     arguments = [JOB, str(tmp_path), "2"]
-    assert spawned(arguments, {FAIL_AT: "mid_epoch:20", "PYTHONHASHSEED": "1"})
+    assert spawned(arguments, {FAIL_AT: "mid_epoch:16", "PYTHONHASHSEED": "1"})
     assert list((tmp_path / "checkpoints").iterdir())
     assert not spawned(arguments, {"PYTHONHASHSEED": "2"})
     assert (tmp_path / "sha256").read_text() == never_killed()

@@ -24,7 +24,7 @@ from graft.methods.body import unfreeze
 from graft.model import Model
 from graft.tasks.classify import Classify
 
-N_ROWS, N_BLOCKS = 40, 3
+N_ROWS, N_BLOCKS = 32, 3
 
 
 class Net(nn.Module):
@@ -35,7 +35,9 @@ class Net(nn.Module):
         self.stem = nn.Conv2d(1, 4, 3, padding=1)
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2))
+                nn.Sequential(
+                    nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2)
+                )
                 for _ in range(N_BLOCKS)
             )
         )
@@ -63,7 +65,13 @@ def job(
     torch.manual_seed(0)
     model = Model(backbone(Net(), blocks="layers.*", width=4), MLP(4, 3, 8))
     plan = unfreeze(
-        N_BLOCKS, lr=1e-2, head_lr=1e-2, epochs=3, batch_size=8, micro_batch_size=5, patience=patience
+        N_BLOCKS,
+        lr=1e-2,
+        head_lr=1e-2,
+        epochs=2,
+        batch_size=8,
+        micro_batch_size=5,
+        patience=patience,
     )
     settings = Settings(
         checkpoints=folder and folder / "checkpoints",
@@ -75,7 +83,7 @@ def job(
         plan,
         model,
         Classify(tuple("abc")),
-        {"train": {"train": stream(0, N_ROWS)}, "validation": {"train": stream(1, 10)}},
+        {"train": {"train": stream(0, N_ROWS)}, "validation": {"train": stream(1, 8)}},
         settings=settings,
         listener=Listener(on_note=(notes if notes is not None else []).append),
         resume=folder is not None,

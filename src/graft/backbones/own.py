@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.backbones.backbone import Backbone, Chain, Modality, Origin, Processor, Row
-from graft.backbones.trace import match_modules, trace_chains
+from graft.backbones.trace import find_modules, trace_chains
 from graft.errors import ModelError
 from graft.features import Features
 
@@ -83,37 +84,59 @@ def backbone(
         blocks: glob or globs of its blocks' paths, `*` for one path segment: `"layers.*"`; or the
             paths themselves, in the order in which they run.
         width: D.
-        neck: paths of modules after the last block; found by running `example` if that is given.
-        processor: turns raw examples into inputs; arrays under the keyword `x` unless given.
+        neck: globs or paths of modules after the last block; leave it out with `example`.
+        processor: turns raw examples into inputs; unless given, arrays under the name of the first
+            argument of the network's forward.
         read: reads `Features` off the network, where its output is not (N, D).
         example: inputs of a small batch; with it every module's place is found by one forward pass.
+        modality: what goes in.
+        name: what to call it; the class's name unless given.
         fresh: makes the same network with random weights, for `scratch`.
 
     Raises:
-        ModelError: a glob or path matches no module.
+        ModelError: a glob or path matches no module, or the example does not give (N, D).
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8))
     >>> backbone(net, blocks="*", width=8).chains[0].n_blocks
     3
     """
     patterns = [blocks] if isinstance(blocks, str) else list(blocks)
-    if example is not None:
-        chains = trace_chains(net, lambda: net(**example), [patterns])
+    read = read or ReadPooled()
+    if example is None:
+        found = find_modules(net, patterns)
+        after = [path for path in find_modules(net, neck) if path not in found]
+        rest = _outside(net, [*found, *after])
+        chains = (Chain("main", (tuple(rest), *((path,) for path in found), tuple(after))),)
+    elif neck:
+        raise ModelError("with an example the neck is found by running it; leave out neck=")
     else:
-        found = [path for pattern in patterns for path in match_modules(net, pattern)]
-        if not found:
-            raise ModelError(f"no module of {type(net).__name__} matches {' or '.join(patterns)}")
-        rest = _outside(net, [*found, *neck])
-        chains = (Chain("main", (tuple(rest), *((path,) for path in found), tuple(neck))),)
+        chains = trace_chains(net, lambda: _check_width(read(net, example), width), [patterns])
     return Backbone(
         net,
         chains=chains,
-        read=read or ReadPooled(),
+        read=read,
         width=width,
-        processor=processor or Arrays(),
+        processor=processor or Arrays(_first_argument(net)),
         modality=modality,
         origin=Origin("own", name or type(net).__name__, type(net).__name__, fresh=fresh),
     )
+
+
+def _check_width(features: Features, width: int) -> None:
+    shape = None if features.pooled is None else tuple(features.pooled.shape)
+    if shape is not None and (len(shape) != 2 or shape[1] != width):
+        raise ModelError(
+            f"the network returned features of shape {shape} where (N, {width}) was declared; "
+            "correct width= or pass read="
+        )
+
+
+def _first_argument(net: nn.Module) -> str:
+    """Return the name of the first argument of forward; `x` where it takes any."""
+    for name, parameter in inspect.signature(net.forward).parameters.items():
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            return name
+    return "x"
 
 
 def _outside(net: nn.Module, paths: Sequence[str]) -> list[str]:

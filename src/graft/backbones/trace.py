@@ -36,6 +36,28 @@ def match_modules(net: nn.Module, pattern: str) -> list[str]:
     return found
 
 
+def find_modules(net: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Return the paths that match any of several globs, each once.
+
+    Raises:
+        ModelError: a glob matches nothing, or one match lies inside another.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        matches = match_modules(net, pattern)
+        if not matches:
+            raise ModelError(
+                f"no module of {type(net).__name__} matches `{pattern}`; its children are "
+                f"{', '.join(name for name, _ in net.named_children())[:80]}"
+            )
+        found |= dict.fromkeys(matches)
+    for path in found:
+        outer = next((other for other in found if path.startswith(f"{other}.")), None)
+        if outer is not None:
+            raise ModelError(f"block `{path}` lies inside block `{outer}`; name one of them")
+    return list(found)
+
+
 def trace_chains(
     net: nn.Module,
     forward: Callable[[], Any],
@@ -56,12 +78,7 @@ def trace_chains(
     Raises:
         ModelError: a glob matches nothing.
     """
-    paths: list[list[str]] = []
-    for patterns in blocks:
-        found = [path for pattern in patterns for path in match_modules(net, pattern)]
-        if not found:
-            raise ModelError(f"no module of {type(net).__name__} matches {' or '.join(patterns)}")
-        paths.append(found)
+    paths = [find_modules(net, patterns) for patterns in blocks]
     every_block = [path for chain in paths for path in chain]
     loose = _outside(net, every_block)
     order, n_calls = _watch(net, forward, [*every_block, *loose])

@@ -203,7 +203,7 @@ def _open_body(folder: Path, config: Any, random: bool) -> _Opened:
         if not any(key.startswith("score.") for key in missing):
             old_head = copy_of(net.get_submodule("score"))  # type: ignore[arg-type]
         missing = frozenset(key for key in missing if not key.startswith("score."))
-        net = net.base_model  # type: ignore[assignment]
+        net = getattr(net, "base_model")  # noqa: B009 (its type is not known)
     pooler = {key for key in missing if key.startswith("pooler.")}
     refuse_missing(folder, missing - pooler)
     unread = _leave_out_pooler(net)

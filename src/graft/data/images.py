@@ -1,4 +1,4 @@
-"""Decode one image file to an array, whatever is stored in it, or say why not.
+"""Decode one image to an array, whatever is stored in it, or say why not.
 
 What other loaders do silently is done rightly here: 16-bit and float images are scaled and not
 clipped, transparency is laid on white and does not reveal its hidden colour, orientation is
@@ -8,7 +8,6 @@ are left alone; they belong to the program that uses graft.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from graft.data.faults import data_error
+from graft.data.files import Embedded, kind_of, open_binary, size_bytes
 from graft.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 EXIF_ORIENTATION = 0x0112
 
 
+Source = str | Path | Embedded
+"""A file on the disk or in an archive, or the bytes of one."""
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """Hold what a file says of itself and survived being read in full.
@@ -64,12 +68,13 @@ class ImageFacts:
 
 
 def decode(
-    path: str | Path, *, mode: Literal["RGB", "L"] = "RGB", max_pixels: int = MAX_PIXELS
+    path: Source, *, mode: Literal["RGB", "L"] = "RGB", max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
     """Return the first frame of an image file, upright and without transparency.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP, GIF or TIFF file, whatever its ending.
+        path: a JPEG, PNG, WebP, BMP, GIF or TIFF file, whatever its ending; also one in an
+            archive (`d.zip!/a.png`) or bytes of one.
         mode: `RGB` for three channels, `L` for one (grey).
         max_pixels: refuse larger images, before they are decoded.
 
@@ -88,7 +93,7 @@ def decode(
     return pixels if mode == "RGB" else pixels[:, :, None]
 
 
-def examine(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+def examine(path: Source, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Read an image file to its end and return its facts; a JPEG at an eighth of its size.
 
     Raises:
@@ -110,7 +115,7 @@ def examine(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
 
 
 @contextmanager
-def opened(path: str | Path, max_pixels: int) -> Generator[PillowImage.Image, None, None]:
+def opened(path: Source, max_pixels: int) -> Generator[PillowImage.Image, None, None]:
     """Open an image file whose header is in order; whatever breaks inside names the file."""
     from PIL import Image, UnidentifiedImageError
 
@@ -118,7 +123,7 @@ def opened(path: str | Path, max_pixels: int) -> Generator[PillowImage.Image, No
     try:
         # From a file object, so that Pillow does not map the file into memory: a mapped grey or
         # 16-bit TIFF with an orientation comes out scrambled, and one that shrinks kills us.
-        with Path(path).open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        with open_binary(path) as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise too_large(path, f"{width} × {height} pixels", max_pixels)
@@ -139,32 +144,39 @@ def opened(path: str | Path, max_pixels: int) -> Generator[PillowImage.Image, No
         raise data_error(message, path=path) from error
 
 
-def check_file(path: str | Path) -> None:
+def check_file(path: Source) -> None:
     """Refuse what is not a regular file with bytes in it; never opens a pipe or a device."""
-    try:
-        status = Path(path).stat()
-    except FileNotFoundError:
-        raise data_error("no such file; correct the path or remove the row", path=path) from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a path"
-        raise data_error(f"cannot be read ({why}); correct it or remove it", path=path) from None
-    if stat.S_ISDIR(status.st_mode):
+    if isinstance(path, Embedded):
+        kind, n_bytes = "file", len(path.data)
+    else:
+        try:
+            kind = kind_of(path)
+            n_bytes = size_bytes(path) if kind == "file" else 0
+        except DataError:
+            raise
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a path"
+            message = f"cannot be read ({why}); correct it or remove it"
+            raise data_error(message, path=path) from None
+    if kind is None:
+        raise data_error("no such file; correct the path or remove the row", path=path)
+    if kind == "folder":
         raise data_error("is a folder, not an image; name the file", path=path)
-    if not stat.S_ISREG(status.st_mode):
+    if kind == "other":
         raise data_error("is a pipe or device, not an image; remove it", path=path)
-    if status.st_size == 0:
+    if n_bytes == 0:
         raise data_error("the file is empty (0 bytes); replace or remove it", path=path)
 
 
-def too_large(path: str | Path, what: str, max_pixels: int) -> Exception:
+def too_large(path: Source, what: str, max_pixels: int) -> Exception:
     """Return the error for an image over the limit."""
     limit = f"{max_pixels / 1e6:g} Mpx"
     return data_error(f"{what}, over {limit}; shrink it or pass --max-pixels", path=path)
 
 
-def what_it_is(path: str | Path) -> str:
+def what_it_is(path: Source) -> str:
     """Return in words what a file is that is no image of ours."""
-    with Path(path).open("rb") as file:
+    with open_binary(path) as file:
         head = file.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")
     lower = head.lower()
     if lower.startswith((b"<!doctype html", b"<html")):
@@ -196,7 +208,7 @@ def turn_of(image: PillowImage.Image) -> PillowImage.Transpose | None:
     return turns.get(orientation) if isinstance(orientation, int) else None
 
 
-def flattened(image: PillowImage.Image, path: str | Path) -> PillowImage.Image:
+def flattened(image: PillowImage.Image, path: Source) -> PillowImage.Image:
     """Return the image with 8 bits per channel, in a mode without transparency."""
     from PIL import Image
 
@@ -212,7 +224,7 @@ def flattened(image: PillowImage.Image, path: str | Path) -> PillowImage.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def eight_bits(image: PillowImage.Image, path: str | Path) -> np.ndarray:
+def eight_bits(image: PillowImage.Image, path: Source) -> np.ndarray:
     """Return (H, W) uint8 from 16-bit, 32-bit or float pixels by a linear scale that clips nothing.
 
     0 to 65,535 for whole numbers and 0 to 1 for floats; images that leave these ranges are scaled

@@ -17,6 +17,7 @@ from graft.data.faults import data_error, listed, shorten
 from graft.data.images import ENDINGS
 from graft.data.split import part_of
 from graft.data.table import Roles
+from graft.data.targets import TargetKind, target_kind
 
 TEXT_NAMES = (
     "text", "sentence", "message", "review", "question", "utterance", "query", "content",
@@ -28,22 +29,34 @@ IMAGE_NAMES = (
 )  # fmt: skip
 LABEL_NAMES = (
     "label", "class", "category", "intent", "target", "y", "sentiment", "labels", "class_name",
-    "classes",
+    "classes", "tags", "genres", "score", "rating",
 )  # fmt: skip
 SPLIT_NAMES = ("split", "subset", "partition")
 """The names of each role, the usual one first: it wins over the others."""
+
+SHOWN_KINDS: dict[TargetKind, str] = {
+    "single": "",
+    "multi": ", several per row",
+    "number": ", numbers",
+}
+"""What is said of each kind of target; the usual one needs no word."""
 
 N_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Hold the columns that the user named: `--input`, `--label`, `--group`, `--split`."""
+    """Hold the columns that the user named: `--input`, `--label`, `--group`, `--split`.
+
+    Args:
+        target: the kind of the label column, where the user said that too.
+    """
 
     input: str | None = None
     label: str | None = None
     group: str | None = None
     split: str | None = None
+    target: TargetKind | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +108,15 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
 
     kind = "image" if holds_images(head[input_]) else "text"
     because = f"{kind}: `{input_}` ({input_how}), "
-    because += f"label: `{label}` ({label_how})" if label else "label: none found"
+    target: TargetKind = "single"
+    if label:
+        target = asked.target or target_kind(head[label])
+        because += f"label: `{label}` ({label_how}{SHOWN_KINDS[target]})"
+    else:
+        because += "label: none found"
     because += f", group: `{asked.group}` (as asked)" if asked.group else ""
     because += f", split: `{split}`" if split else ""
-    return Found(Roles((input_,), label, asked.group, split, kind), because)
+    return Found(Roles((input_,), label, asked.group, split, kind, target), because)
 
 
 def find_input(
@@ -129,7 +147,7 @@ def find_input(
 def find_label(head: Mapping[str, Sequence[Any]], taken: Iterable[str], *, path: str) -> str | None:
     """Return the one remaining column that holds few values often; None where there is none."""
     taken = set(taken)
-    likely = [name for name in head if name not in taken and holds_classes(head[name])]
+    likely = [name for name in head if name not in taken and holds_targets(head[name])]
     if len(likely) > 1:
         ask("label", likely, path)
     if likely and likely[0] in set(map(str, head[likely[0]])):
@@ -191,6 +209,11 @@ def holds_classes(values: Sequence[Any]) -> bool:
     filled = [str(v) for v in values if v is not None and str(v).strip()]
     n_classes = len(set(filled))
     return 2 <= n_classes <= len(filled) / 2 and sum(map(len, filled)) <= 60 * len(filled)
+
+
+def holds_targets(values: Sequence[Any]) -> bool:
+    """Tell whether the values look like classes, or like several to a row."""
+    return holds_classes(values) or target_kind(values) == "multi"
 
 
 def names_parts(values: Sequence[Any]) -> bool:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from graft.data.faults import Finding
+from graft.data.files import Embedded, join, kind_of, open_binary
+from graft.data.targets import EMPTY_LABELS, TargetKind, as_list, as_number, is_empty_label
+from graft.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EMPTY_LABELS = frozenset(
-    ["", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "#N/A", "NaT"]
-)
-"""What exports write where a label is missing; none of these is ever a class."""
-
+__all__ = ["EMPTY_LABELS", "Origin", "Roles", "Table", "is_empty_label"]
 
 @dataclass(frozen=True)
 class Roles:
@@ -34,7 +33,8 @@ class Roles:
         label: name of the target column, or None for unlabelled data.
         group: name of the column whose values must not be torn apart by a split.
         split: name of the column that says train, validation or test.
-        modality: whether an input is a text or the path of an image.
+        modality: whether an input is a text or an image (its path, or its bytes).
+        target: whether the target is one class, several, or a number.
     """
 
     inputs: tuple[str, ...]
@@ -42,6 +42,7 @@ class Roles:
     group: str | None = None
     split: str | None = None
     modality: Literal["text", "image"] = "text"
+    target: TargetKind = "single"
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,72 @@ class Table:
         """Return the values of one column as Python objects."""
         return self.data.column(name).to_pylist()
 
+    @property
+    def target_kind(self) -> TargetKind:
+        """Return whether the target is one class (`single`), several (`multi`) or a `number`."""
+        return self.roles.target
+
     def inputs(self) -> list[Any]:
-        """Return the values of the input column; for images the absolute path of each file."""
+        """Return the values of the input column.
+
+        For images the absolute place of each file, which may lie in an archive
+        (`/data/d.zip!/a.png`), or `Embedded` bytes where the column holds them;
+        `images.decode` takes either.
+        """
         (name,) = self.roles.inputs
-        values = self.column(name)
         if self.roles.modality == "text":
-            return values
-        root = Path(self.root).absolute()
-        return [None if value is None else str(root / value) for value in values]
+            return self.column(name)
+        if is_embedded(self.data.column(name).type):
+            return self.embedded(name)
+        root = str(Path(self.root).absolute())
+        return [None if v is None else join(root, str(v)) for v in self.column(name)]
+
+    def embedded(self, name: str) -> list[Any]:
+        """Return the pictures of a column of bytes; a row may also name a file."""
+        column = self.data.column(name)
+        values: list[Any] = []
+        for i, cell in enumerate(column):
+            in_struct = cell.is_valid and column.type.num_fields > 0
+            data = cell["bytes"] if in_struct else cell
+            has_path = in_struct and column.type.get_field_index("path") >= 0
+            path = cell["path"].as_py() if has_path else None
+            if data.is_valid:
+                origin = self.origin(i)
+                shown = str(path or f"{origin.path} row {origin.row}")
+                values.append(Embedded(shown, data.as_buffer()))
+            else:
+                values.append(None if path is None else join(self.root, path))
+        return values
 
     def labels(self) -> list[str] | None:
-        """Return the labels as strings, "" where one is missing; None for unlabelled data."""
+        """Return the labels as strings, "" where one is missing; None for unlabelled data.
+
+        Several labels of a row are joined by `;`, no label is `[]`.
+        """
         if self.roles.label is None:
             return None
+        if self.target_kind == "multi":
+            lists = self.label_lists() or []
+            return ["" if x is None else ";".join(x) or "[]" for x in lists]
         return ["" if is_empty_label(v) else str(v) for v in self.column(self.roles.label)]
+
+    def label_lists(self) -> list[tuple[str, ...] | None] | None:
+        """Return the labels of each row, None where they are missing; None for unlabelled data.
+
+        A row of which no label holds has an empty tuple; that is not the same as missing.
+        """
+        if self.roles.label is None:
+            return None
+        values = self.column(self.roles.label)
+        if self.target_kind != "multi":
+            return [None if is_empty_label(v) else (str(v),) for v in values]
+        return [as_list(v) for v in values]
+
+    def numbers(self) -> np.ndarray | None:
+        """Return the targets (N,) as float64, NaN where a cell holds no finite number."""
+        if self.roles.label is None:
+            return None
+        return np.array([as_number(v) for v in self.column(self.roles.label)], dtype=np.float64)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Table:
         """Return the table of the rows at `indices`, in that order."""
@@ -154,23 +207,28 @@ class Table:
         return digest.hexdigest()
 
 
-def is_empty_label(value: object) -> bool:
-    """Tell whether a cell of the label column holds no label.
+def is_embedded(kind: pa.DataType) -> bool:
+    """Tell whether a column holds pictures as bytes: binary, or bytes beside a path."""
+    import pyarrow as pa
 
-    >>> [is_empty_label(v) for v in (None, float("nan"), " ", "nan", "none", 0)]
-    [True, True, True, True, False, False]
-    """
-    return value is None or value != value or str(value).strip() in EMPTY_LABELS
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def file_hash(path: str | None) -> str | None:
+def file_hash(place: str | Embedded | None) -> str | None:
     """Return the sha256 of a file's bytes, or None where it cannot be read."""
-    if path is None or not Path(path).is_file():
+    if place is None:
         return None
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        if not isinstance(place, Embedded) and kind_of(place) != "file":
+            return None
+        with open_binary(place) as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+            return digest.hexdigest()
+    except (OSError, DataError, ValueError):
         return None
 
 

@@ -44,12 +44,14 @@ class PhaseFeeds:
         replays: by stream; empty where the whole network runs.
         reason: why there is no replay, or why nothing is stored.
         prefixes: by split and stream, made when the phase begins.
+        only_length: by stream, where all rows it was probed on are equally long: that length.
     """
 
     cut: Cut
     replays: dict[str, Replay] = field(default_factory=dict)
     reason: str = ""
     prefixes: dict[tuple[str, str], Prefix] = field(default_factory=dict)
+    only_length: dict[str, int] = field(default_factory=dict)
 
     def feed(
         self,
@@ -85,7 +87,8 @@ def find_feeds(
     cut = find_cut(model, trainable(groups))
     if not cut:
         return PhaseFeeds(cut, reason="everything trains")
-    replays = {}
+    replays: dict[str, Replay] = {}
+    only_length: dict[str, int] = {}
     for name, stream in streams.items():
         probes = probe_batches(stream)
         if probes is None:
@@ -100,7 +103,9 @@ def find_feeds(
             return PhaseFeeds(cut, reason=f"trained without the cut: {why}")
         if replay.taps:  # a stream may pass by all that is frozen
             replays[name] = replay
-    return PhaseFeeds(cut, replays)
+        if probes[0].length == probes[1].length:
+            only_length[name] = probes[0].length
+    return PhaseFeeds(cut, replays, only_length=only_length)
 
 
 def make_run(
@@ -153,6 +158,8 @@ def probe_batches(stream: Stream) -> tuple[Batch, Batch] | None:
     for n in (3, 4):
         long = np.concatenate([order[: n - 1], order[-1:]])
         first, second = stream.batch(short), stream.batch(long)
+        if first.length == second.length:
+            second = stream.batch(long, length=max(stream.bucket(first.length), first.length))
         # equal ratios of rows and lengths would make sizes ambiguous
         if first.length * n != second.length * 2:
             return first, second
@@ -192,6 +199,9 @@ def attach(
         for name, stream in streams.items():
             if name not in now.replays:
                 continue
+            only = now.only_length.get(name)
+            if only and stream.lengths is not None and (stream.lengths != only).any():
+                continue  # nothing is known of other lengths: the whole network runs
             run = _encode_only(model, task)
             left = budget_bytes
             wanted: dict[str, Replay] = {}

@@ -84,8 +84,9 @@ class Processes:
 
         # torch 2.15 renamed the option; buffers are equalised once, and move alike afterwards
         options = inspect.signature(DistributedDataParallel).parameters
-        sync = next(o for o in ("forward_sync_buffers", "broadcast_buffers") if o in options)
-        return DistributedDataParallel(step, find_unused_parameters=True, **{sync: False})
+        sync = "forward_sync_buffers" if "forward_sync_buffers" in options else "broadcast_buffers"
+        kwargs: dict[str, Any] = {"find_unused_parameters": True, sync: False}
+        return DistributedDataParallel(step, **kwargs)
 
     def unwrap(self, wrapped: nn.Module) -> None:
         """Let go of what `wrap` prepared, at the end of a phase."""
@@ -181,8 +182,10 @@ class Processes:
     def sharded(self, model: nn.Module, find: Callable[[nn.Module], Iterable[str]]) -> nn.Module:
         """Return a copy whose parameters are split over the processes, or else the model itself.
 
+        Parameters outside of the modules named, and those that two of them share, stay whole.
+
         Args:
-            find: names the modules that are gathered one at a time; the rest goes with the root.
+            find: names the modules that are gathered one at a time, inner ones first.
         """
         if not self.is_sharded:
             return model
@@ -191,15 +194,20 @@ class Processes:
 
         split = copy.deepcopy(model)
         mesh = init_device_mesh(self.device.type, (self.n,))
-        for path in find(split):
-            fully_shard(split.get_submodule(path), mesh=mesh)
-        fully_shard(split, mesh=mesh)
+        paths = list(find(split))
+        shared = _shared_parameters(split, paths)
+        for path in paths:
+            # what stays gathered would not notice that a new phase trains it
+            module = split.get_submodule(path)
+            fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=shared)
+        model.to("cpu")  # it waits there for its weights
         return split
 
     def write_back(self, split: nn.Module, model: nn.Module) -> None:
         """Give the model the weights of its sharded copy."""
         if split is model:
             return
+        model.to(self.device)
         own = model.state_dict(keep_vars=True)
         for name, tensor in split.state_dict(keep_vars=True).items():
             assign(own[name], whole(tensor))
@@ -262,6 +270,15 @@ def from_main(make: Callable[[], T]) -> T:
         elsewhere.exit_code = fault[1]
         raise elsewhere
     return result  # type: ignore[return-value]
+
+
+def _shared_parameters(model: nn.Module, paths: Iterable[str]) -> set[nn.Parameter]:
+    """Return the parameters that belong to several of the modules, or to one and to the rest."""
+    owners: dict[nn.Parameter, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owner = max((p for p in paths if name.startswith(f"{p}.") or not p), key=len, default=None)
+        owners.setdefault(parameter, set()).add("outside" if owner is None else f"in {owner}")
+    return {parameter for parameter, places in owners.items() if len(places) > 1}
 
 
 def _join() -> Any:

@@ -133,7 +133,7 @@ def run(
     processes.equalise(model, state)
     prepared = [_prepare(phase, model, state, task, splits["train"]) for phase in plan.phases]
     original = model
-    model = processes.sharded(original, _block_paths)
+    model = processes.sharded(original, _paths_to_shard)
     if model is not original:
         prepared = [_regroup(p, model, state) for p in prepared]
     keeper = _Keeper(settings, processes)
@@ -218,10 +218,10 @@ def _is_outdated(item: _Prepared, before: list[_Prepared]) -> bool:
     )
 
 
-def _block_paths(model: nn.Module) -> list[str]:
-    """Return what is gathered at once where parameters are sharded: each module of each block."""
+def _paths_to_shard(model: nn.Module) -> list[str]:
+    """Return what is gathered at once where parameters are sharded: blocks, then backbones."""
     parts = [p for t in towers(model) for chain in t.chains for p in chain.parts[1:-1]]
-    return [path for part in parts for path in part]
+    return [*(path for part in parts for path in part), *(t.path for t in towers(model))]
 
 
 def _run_phase(
@@ -313,8 +313,7 @@ def _solve(
     prefix = item.feeds.prefixes["train", name]
     with processes.autocast():
         record = solve_head(model, task, stream, prefix, by, settings.seed)
-    if not processes.is_sharded:  # or the first process's solution was sharded to all
-        processes.equalise(model.head)  # type: ignore[arg-type]
+    processes.equalise(model.head)  # type: ignore[arg-type]
     return record
 
 

@@ -72,9 +72,7 @@ class Step(nn.Module):
         if weights is not None:
             pairs = zip(pytree.tree_leaves(encoded), pytree.tree_leaves(weights), strict=True)
             # a part that does not count has no weights, and runs all the same
-            total = sum(
-                (e[: len(w)].float() * w.float()).sum() for e, w in pairs if e.requires_grad
-            )
+            total = sum((e[: len(w)] * w).sum() for e, w in pairs if e.requires_grad)
             return torch.as_tensor(total), torch.zeros(())
         loss = self.task.loss(encoded, batches, self.state, progress)
         return loss.total, loss.count

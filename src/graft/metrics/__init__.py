@@ -1,1 +1,139 @@
-"""Metrics: plain functions of arrays, checked against scikit-learn in the tests."""
+"""Metrics: plain functions of arrays, checked against scikit-learn and scipy in the tests.
+
+    labels, outputs ─scorer→ Scorer ─scores→ name → value
+                               └─bootstrap→ name → Interval (value, low, high)
+
+Conventions: N examples, C classes or labels, R resamples. A metric is written once, for rows with
+weights (R, N): weights of one give the value itself, the counts of a resample give one bootstrap
+replicate, so intervals cost no second implementation. A function takes what its parameters name:
+
+- `labels` (N,) class numbers, or (N, C) zeros and ones where an example may have several;
+- `predicted` (N,) class numbers, or (N, C) zeros and ones; `probabilities` like its labels' task;
+- `targets`, `predictions` (N,) or (N, T) real numbers;
+- `n_classes` C.
+
+What is not defined on the data at hand is NaN, without a warning; `undefined.gaps` says why.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from graft.errors import UnknownName
+
+METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
+    "classification": {
+        "accuracy": (
+            "graft.metrics.classification:accuracy",
+            "share of examples that are right",
+            True,
+        ),
+        "balanced_accuracy": (
+            "graft.metrics.classification:balanced_accuracy",
+            "mean recall over the classes that occur",
+            True,
+        ),
+        "macro_f1": (
+            "graft.metrics.classification:macro_f1",
+            "mean F1 over the classes",
+            True,
+        ),
+        "micro_f1": (
+            "graft.metrics.classification:micro_f1",
+            "F1 of all decisions pooled; equals accuracy where each example has one label",
+            True,
+        ),
+        "auroc": (
+            "graft.metrics.ranking:auroc",
+            "chance that a member of the class outranks a non-member; mean over classes",
+            True,
+        ),
+        "average_precision": (
+            "graft.metrics.ranking:average_precision",
+            "area under precision by recall, as a step function; mean over classes",
+            True,
+        ),
+        "log_loss": (
+            "graft.metrics.classification:log_loss",
+            "mean negative log-probability of the true class",
+            False,
+        ),
+        "brier_score": (
+            "graft.metrics.calibration:brier_score",
+            "mean squared error of the probabilities",
+            False,
+        ),
+        "expected_calibration_error": (
+            "graft.metrics.calibration:expected_calibration_error",
+            "mean distance of confidence from accuracy, over bins of confidence",
+            False,
+        ),
+    },
+    "multilabel": {
+        "micro_f1": (
+            "graft.metrics.multilabel:micro_f1",
+            "F1 of all decisions pooled",
+            True,
+        ),
+        "macro_f1": (
+            "graft.metrics.multilabel:macro_f1",
+            "mean F1 over the labels",
+            True,
+        ),
+        "subset_accuracy": (
+            "graft.metrics.multilabel:subset_accuracy",
+            "share of examples whose labels are all right",
+            True,
+        ),
+        "hamming_loss": (
+            "graft.metrics.multilabel:hamming_loss",
+            "share of single decisions that are wrong",
+            False,
+        ),
+        "auroc": (
+            "graft.metrics.multilabel:auroc",
+            "chance that a bearer of the label outranks a non-bearer; mean over labels",
+            True,
+        ),
+        "mean_average_precision": (
+            "graft.metrics.multilabel:mean_average_precision",
+            "average precision, mean over labels",
+            True,
+        ),
+        "label_ranking_average_precision": (
+            "graft.metrics.multilabel:label_ranking_average_precision",
+            "share of true labels among those ranked as high, mean over true labels and examples",
+            True,
+        ),
+    },
+    "regression": {
+        "mae": ("graft.metrics.regression:mae", "mean absolute error", False),
+        "rmse": ("graft.metrics.regression:rmse", "root of the mean squared error", False),
+        "r2": ("graft.metrics.regression:r2", "share of the variance that is explained", True),
+        "pearson": ("graft.metrics.regression:pearson", "linear correlation", True),
+        "spearman": ("graft.metrics.regression:spearman", "correlation of the ranks", True),
+    },
+}
+"""task → name → (where the function is, one-line summary, whether higher is better)."""
+
+SCORERS: dict[str, str] = {
+    "classification": "graft.metrics.classification:classification_scorer",
+    "multilabel": "graft.metrics.multilabel:multilabel_scorer",
+    "regression": "graft.metrics.regression:regression_scorer",
+}
+"""task → where the function is that prepares all its metrics at once."""
+
+
+def find_metric(task: str, name: str) -> Callable[..., float]:
+    """Return the function of a metric.
+
+    Raises:
+        UnknownName: no task, or no metric of the task, has that name.
+    """
+    if task not in METRICS:
+        raise UnknownName("task", task, METRICS)
+    if name not in METRICS[task]:
+        raise UnknownName(f"{task} metric", name, METRICS[task])
+    module, function = METRICS[task][name][0].split(":")
+    return getattr(importlib.import_module(module), function)

@@ -19,9 +19,11 @@ def cross_entropy(
     Args:
         logits: (N, C).
         targets: (N,) class numbers, or (N, C) distributions.
-        class_weights: (C,); the mean loss is the weighted sum over the summed weights.
+        class_weights: (C,); the weight of an example is that of its class, or the mean over its
+            distribution, and the mean loss is the weighted sum over the summed weights.
         label_smoothing: share ε of the target spread evenly over all classes
-            (Szegedy et al. 2016, section 7).
+            (Szegedy et al. 2016, section 7). It does not change the example's weight, where torch
+            weighs each class that it smooths over by that class's own.
 
     Returns:
         losses (N,), already weighted, and weights (N,).
@@ -37,5 +39,6 @@ def cross_entropy(
         weights = distribution @ class_weights.to(logits)
     if label_smoothing:
         distribution = (1 - label_smoothing) * distribution + label_smoothing / n_classes
-    losses = -(distribution * torch.log_softmax(logits, dim=-1)).sum(-1)
-    return losses * weights, weights
+    # where a class has no share its logit may be -inf, and 0 · inf would be NaN
+    logs = torch.log_softmax(logits, dim=-1).masked_fill(distribution == 0, 0)
+    return -(distribution * logs).sum(-1) * weights, weights

@@ -76,7 +76,7 @@ class TableStream:
         return Batch(inputs, targets, np.asarray(rows), padded)
 
     def _encoded(self, rows: np.ndarray) -> list[Row]:
-        missing = [int(r) for r in rows if int(r) not in self._kept]
+        missing = [r for r in dict.fromkeys(map(int, rows)) if r not in self._kept]
         fresh: dict[int, Row] = {}
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]

@@ -1,0 +1,1 @@
+"""Reports: records in, pages for people out. No torch, nothing computed anew."""

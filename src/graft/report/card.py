@@ -1,0 +1,107 @@
+"""The model card: what stands in README.md beside the model."""
+
+from __future__ import annotations
+
+import json
+
+from graft.records import PhaseRecord, RunRecord
+
+LIBRARY = {
+    "SentenceTransformer": "sentence-transformers",
+    "AutoModelForSequenceClassification": "transformers",
+    "AutoModelForImageClassification": "transformers",
+}
+
+LIMITS = """## Limits
+
+The figures hold for data like the rows it was trained on. Rows of another kind, or of no class at
+all, still get one of the classes."""
+
+
+def model_card(record: RunRecord, *, modality: str) -> str:
+    """Return the card of a run's model as Markdown with YAML metadata, as hubs read it."""
+    split = "test" if "test" in record.after else "validation"
+    after = record.after.get(split, {})
+    before = record.before.get(split, {})
+    n = record.n_test if split == "test" else record.n_validation
+    name = f"{_plain(record.model)}, fine-tuned by {record.method}"
+    sections = [
+        _metadata(record, modality),
+        f"# {name}",
+        f"A {modality} classifier for {len(record.classes)} classes: "
+        + ", ".join(_plain(c) for c in record.classes[:20])
+        + (", …" if len(record.classes) > 20 else "")
+        + ".",
+        f"## How good it is\n\nOn {n} {split} rows that training never saw:\n\n"
+        + _table(
+            ("metric", "untouched backbone", "this model"),
+            [
+                (k.replace("_", " "), f"{before[k]:.3f}" if k in before else "", f"{v:.3f}")
+                for k, v in after.items()
+            ],
+        )
+        + "\n\nUntouched means: nearest class mean on the features of the pretrained backbone.",
+        "## How it was trained\n\n"
+        f"{record.n_train} training rows, split {record.how_split}. "
+        f"{record.n_trained:,} of {record.n_parameters:,} parameters trained.\n\n"
+        + _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases]),
+        "## How to use it\n\n" + _usage(record),
+        LIMITS,
+        "## To reproduce\n\n`recipe.yaml` in the folder above has the settings. "
+        + f"Data sha256 `{record.data_hash[:16]}…`, weights `{record.weights_sha256[:16]}…`; "
+        + ", ".join(f"{k} {v}" for k, v in record.environment.items())
+        + ".",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _metadata(record: RunRecord, modality: str) -> str:
+    kind = "text-classification" if modality == "text" else "image-classification"
+    lines = ["---", f"pipeline_tag: {kind}", "tags:", "  - graft"]
+    if record.opens_with in LIBRARY:
+        lines.append(f"library_name: {LIBRARY[record.opens_with]}")
+    # JSON is YAML: quoting is safe for any name
+    lines.append(f"base_model: {json.dumps(record.model)}")
+    return "\n".join([*lines, "---"])
+
+
+def _usage(record: RunRecord) -> str:
+    if record.opens_with == "SentenceTransformer":
+        code = (
+            "from sentence_transformers import SentenceTransformer\n\n"
+            'model = SentenceTransformer("model")\n'
+            'scores = model.encode(["a text"])  # one score per class, in the order above'
+        )
+    elif record.opens_with in LIBRARY:
+        code = (
+            f"from transformers import {record.opens_with}\n\n"
+            f'model = {record.opens_with}.from_pretrained("model")'
+        )
+    else:
+        code = 'import graft\n\ngraft.predict("model", ["…"])'
+    return f"Opens with: {record.opens_with}\n\n```python\n{code}\n```"
+
+
+def _what(phase: PhaseRecord) -> str:
+    if phase.convex is not None:
+        done = "converged" if phase.convex.converged else "did not converge"
+        return f"head solved exactly, l2 {phase.convex.l2:.3g} ({phase.convex.chosen_by}), {done}"
+    if not phase.epochs:
+        return "nothing"
+    last = phase.epochs[-1]
+    text = f"{len(phase.epochs)} epochs, {phase.n_steps} steps, training loss {last.train_loss:.3f}"
+    if last.validation_loss is not None:
+        text += f", validation loss {last.validation_loss:.3f}"
+    return f"{text}; frozen {phase.cache.cut}"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Keep user text from being read as markup or as another cell."""
+    for mark in "\\`*_[]<>|":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

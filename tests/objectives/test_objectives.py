@@ -1,0 +1,128 @@
+"""Objectives: each equals a slow obvious loop; gradients equal finite differences."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+
+import pytest
+import torch
+from torch.nn import functional
+
+from graft.objectives import OBJECTIVES
+from graft.objectives.cross_entropy import cross_entropy
+from graft.objectives.squared_error import squared_error
+
+LOGITS = torch.tensor(
+    [[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [-3.0, 1.0, 0.5], [0.2, 0.1, 4.0]], dtype=torch.float64
+)
+HARD = torch.tensor([0, 1, 2, 2])
+SOFT = torch.tensor([[0.7, 0.2, 0.1], [0, 1, 0], [0.5, 0, 0.5], [0, 0, 1]], dtype=torch.float64)
+WEIGHTS = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
+
+
+def slow_cross_entropy(logits, targets, weights=None, smoothing=0.0):
+    """Return losses and weights by the definition, one number at a time."""
+    losses, counts = [], []
+    for row, target in zip(logits.tolist(), targets.tolist(), strict=True):
+        n_classes = len(row)
+        total = sum(math.exp(z) for z in row)
+        if isinstance(target, int):
+            target = [float(c == target) for c in range(n_classes)]
+        weight = 1.0
+        if weights is not None:
+            weight = sum(p * w for p, w in zip(target, weights.tolist(), strict=True))
+        loss = 0.0
+        for c in range(n_classes):
+            share = (1 - smoothing) * target[c] + smoothing / n_classes
+            loss -= share * math.log(math.exp(row[c]) / total)
+        losses.append(weight * loss)
+        counts.append(weight)
+    return losses, counts
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_cross_entropy_equals_the_slow_loop(targets, weights, smoothing):
+    losses, counts = cross_entropy(
+        LOGITS, targets, class_weights=weights, label_smoothing=smoothing
+    )
+    expected, expected_counts = slow_cross_entropy(LOGITS, targets, weights, smoothing)
+    assert losses.tolist() == pytest.approx(expected)
+    assert counts.tolist() == pytest.approx(expected_counts)
+
+
+@pytest.mark.parametrize(
+    ("targets", "weights", "smoothing"),
+    [
+        (HARD, None, 0.0),
+        (HARD, None, 0.1),
+        (HARD, WEIGHTS, 0.0),
+        (SOFT, None, 0.0),
+        (SOFT, None, 0.1),
+    ],
+)
+def test_cross_entropy_equals_torch(targets, weights, smoothing):
+    losses, counts = cross_entropy(
+        LOGITS, targets, class_weights=weights, label_smoothing=smoothing
+    )
+    expected = functional.cross_entropy(LOGITS, targets, weight=weights, label_smoothing=smoothing)
+    torch.testing.assert_close(losses.sum() / counts.sum(), expected)
+    each = functional.cross_entropy(
+        LOGITS, targets, weight=weights, label_smoothing=smoothing, reduction="none"
+    )
+    torch.testing.assert_close(losses, each)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_cross_entropy_gradient_equals_finite_differences(targets, weights, smoothing):
+    logits = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda z: cross_entropy(z, targets, class_weights=weights, label_smoothing=smoothing)[0],
+        logits,
+    )
+
+
+def test_cross_entropy_of_large_and_masked_logits_is_finite():
+    logits = torch.tensor([[1e4, -1e4, 0.0], [0.0, 1.0, -math.inf]], requires_grad=True)
+    losses, _ = cross_entropy(logits, torch.tensor([1, 0]))
+    assert losses.tolist() == pytest.approx([2e4, math.log(1 + math.e)])
+    losses.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_squared_error_equals_the_slow_loop_and_torch():
+    outputs, targets = LOGITS, SOFT
+    losses, counts = squared_error(outputs, targets)
+    for i in range(len(outputs)):
+        pairs = zip(outputs[i].tolist(), targets[i].tolist(), strict=True)
+        squares = [(a - b) ** 2 for a, b in pairs]
+        assert losses[i].item() == pytest.approx(sum(squares) / len(squares))
+    assert counts.tolist() == [1, 1, 1, 1]
+    torch.testing.assert_close(losses.mean(), functional.mse_loss(outputs, targets))
+    flat, _ = squared_error(outputs[:, 0:1], targets[:, 0:1])
+    assert flat.shape == (4,)
+    wide, _ = squared_error(outputs.reshape(2, 2, 3), targets.reshape(2, 2, 3))
+    torch.testing.assert_close(wide, losses.reshape(2, 2).mean(1))
+
+
+def test_squared_error_gradient_equals_finite_differences():
+    outputs = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda y: squared_error(y, SOFT)[0], outputs)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_is_per_item_and_indifferent_to_order(name):
+    module, function = OBJECTIVES[name][0].split(":")
+    objective = getattr(import_module(module), function)
+    losses, counts = objective(LOGITS, SOFT)
+    assert losses.shape == counts.shape == (4,)
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled, shuffled_counts = objective(LOGITS[order], SOFT[order])
+    torch.testing.assert_close(shuffled, losses[order])
+    torch.testing.assert_close(shuffled_counts, counts[order])
+    none, no_counts = objective(LOGITS[:0], SOFT[:0])
+    assert none.sum() == no_counts.sum() == 0

@@ -1,0 +1,61 @@
+"""The model card says what the record says, and user text stays text."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import yaml
+
+from graft.records import (
+    CacheRecord,
+    ConvexRecord,
+    EpochRecord,
+    PhaseRecord,
+    RunRecord,
+)
+from graft.report.card import model_card
+
+CACHE = CacheRecord("above the backbone", True, "", 10, 5)
+RECORD = RunRecord(
+    model="minilm",
+    method="lp-ft",
+    classes=("refund", "delivery"),
+    n_train=100,
+    n_validation=20,
+    n_test=30,
+    how_split="drawn with seed 0",
+    data_hash="ab" * 32,
+    phases=(
+        PhaseRecord("probe", (), CACHE, convex=ConvexRecord(0.01, "folds", 0.5, True, 7, "")),
+        PhaseRecord("full", (), CACHE, epochs=(EpochRecord(0, 0.4, 0.5, 1.0),), n_steps=4),
+    ),
+    before={"test": {"accuracy": 0.5}},
+    after={"test": {"accuracy": 0.9}, "validation": {"accuracy": 0.8}},
+    weights_sha256="cd" * 32,
+    opens_with="SentenceTransformer",
+    seconds=1.0,
+    peak_memory_bytes=1,
+    n_parameters=10,
+    n_trained=5,
+    environment={"torch": "2"},
+)
+
+
+def test_card_says_what_the_record_says():
+    card = model_card(RECORD, modality="text")
+    assert "| accuracy | 0.500 | 0.900 |" in card
+    assert "30 test rows" in card
+    assert "head solved exactly, l2 0.01" in card
+    metadata = yaml.safe_load(card.split("---")[1])
+    assert metadata["base_model"] == "minilm"
+    assert metadata["library_name"] == "sentence-transformers"
+
+
+def test_user_text_stays_text():
+    record = dataclasses.replace(
+        RECORD, classes=("<script>", "a|b", "x\n# y"), model='quote": [evil]'
+    )
+    card = model_card(record, modality="text")
+    assert "<script>" not in card.replace("\\<script", "")
+    assert "\n# y" not in card
+    assert yaml.safe_load(card.split("---")[1])["base_model"] == 'quote": [evil]'
