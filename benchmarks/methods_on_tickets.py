@@ -45,15 +45,17 @@ def measure(method: str, seed: int, folder: Path) -> dict:
 
 def show(rows: list[dict]) -> None:
     """Print one line per method, in Markdown."""
-    print("| method | test accuracy, mean | each seed | log loss | trained | seconds |")
+    print("| method | test accuracy, mean | each seed | log loss | trained | CPU seconds |")
     print("|---|---|---|---|---|---|")
     for method in dict.fromkeys(r["method"] for r in rows):
         runs = [r for r in rows if r["method"] == method]
-        mean = {k: statistics.mean(r[k] for r in runs) for k in ("accuracy", "log_loss", "seconds")}
+        mean = {
+            k: statistics.mean(r[k] for r in runs) for k in ("accuracy", "log_loss", "cpu_seconds")
+        }
         each = ", ".join(f"{r['accuracy']:.2f}" for r in runs)
         print(
             f"| `{method}` | {mean['accuracy']:.3f} | {each} | {mean['log_loss']:.2f} "
-            f"| {runs[0]['n_trained']:,} | {mean['seconds']:.1f} |"
+            f"| {runs[0]['n_trained']:,} | {mean['cpu_seconds']:.0f} |"
         )
 
 

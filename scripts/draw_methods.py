@@ -3,7 +3,7 @@
     python scripts/draw_methods.py methods.json docs/assets/methods.svg
 
 One row per method: on the left the test accuracy of every seed and their mean, on the right the
-seconds of a run. The colours follow the reader's light or dark theme.
+CPU seconds of a run. The colours follow the reader's light or dark theme.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def draw(rows: list[dict[str, Any]], threads: int) -> str:
     """Return the picture as SVG.
 
     Args:
-        rows: one per run, with `method`, `seed`, `accuracy`, `before_accuracy`, `seconds`.
+        rows: one per run, with `method`, `seed`, `accuracy`, `before_accuracy`, `cpu_seconds`.
         threads: how many the runs had.
     """
     by_method = {m: [r for r in rows if r["method"] == m] for m in _order(rows)}
     bottom = TOP + ROW * len(by_method)
-    longest = max(_mean(runs, "seconds") for runs in by_method.values())
+    longest = max(_mean(runs, "cpu_seconds") for runs in by_method.values())
     before = _mean(rows, "before_accuracy")
     n_seeds = len({r["seed"] for r in rows})
     parts = [
         f'<text class="title" x="{LEFT}" y="24">test accuracy</text>',
-        f'<text class="title" x="{MIDDLE + 48}" y="24">seconds of the whole run</text>',
+        f'<text class="title" x="{MIDDLE + 48}" y="24">CPU seconds of the whole run</text>',
     ]
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
         parts.append(_line("grid", _x(tick), TOP - 12, bottom))
@@ -71,7 +71,7 @@ def draw(rows: list[dict[str, Any]], threads: int) -> str:
 
 
 def _row(method: str, runs: list[dict[str, Any]], y: float, longest: float) -> list[str]:
-    accuracy, seconds = _mean(runs, "accuracy"), _mean(runs, "seconds")
+    accuracy, seconds = _mean(runs, "accuracy"), _mean(runs, "cpu_seconds")
     start = MIDDLE + 48
     end = start + (RIGHT - start) * seconds / longest
     rings = [f'<circle class="one" cx="{_x(r["accuracy"]):.1f}" cy="{y}" r="4"/>' for r in runs]

@@ -85,6 +85,16 @@ def test_nothing_of_a_fine_tuned_body_is_lost(source, tmp_path):
     torch.testing.assert_close(logits(again, inputs), logits(model, inputs), atol=1e-5, rtol=1e-5)
 
 
+def test_a_model_is_replaced_whole(tmp_path):
+    folder = tmp_path / "model"
+    for source in ("bert", "roberta-classifier", "gpt2"):
+        model, task, inputs = made(source)
+        save_artifact(folder, model, task)
+        again, _ = load_artifact(folder)
+        expected = logits(model, inputs)
+        torch.testing.assert_close(logits(again, inputs), expected, atol=1e-5, rtol=1e-5)
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 

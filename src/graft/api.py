@@ -26,7 +26,7 @@ from graft.engine.feeds import find_feeds
 from graft.engine.fingerprint import fingerprint
 from graft.engine.groups import locate, resolve
 from graft.engine.predict import predict_rows
-from graft.engine.processes import launched
+from graft.engine.processes import from_main
 from graft.engine.run import Listener, Settings, run
 from graft.engine.solve import why_not_convex
 from graft.errors import InputError, ModelError
@@ -140,12 +140,11 @@ def train(
     """
     began = time.perf_counter()
     asked, backbone = _asked(data, model, recipe, options)
-    folder = Path(out) if out else new_folder(asked.data, asked.method)
-    claim_folder(folder, asked.data, overwrite=overwrite, resume=resume)
-    if resume and (folder / "record.json").is_file():
+    folder, is_finished = from_main(lambda: _claim(asked, out, overwrite, resume))
+    if is_finished:
         return load(folder)
     job = open_job(asked, backbone)
-    write_recipe(folder / "recipe.yaml", job.recipe.model_dump())
+    from_main(lambda: write_recipe(folder / "recipe.yaml", job.recipe.model_dump()))
     streams = job.streams()
     settings = _settings(job, folder)
     before = _before(job, streams, settings)
@@ -158,21 +157,7 @@ def train(
         listener=listener,
         resume=resume,
     )
-    if launched() and int(os.environ.get("RANK", "0")) != 0:
-        return Run(folder, None)  # type: ignore[arg-type]
-    opens_with = save_artifact(folder / "model", job.model, job.task)
-    after = {
-        name: _score(job, name, streams, folder)
-        for name, stream in streams.items()
-        if name != "train" and len(stream["train"])
-    }
-    record = _record(job, phases, before, after, opens_with, time.perf_counter() - began)
-    card = model_card(record, modality=job.backbone.modality)
-    write_text(folder / "model" / "README.md", card)
-    write_text(folder / "metrics.jsonl", epoch_lines(record))
-    write_text(folder / "record.json", to_json(record))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return Run(folder, record)
+    return Run(folder, from_main(lambda: _finish(job, folder, streams, phases, before, began)))
 
 
 def plan(
@@ -278,6 +263,39 @@ def _asked(
     name = model if backbone is None else backbone.origin.name
     values = {"data": str(data), "model": None if name is None else str(name), **options}
     return read_recipe(values, recipe), backbone
+
+
+def _claim(
+    asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool
+) -> tuple[Path, bool]:
+    """Return the run's folder, ready to be written to, and whether a finished run is in it."""
+    folder = Path(out) if out else new_folder(asked.data, asked.method)
+    claim_folder(folder, asked.data, overwrite=overwrite, resume=resume)
+    return folder, resume and (folder / "record.json").is_file()
+
+
+def _finish(
+    job: Job,
+    folder: Path,
+    streams: Streams,
+    phases: tuple[PhaseRecord, ...],
+    before: dict[str, dict[str, float]],
+    began: float,
+) -> RunRecord:
+    """Write what the run leaves behind, and return its record."""
+    opens_with = save_artifact(folder / "model", job.model, job.task)
+    after = {
+        name: _score(job, name, streams, folder)
+        for name, stream in streams.items()
+        if name != "train" and len(stream["train"])
+    }
+    record = _record(job, phases, before, after, opens_with, time.perf_counter() - began)
+    card = model_card(record, modality=job.backbone.modality)
+    write_text(folder / "model" / "README.md", card)
+    write_text(folder / "metrics.jsonl", epoch_lines(record))
+    write_text(folder / "record.json", to_json(record))
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return record
 
 
 def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[str, float]]:

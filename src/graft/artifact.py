@@ -9,6 +9,7 @@ brings the network.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,13 @@ from graft.tasks.classify import Classify
 
 
 def save_artifact(folder: Path, model: Model, task: Classify) -> str:
-    """Write a model; returns the name of what opens it without graft."""
+    """Write a model; returns the name of what opens it without graft.
+
+    A model of ours that lies there already is replaced whole: a file left from another form would
+    change how the folder opens.
+    """
+    if (folder / "graft.json").is_file():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     origin = model.backbone.origin
     if origin.save is not None:

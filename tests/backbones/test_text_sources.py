@@ -169,6 +169,18 @@ def test_headless_has_no_old_head(source):
     assert backbone.origin.classes == ()
 
 
+def test_half_precision_and_shards_open_as_float32(tmp_path):
+    net = copy.deepcopy(given("bert")[1]).bfloat16()
+    t.saved("bert", tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    net.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    backbone = open_backbone(tmp_path)
+    assert {p.dtype for p in backbone.net.parameters()} == {torch.float32}
+    torch.testing.assert_close(features(backbone), features(opened("bert")), atol=0.1, rtol=0.1)
+    assert {p.dtype for p in backbone.origin.fresh().parameters()} == {torch.float32}
+
+
 # --- pooling ----------------------------------------------------------------------------------
 
 
@@ -509,7 +521,9 @@ def test_names_that_nothing_knows():
     with pytest.raises(UnknownName, match="timm"):
         open_backbone("tim:resnet18")
     refusal("tim:resnet18")
-    refusal("/nowhere/" + "far/" * 20 + "away")
+    refusal("/nowhere/" + "far/" * 60 + "away")
+    refusal("somebody/" + "no" * 45)
+    refusal("x" * 300)
 
 
 def test_encoder_decoders_without_an_encoder_class_are_refused(tmp_path):

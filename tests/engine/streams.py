@@ -20,6 +20,7 @@ class ArrayStream:
     """Feed arrays of one shape (N, …) by name."""
 
     lengths = None
+    groups = None
 
     def __init__(
         self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], key: str = "arrays"
@@ -48,6 +49,8 @@ class SpecimenStream:
         n_rows: how many there are.
         first: number of the first, so that two streams can be of unlike rows.
     """
+
+    groups = None
 
     def __init__(self, specimen: Specimen, n_rows: int = 20, *, first: int = 0) -> None:
         short, long = specimen.lengths

@@ -58,6 +58,12 @@ def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
     return backbone
 
 
+def shown(name: str | Path) -> str:
+    """Shorten a long name or path at its front, so that a message stays one line."""
+    text = str(name)
+    return text if len(text) <= 70 else f"…{text[-69:]}"
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """Return what `graft.json` says of a model that we saved.
 
@@ -144,7 +150,9 @@ def resolve_source(name: str) -> tuple[str, str]:
             raise UnknownName("source", prefix, [*SOURCES, "transformers"])
         return prefix, rest
     if folder.suffix or name.startswith((".", "/", "~")):
-        raise ModelError(f"{name}: no such folder; give a folder, a name, or one of {_known()}")
+        raise ModelError(
+            f"{shown(name)}: no such folder; give a folder, a name, or one of {_known()}"
+        )
     if "/" not in name:
         import timm
         import torchvision.models
@@ -168,12 +176,12 @@ def _source_of_folder(folder: Path) -> tuple[str, str]:
     config = folder / "config.json"
     if not config.is_file() and (folder / "graft.json").is_file():
         raise ModelError(
-            f"{folder}: holds the weights of a network of your own; open it with "
+            f"{shown(folder)}: holds the weights of a network of your own; open it with "
             "graft.artifact.load_artifact(folder, backbone=…)"
         )
     if not config.is_file():
         raise ModelError(
-            f"{folder}: no config.json or modules.json; point at a saved model's folder"
+            f"{shown(folder)}: no config.json or modules.json; point at a saved model's folder"
         )
     return _source_of_config(config), str(folder)
 
@@ -182,13 +190,15 @@ def _source_of_config(path: Path) -> str:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path}: is no JSON ({error}); restore the file") from None
+        raise ModelError(f"{shown(path)}: is no JSON ({error}); restore the file") from None
     if config.get("library") == "torchvision":
         return "torchvision"
     if "architecture" in config:
         return "timm"
     if "model_type" not in config:
-        raise ModelError(f"{path}: names neither `model_type` nor `architecture`; is it a model?")
+        raise ModelError(
+            f"{shown(path)}: names neither `model_type` nor `architecture`; is it a model?"
+        )
     return "image" if "image_size" in config or "num_channels" in config else "text"
 
 
@@ -200,6 +210,6 @@ def _source_of_hub_name(name: str) -> str:
         return _source_of_config(Path(hf_hub_download(name, "config.json")))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError):
         raise ModelError(
-            f"model `{name}`: not a folder, not known to timm or torchvision, and not reached on "
-            f"the hub; give a folder or one of {_known()}"
+            f"model `{shown(name)}`: no folder, unknown to timm and torchvision, and not reached "
+            "on the hub; give a folder or a name such as minilm"
         ) from None

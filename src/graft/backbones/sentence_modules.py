@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.backbones import shown
 from graft.backbones.pooling import POOLINGS
-from graft.backbones.transformers_load import shown
 from graft.errors import ModelError
 
 OLD_NAMES = {

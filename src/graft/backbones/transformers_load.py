@@ -14,17 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from graft.backbones import shown
 from graft.errors import ModelError
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 NOT_FILES = ("onnx/*", "openvino/*")
 KERNELS = ("_attn_implementation_internal", "_experts_implementation_internal")
-
-
-def shown(name: str | Path) -> str:
-    """Shorten a long path at its front, so that a message stays one line."""
-    text = str(name)
-    return text if len(text) <= 70 else f"…{text[-69:]}"
 
 
 def brief(error: Exception) -> str:

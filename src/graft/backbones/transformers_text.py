@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graft.backbones import shown
 from graft.backbones.backbone import Backbone, Origin
 from graft.backbones.image_network import copy_of, evaluated, final_linear, meaningful, take_linear
 from graft.backbones.pooling import POOLINGS, LastToken, MaskedMean, Native
@@ -35,7 +36,6 @@ from graft.backbones.transformers_load import (
     open_tokenizer,
     open_weights,
     refuse_missing,
-    shown,
 )
 from graft.errors import ModelError
 
@@ -55,7 +55,11 @@ BLOCKS = (
 LONGEST = 512
 ENCODERS_OF_PAIRS = ("t5", "mt5", "umt5")
 """Encoder-decoders of which the library knows the encoder alone."""
-POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "mpnet", "camembert", "longformer")
+POSITIONS_AFTER_PADDING = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod"),
+    *("mpnet", "longformer", "data2vec-text", "ibert", "esm"),
+)
+"""Families that count positions from behind the padding's number, and so have fewer of them."""
 EXAMPLE = ("a short text", "and one that is longer")
 
 

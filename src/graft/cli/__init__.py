@@ -27,10 +27,18 @@ def _run(arguments: list[str], is_debug: bool) -> Any:
     except GraftError as error:
         if is_debug:
             raise
-        print(f"graft: {error}", file=sys.stderr)
+        if _is_first():
+            print(f"graft: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _is_first() -> bool:
+    """Return whether this process may print: one of several under torchrun may not."""
+    from graft.engine.processes import is_main
+
+    return is_main()

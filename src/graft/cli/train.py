@@ -48,11 +48,12 @@ def train(
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, show_before_after
+    from graft.engine.processes import is_main
     from graft.records import to_json
 
     hush_libraries()
     given = (options or RecipeOptions()).given()
-    with ProgressBars(enabled=not (quiet or as_json)) as bars:
+    with ProgressBars(enabled=is_main() and not (quiet or as_json)) as bars:
         run = api.train(
             data,
             out=out,
@@ -62,7 +63,7 @@ def train(
             listener=bars.listener(),
             **given,
         )
-    if run.record is None:  # not the first of several processes
+    if not is_main():
         return
     if as_json:
         print(json.dumps({"folder": str(run.folder), **json.loads(to_json(run.record))}))

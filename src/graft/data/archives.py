@@ -314,4 +314,3 @@ def tree(members: dict[str, Member]) -> dict[str, tuple[tuple[str, ...], tuple[s
         folder: (tuple(sorted(names)), tuple(sorted(files[folder])))
         for folder, names in folders.items()
     }
-

@@ -7,14 +7,18 @@ table and its splits as a whole. Both return findings; `refuse` raises the first
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from graft.data.faults import Finding, PlacedError, Severity, listed, refuse, shorten
+from graft.data.files import Embedded
 from graft.data.images import DEEP_MODES, ENDINGS, MAX_PIXELS, ImageFacts, examine
-from graft.data.split import Splits
+from graft.data.label_typos import likely_typos
+from graft.data.split import Splits, same_inputs
 from graft.data.table import Table
+from graft.data.targets import is_empty_label
 
 __all__ = ["Finding", "check", "refuse", "usable"]
 
@@ -59,18 +63,28 @@ def usable(table: Table, *, max_pixels: int = MAX_PIXELS) -> tuple[Table, tuple[
     return (table.take(kept) if skipped else table), findings
 
 
-def check(table: Table, splits: Splits) -> tuple[Finding, ...]:
+def check(table: Table, splits: Splits, *, allow_leak: bool = False) -> tuple[Finding, ...]:
     """Return what is wrong with a table and its splits as a whole.
 
     Args:
         table: N usable examples.
         splits: their rows for training, validation and test.
+        allow_leak: only warn where a given split has the same input in train and outside of it.
     """
     labels = table.labels()
     if labels is None:
         message = f"no label column; pass --label with one of: {listed(table.columns)}"
         return (Finding("no-label", "error", message, table.name_of_source),)
-    return (*label_faults(table, splits, labels), *split_faults(table, splits, labels))
+    part_of_row = np.full(len(table), -1)
+    for number, rows in enumerate((splits.train, splits.validation, splits.test)):
+        part_of_row[rows] = number
+    findings = [*label_faults(table, splits, labels)]
+    if table.target_kind != "number":
+        findings += unseen_labels(table, part_of_row)
+    findings += duplicates(table, labels, part_of_row, allow_leak=allow_leak)
+    if table.roles.group is not None:
+        findings += torn_groups(table, part_of_row)
+    return tuple(findings)
 
 
 # ------------------------------------------------------------------------------ one row at a time
@@ -101,12 +115,23 @@ def empty_labels(table: Table) -> dict[int, Finding]:
     column = table.roles.label
     if column is None:
         return {}
-    message = "the label is empty, nan or None; fill it in or drop the row"
-    return {
-        i: at(table, i, "empty-label", "skip", message, column)
+    mends = {"multi": "fill it in, write [] for no label, or drop the row"}
+    mend = mends.get(table.target_kind, "fill it in or drop the row")
+    skipped = {
+        i: at(table, i, "empty-label", "skip", f"the label is empty, nan or None; {mend}", column)
         for i, label in enumerate(table.labels() or [])
         if not label
     }
+    if table.target_kind == "number":
+        numbers = table.numbers()
+        assert numbers is not None
+        values = table.column(column)
+        for i in np.flatnonzero(np.isnan(numbers)).tolist():
+            if not is_empty_label(values[i]):
+                shown = shorten(str(values[i]), 24)
+                message = f"{shown!r} is no finite number; write one such as 3.5 or drop the row"
+                skipped[i] = at(table, i, "not-a-number", "skip", message, column)
+    return skipped
 
 
 def bad_images(table: Table, max_pixels: int) -> tuple[dict[int, Finding], list[Finding]]:
@@ -119,7 +144,7 @@ def bad_images(table: Table, max_pixels: int) -> tuple[dict[int, Finding], list[
             facts = examine(path or "", max_pixels=max_pixels)
         except PlacedError as error:
             message = error.message
-            if origin.row is not None:
+            if origin.row is not None and not isinstance(path, Embedded):
                 message = f"{shorten(Path(path or '').name or 'no path', 40)}: {message}"
             skipped[i] = at(table, i, "bad-image", "skip", message)
             continue
@@ -127,7 +152,7 @@ def bad_images(table: Table, max_pixels: int) -> tuple[dict[int, Finding], list[
             message = f"only {facts.width} × {facts.height} pixels; replace or remove it"
             skipped[i] = at(table, i, "tiny-image", "skip", message)
             continue
-        for kind in oddities(path, facts):
+        for kind in oddities(str(path), facts):
             unusual[kind].append(origin.path if origin.row is None else str(path))
     severities: dict[str, Severity] = {"misnamed-image": "warn"}
     counts = [
@@ -160,13 +185,28 @@ def oddities(path: str, facts: ImageFacts) -> list[str]:
 def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Finding]:
     """Return what is wrong with the labels."""
     column, source = table.roles.label, table.name_of_source
-    counts = Counter(labels)
     n = len(labels)
     if n < 2:
         message = f"{n} usable row; add data: at least 2 rows of each of 2 classes"
         return [Finding("too-few-rows", "error", message, source)]
-    if len(counts) == 1:
-        message = f"every label is {shorten(labels[0], 30)!r}; add rows of another class"
+    if table.target_kind == "number":
+        numbers = table.numbers()
+        if numbers is not None and len(np.unique(numbers)) == 1:
+            message = f"every number is {shorten(labels[0], 30)}; add rows with other numbers"
+            return [Finding("single-number", "error", message, source, None, column)]
+        return []
+    several = table.target_kind == "multi"
+    lists = table.label_lists() or []
+    counts = Counter(label for found in lists for label in found or ())
+    if several and not counts:
+        message = "no row has a label; add rows that have one"
+        return [Finding("no-label-used", "error", message, source, None, column)]
+    always = [label for label, count in counts.items() if count == n]
+    if always and (several or len(counts) == 1):
+        name = shorten(always[0], 30)
+        message = f"every label is {name!r}; add rows of another class"
+        if several:
+            message = f"every row has the label {name!r}; add rows without it or drop it"
         return [Finding("single-class", "error", message, source, None, column)]
     if len(counts) > max(LARGEST_SHARE_OF_CLASSES * n, 2):
         message = f"{len(counts):,} different labels in {n:,} rows; pass --label with the column "
@@ -176,7 +216,7 @@ def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Findin
     findings = []
     single = sorted(label for label, count in counts.items() if count == 1)
     if single and not splits.given:
-        first = labels.index(single[0])
+        first = next(i for i, found in enumerate(lists) if single[0] in (found or ()))
         names = listed(single, n_chars=50)
         what = "classes have" if len(single) > 1 else "class has"
         message = f"{len(single)} {what} one row ({names}) and cannot be split; add rows or merge"
@@ -188,64 +228,85 @@ def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Findin
         names = listed(repr(v) for v in variants)
         message = f"labels differ only in case or spaces: {names}; write them alike"
         findings.append(Finding("label-variants", "warn", message, source, None, column))
+    for rare, common in likely_typos(counts):
+        first = next(i for i, found in enumerate(lists) if rare in (found or ()))
+        message = f"{shorten(rare, 30)!r} may be meant as {shorten(common, 30)!r}, which has "
+        message += f"{counts[common]:,} rows; correct it if so"
+        findings.append(at(table, first, "label-typo", "warn", message, column))
     return findings
 
 
-def split_faults(table: Table, splits: Splits, labels: list[str]) -> list[Finding]:
-    """Return what the parts of the split have in common and should not, or the reverse."""
-    part_of_row = np.full(len(table), -1)
-    for number, rows in enumerate((splits.train, splits.validation, splits.test)):
-        part_of_row[rows] = number
-    findings = []
-
-    trained = {labels[i] for i in splits.train}
-    unseen = [i for i, label in enumerate(labels) if part_of_row[i] > 0 and label not in trained]
-    if unseen:
-        names = listed(sorted({labels[i] for i in unseen}), n_chars=50)
-        message = f"no training row has the label {names}; add such rows to train or drop these"
-        findings.append(at(table, unseen[0], "unseen-label", "error", message, table.roles.label))
-    findings += duplicates(table, labels, part_of_row)
-    if table.roles.group is not None:
-        findings += torn_groups(table, part_of_row)
-    return findings
-
-
-def duplicates(table: Table, labels: list[str], part_of_row: np.ndarray) -> list[Finding]:
-    """Return counts of equal texts: with other labels, with the same, and across the split."""
-    if table.roles.modality != "text":
+def unseen_labels(table: Table, part_of_row: np.ndarray) -> list[Finding]:
+    """Return an error where validation or test has labels that training never sees."""
+    lists = table.label_lists() or []
+    trained = {label for i in np.flatnonzero(part_of_row == 0) for label in lists[i] or ()}
+    unseen: dict[str, int] = {}
+    for i in np.flatnonzero(part_of_row > 0).tolist():
+        for label in lists[i] or ():
+            if label not in trained:
+                unseen.setdefault(label, i)
+    if not unseen:
         return []
+    names = listed(sorted(unseen), n_chars=50)
+    message = f"no training row has the label {names}; add such rows to train or drop these"
+    return [at(table, min(unseen.values()), "unseen-label", "error", message, table.roles.label)]
+
+
+def duplicates(
+    table: Table, labels: list[str], part_of_row: np.ndarray, *, allow_leak: bool
+) -> list[Finding]:
+    """Return equal inputs: with other labels, with the same, and across the split."""
     rows_of: dict[str, list[int]] = defaultdict(list)
-    for i, text in enumerate(table.inputs()):
-        rows_of[text].append(i)
+    for i, value in enumerate(same_inputs(table)):
+        rows_of[value].append(i)
     repeated = [rows for rows in rows_of.values() if len(rows) > 1]
     conflicting = [rows for rows in repeated if len({labels[i] for i in rows}) > 1]
-    leaking = [
-        i
-        for rows in repeated
-        for i in rows
-        if part_of_row[i] > 0 and any(part_of_row[j] == 0 for j in rows)
-    ]
     n_spare = sum(len(rows) - len({labels[i] for i in rows}) for rows in repeated)
     (column,) = table.roles.inputs
+    what = "text" if table.roles.modality == "text" else "image"
     findings = []
     if conflicting:
         example = conflicting[0]
         names = listed(sorted({labels[i] for i in example}), n_shown=3, n_chars=50)
-        message = (
-            f"the same text has different labels ({names}), as have {len(conflicting)} in all;"
-        )
-        message += " keep one"
+        message = f"the same {what} has different labels ({names}), as have {len(conflicting)} in "
+        message += "all; keep one"
         findings.append(at(table, example[0], "conflicting-labels", "warn", message, column))
     if n_spare:
         message = f"{n_spare:,} rows repeat an earlier row exactly; drop them if that is not meant"
         findings.append(Finding("duplicate-rows", "warn", message, table.name_of_source))
-    if leaking:
-        message = (
-            f"this text is also in train, as are {len(leaking):,} rows of validation and test;"
-        )
-        message += " drop them for an honest score"
-        findings.append(at(table, leaking[0], "leaked-rows", "warn", message, column))
-    return findings
+    return findings + leaks(table, repeated, part_of_row, what, allow_leak=allow_leak)
+
+
+def leaks(
+    table: Table,
+    repeated: Sequence[Sequence[int]],
+    part_of_row: np.ndarray,
+    what: str,
+    *,
+    allow_leak: bool,
+) -> list[Finding]:
+    """Return a finding where held-out rows repeat the input of a training row."""
+    leaking = sorted(
+        i
+        for rows in repeated
+        for i in rows
+        if part_of_row[i] > 0 and any(part_of_row[j] == 0 for j in rows)
+    )
+    if not leaking:
+        return []
+    examples = listed((place_of(table, i) for i in leaking), n_chars=50)
+    (column,) = table.roles.inputs
+    n = f"{len(leaking):,} held-out {'rows are' if len(leaking) > 1 else 'row is'}"
+    message = f"{n} also in train, this {what} among them ({examples}); drop them"
+    message += " for an honest score" if allow_leak else " or pass --allow-leak"
+    severity: Severity = "warn" if allow_leak else "error"
+    return [at(table, leaking[0], "leaked-rows", severity, message, column)]
+
+
+def place_of(table: Table, i: int) -> str:
+    """Return the short name of a row: its number, or the name of its file."""
+    origin = table.origin(i)
+    return Path(origin.path).name if origin.row is None else f"row {origin.row}"
 
 
 def torn_groups(table: Table, part_of_row: np.ndarray) -> list[Finding]:

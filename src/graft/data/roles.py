@@ -29,8 +29,10 @@ IMAGE_NAMES = (
 )  # fmt: skip
 LABEL_NAMES = (
     "label", "class", "category", "intent", "target", "y", "sentiment", "labels", "class_name",
-    "classes", "tags", "genres", "score", "rating",
+    "classes",
 )  # fmt: skip
+OTHER_LABEL_NAMES = ("tags", "genres", "score", "rating")
+"""Names of targets that count where none of the others is there."""
 SPLIT_NAMES = ("split", "subset", "partition")
 """The names of each role, the usual one first: it wins over the others."""
 
@@ -93,9 +95,10 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
 
     label, label_how = asked.label, "as asked"
     if label is None:
-        label, label_how = pick(by_name(head, LABEL_NAMES, taken), LABEL_NAMES), "by name"
-        if label is None and by_name(head, LABEL_NAMES, taken):
-            ask("label", by_name(head, LABEL_NAMES, taken), path)
+        named = by_name(head, LABEL_NAMES, taken) or by_name(head, OTHER_LABEL_NAMES, taken)
+        label, label_how = pick(named, LABEL_NAMES), "by name"
+        if label is None and named:
+            ask("label", named, path)
     taken |= {label} if label else set()
 
     input_, input_how = asked.input, "as asked"

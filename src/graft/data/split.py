@@ -1,8 +1,12 @@
 """Which rows train, which choose, which are read once at the end.
 
 A split that the data brings is kept. What is missing is drawn: seeded, stratified by label, and
-never tearing a group apart. One row of every class is set aside for training before anything is
-drawn, so no class is only ever seen in a test.
+never tearing a group apart. Rows with the same input stay together as well, so what is drawn
+leaks nothing. One row of every class is set aside for training before anything is drawn, so no
+class is only ever seen in a test.
+
+Numbers are stratified by their quantiles; rows with several labels are dealt one by one to the
+part that lacks their labels most (`stratify.deal_labels`).
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import numpy as np
 
 from graft.data.faults import data_error, shorten
 from graft.data.sampling import generator
-from graft.data.table import Table
+from graft.data.stratify import deal_labels
+from graft.data.table import Table, file_hash
+from graft.data.targets import bins_of
 from graft.errors import InputError
 
 Part = Literal["train", "validation", "test"]
@@ -78,15 +84,14 @@ def split(table: Table, *, seed: int = 0, validation: float = 0.15, test: float 
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         message = f"validation {validation} and test {test}: pass shares whose sum is below 1"
         raise InputError(message)
-    classes = codes(table.labels() or [""] * len(table))
-    groups = None if table.roles.group is None else codes(table.column(table.roles.group))
     parts = given_parts(table)
     if parts is None or set(parts) == {"train"}:
-        how = f"drawn with seed {seed}: " + how_drawn(table)
+        deal = Dealing.of(table)
+        how = f"drawn with seed {seed}: {deal.how}"
         everything = np.arange(len(table), dtype=np.int64)
-        rest, tested = carve(everything, classes, groups, test, generator(seed, 0, "split"))
+        rest, tested = deal.carve(everything, test, generator(seed, 0, "split"))
         of_rest = validation / (1 - test)
-        trained, validated = carve(rest, classes, groups, of_rest, generator(seed, 0, "validation"))
+        trained, validated = deal.carve(rest, of_rest, generator(seed, 0, "validation"))
         return Splits(trained, validated, tested, how)
 
     where = {part: np.flatnonzero(np.array(parts) == part).astype(np.int64) for part in set(parts)}
@@ -98,10 +103,9 @@ def split(table: Table, *, seed: int = 0, validation: float = 0.15, test: float 
         raise data_error(message, path=table.name_of_source, column=table.roles.split)
     how = "as given"
     if not len(validated) and validation > 0:
-        trained, validated = carve(
-            trained, classes, groups, validation, generator(seed, 0, "validation")
-        )
-        how += f"; validation drawn from train with seed {seed}: {how_drawn(table)}"
+        deal = Dealing.of(table)
+        trained, validated = deal.carve(trained, validation, generator(seed, 0, "validation"))
+        how += f"; validation drawn from train with seed {seed}: {deal.how}"
     if not len(tested):
         how += "; no test part"
     return Splits(trained, validated, tested, how, given=True)
@@ -117,7 +121,8 @@ def folds(
 
     Args:
         labels: (N,) labels; each class is spread evenly, to within one row where there are no
-            groups.
+            groups. Floating-point numbers are spread by their quantiles. A matrix (N, C) of 0 and
+            1, or a tuple of labels for each row, says that there are several.
         n_folds: number of folds, at least 2.
         seed: seed of the drawing.
         groups: (N,) groups; all rows of a group share a fold.
@@ -128,20 +133,39 @@ def folds(
     Raises:
         InputError: there are fewer rows, or groups, than folds.
     """
-    classes = codes(labels)
+    several = several_labels(labels)
+    classes = np.zeros(len(labels), np.int64)
+    if several is None:
+        is_number = isinstance(labels, np.ndarray) and labels.dtype.kind == "f"
+        classes = bins_of(np.asarray(labels)) if is_number else codes(labels)
     random = generator(seed, 0, "folds")
     of_group = None if groups is None else codes(groups)
     n_units = len(classes) if of_group is None else len(set(of_group.tolist()))
     if not 2 <= n_folds <= n_units:
         kind = "rows" if groups is None else "groups"
         raise InputError(f"{n_folds} folds of {n_units} {kind}: choose from 2 to {n_units} folds")
+    shares = np.full(n_folds, 1 / n_folds)
+    if several is not None:
+        units = np.arange(len(labels)) if of_group is None else of_group
+        return deal_labels(several, units, shares, random)
     if of_group is None:
         shuffled = random.permutation(len(classes))
         by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
         fold = np.empty(len(classes), dtype=np.int64)
         fold[by_class] = np.arange(len(classes)) % n_folds
         return random.permutation(n_folds)[fold]
-    return deal_groups(classes, of_group, np.full(n_folds, 1 / n_folds), random)
+    return deal_groups(classes, of_group, shares, random)
+
+
+def several_labels(labels: Sequence[Any] | np.ndarray) -> list[tuple[str, ...]] | None:
+    """Return the labels of each row where there may be several, else None."""
+    if isinstance(labels, np.ndarray):
+        if labels.ndim != 2:
+            return None
+        return [tuple(map(str, np.flatnonzero(row))) for row in labels]
+    if not any(isinstance(value, (tuple, list)) for value in labels):
+        return None
+    return [tuple(map(str, value or ())) for value in labels]
 
 
 def codes(values: Sequence[Any] | np.ndarray) -> np.ndarray:
@@ -167,46 +191,117 @@ def given_parts(table: Table) -> list[Part] | None:
     return parts
 
 
-def how_drawn(table: Table) -> str:
-    """Return the words for how rows are drawn from this table."""
-    stratified = "stratified" if table.roles.label is not None else "at random"
-    return stratified + (f", whole groups of `{table.roles.group}`" if table.roles.group else "")
+@dataclass(frozen=True, eq=False)
+class Dealing:
+    """Hold what rows are dealt by.
 
-
-def carve(
-    rows: np.ndarray,
-    classes: np.ndarray,
-    groups: np.ndarray | None,
-    share: float,
-    random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return `rows` in two: what stays, and a stratified share of them that is taken out."""
-    if share == 0 or not len(rows):
-        return rows, rows[:0]
-    if groups is None:
-        taken = draw(classes[rows], round(share * len(rows)), random)
-    else:
-        targets = np.array([1 - share, share])
-        taken = deal_groups(classes[rows], groups[rows], targets, random, cover_first=True) == 1
-    return rows[~taken], rows[taken]
-
-
-def draw(classes: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    """Return an (N,) mask of n rows spread evenly over the classes, leaving one of each behind.
-
-    At least one row is drawn where there is one to draw.
+    Args:
+        classes: (N,) class of each row; quantile bin of a number.
+        labels: the labels of each row where there may be several, else None.
+        units: (N,) rows of one unit have the same input, or the same group; they stay together.
+        grouped: whether the user named a group.
+        how: the words for it.
     """
+
+    classes: np.ndarray
+    labels: Sequence[tuple[str, ...] | None] | None
+    units: np.ndarray
+    grouped: bool
+    how: str
+
+    @classmethod
+    def of(cls, table: Table) -> Dealing:
+        """Return how the rows of a table are dealt."""
+        kind = table.target_kind
+        numbers = table.numbers() if kind == "number" else None
+        labels = table.label_lists() if kind == "multi" else None
+        classes = codes(table.labels() or [""] * len(table))
+        if numbers is not None:
+            classes = bins_of(numbers)
+        units = codes(same_inputs(table))
+        n_repeated = len(units) - len(set(units.tolist()))
+        how = "at random"
+        if table.roles.label is not None:
+            how = {"number": "stratified by quantiles"}.get(kind, "stratified")
+        group = table.roles.group
+        if group is not None:
+            units = merged(codes(table.column(group)), units)
+            how += f", whole groups of `{group}`"
+        if n_repeated:
+            how += f", equal inputs kept together ({n_repeated:,} rows repeat one)"
+        return cls(classes, labels, units, group is not None, how)
+
+    def carve(
+        self, rows: np.ndarray, share: float, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return `rows` in two: what stays, and a stratified share of them that is taken out."""
+        if share == 0 or not len(rows):
+            return rows, rows[:0]
+        units = self.units[rows]
+        targets = np.array([1 - share, share])
+        if self.labels is not None:
+            labels = [self.labels[i] or () for i in rows]
+            taken = deal_labels(labels, units, targets, random, cover_first=True) == 1
+        elif self.grouped:
+            taken = deal_groups(self.classes[rows], units, targets, random, cover_first=True) == 1
+        else:
+            taken = draw(self.classes[rows], units, share, random)
+        return rows[~taken], rows[taken]
+
+
+def same_inputs(table: Table) -> list[str]:
+    """Return for each row a text that only rows with exactly the same input share.
+
+    Pictures are the same where the bytes of their files are; one that cannot be read is alone.
+    """
+    values = table.inputs()
+    if table.roles.modality == "text":
+        return [str(value) for value in values]
+    return [file_hash(value) or f"row {i}" for i, value in enumerate(values)]
+
+
+def merged(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return (N,) units of which each holds whole units of both, as small as can be."""
+    parent = np.arange(one.max(initial=-1) + 1)
+
+    def root(unit: int) -> int:
+        while parent[unit] != unit:
+            parent[unit] = parent[parent[unit]]
+            unit = int(parent[unit])
+        return unit
+
+    first: dict[int, int] = {}
+    for a, b in zip(one.tolist(), other.tolist(), strict=True):
+        # The smaller number becomes the root, so the result does not depend on any order.
+        low, high = sorted((root(a), root(first.setdefault(b, a))))
+        parent[high] = low
+    return np.array([root(a) for a in one.tolist()], dtype=np.int64)
+
+
+def draw(
+    classes: np.ndarray, units: np.ndarray, share: float, random: np.random.Generator
+) -> np.ndarray:
+    """Return an (N,) mask of a share of the units, spread evenly over the classes.
+
+    One unit of each class is left behind; at least one is drawn where there is one to draw. A
+    unit of several rows counts for the class of its first.
+    """
+    _, first_of, unit_of = np.unique(units, return_index=True, return_inverse=True)
     shuffled = random.permutation(len(classes))
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     ordered = classes[by_class]
     first = np.r_[True, ordered[1:] != ordered[:-1]]
-    spare = by_class[~first]
-    n = min(max(n, 1), len(spare))
-    # n marks at equal steps along the rows ordered by class: each class gets its share.
+    stays = np.zeros(len(first_of), dtype=bool)
+    stays[unit_of[by_class[first]]] = True
+    speaks = np.zeros(len(classes), dtype=bool)
+    speaks[first_of] = True
+    spare = by_class[speaks[by_class] & ~stays[unit_of[by_class]]]
+    n = min(max(round(share * len(first_of)), 1), len(spare))
+    # n marks at equal steps along the units ordered by class: each class gets its share.
     steps = np.floor((np.arange(len(spare) + 1) + random.random()) * n / max(len(spare), 1))
-    mask = np.zeros(len(classes), dtype=bool)
-    mask[spare[np.diff(steps) > 0]] = True
-    return mask
+    drawn = np.zeros(len(first_of), dtype=bool)
+    drawn[unit_of[spare[np.diff(steps) > 0]]] = True
+    return drawn[unit_of]
 
 
 def deal_groups(

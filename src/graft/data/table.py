@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMPTY_LABELS", "Origin", "Roles", "Table", "is_empty_label"]
 
+
 @dataclass(frozen=True)
 class Roles:
     """Say what each column is for.

@@ -143,7 +143,7 @@ def as_number(value: Any) -> float:
     >>> as_number("3.5"), as_number(2), as_number("high"), as_number("inf")
     (3.5, 2.0, nan, nan)
     """
-    if isinstance(value, bool) or isinstance(value, (list, tuple, dict)) or value is None:
+    if value is None or isinstance(value, (bool, list, tuple, dict)):
         return math.nan
     if isinstance(value, str) and "_" in value:  # float() would read 1_000
         return math.nan

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from graft.engine.processes import whole
@@ -16,7 +16,7 @@ _known = WeakIdKeyDictionary()
 
 
 def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Hash names, shapes, dtypes and bytes; tensors unchanged since the last call are not read."""
+    """Hash names, shapes, dtypes and bytes; unchanged parameters are not read again."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
@@ -25,11 +25,13 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def _hash(tensor: Tensor) -> str:
-    # torch counts in-place changes of each tensor
-    known = _known.get(tensor)
+    # torch counts in-place changes of each tensor, but not what batch norm does to its buffers
+    is_counted = isinstance(tensor, nn.Parameter)
+    known = _known.get(tensor) if is_counted else None
     if known is not None and known[0] == tensor._version:
         return known[1]
     data = whole(tensor.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     found = hashlib.sha256(data.data).hexdigest()
-    _known[tensor] = (tensor._version, found)
+    if is_counted:
+        _known[tensor] = (tensor._version, found)
     return found

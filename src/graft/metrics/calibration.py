@@ -124,7 +124,7 @@ def _confidences(
     """Return confidence (N,), its bin (N,) and the edges (B + 1,)."""
     if n_bins < 1:
         raise InputError(f"n_bins is {n_bins}: give at least 1")
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    edges = np.arange(n_bins + 1) / n_bins
     confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
     # Compared with the edges themselves: confidence * n_bins would round across them.
     bins = np.searchsorted(edges, confidence, side="left") - 1

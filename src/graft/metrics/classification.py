@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from graft.errors import InputError
+from graft.metrics import METRICS
 from graft.metrics.calibration import squared_errors, weigh_calibration
 from graft.metrics.ranking import rank_classes, weigh_macro
-from graft.metrics.scorer import Scorer, ratio
+from graft.metrics.scorer import Scorer, ratio, undefined_scorer
 from graft.metrics.tallies import Tallies, tally_classes
 
 TINY = 1e-15
@@ -69,12 +70,15 @@ def classification_scorer(labels: np.ndarray, probabilities: np.ndarray) -> Scor
 
     Args:
         labels: (N,) class numbers.
-        probabilities: (N, C); the prediction is the first class of the highest probability.
+        probabilities: (N, C); the prediction is the first class of the highest probability. A NaN
+            among them makes every metric NaN.
 
     Raises:
         InputError: the shapes do not fit, or a label is no class number.
     """
     labels, probabilities = check_classes(labels, probabilities)
+    if np.isnan(probabilities).any():
+        return undefined_scorer(len(labels), METRICS["classification"])
     n_classes = probabilities.shape[1]
     predicted = probabilities.argmax(1)
     rankings = rank_classes(labels, probabilities)
@@ -123,13 +127,13 @@ def check_classes(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.nda
         InputError: the shapes do not fit, or a label is no class number.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
+    n_classes = probabilities.shape[-1] if probabilities.ndim == 2 else 0
+    if labels.ndim != 1 or not n_classes or len(labels) != len(probabilities):
         raise InputError(
             f"labels {labels.shape} and probabilities {probabilities.shape} do not fit: "
             "give (N,) and (N, C)"
         )
-    n_classes = probabilities.shape[1]
-    if len(labels) and not (0 <= labels.min() and labels.max() < n_classes):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < n_classes):
         raise InputError(
             f"labels reach from {labels.min()} to {labels.max()}: "
             f"give class numbers from 0 to {n_classes - 1}"

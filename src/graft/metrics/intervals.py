@@ -127,7 +127,9 @@ def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
     n_undefined = len(replicates) - len(defined)
     if not len(defined):
         return Interval(value=value, low=np.nan, high=np.nan, n_undefined=n_undefined)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    # Between two infinite replicates there is nothing to interpolate, so their NaN is right.
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value=value, low=float(low), high=float(high), n_undefined=n_undefined)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from graft.errors import InputError
+from graft.metrics import METRICS
 from graft.metrics.ranking import rank_columns, weigh_macro
-from graft.metrics.scorer import Scorer, ratio
+from graft.metrics.scorer import Scorer, ratio, undefined_scorer
 from graft.metrics.tallies import Tallies, tally_labels
 
 THRESHOLD = 0.5
@@ -102,18 +103,19 @@ def multilabel_scorer(labels: np.ndarray, probabilities: np.ndarray) -> Scorer:
 
     Args:
         labels: (N, C) zeros and ones.
-        probabilities: (N, C).
+        probabilities: (N, C). A NaN among them makes every metric NaN.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not fit, or a label is neither 0 nor 1.
     """
     truth, scores = check_labels(labels, probabilities)
+    if np.isnan(scores).any():
+        return undefined_scorer(len(truth), METRICS["multilabel"])
     predicted = decide(scores)
     rankings = rank_columns(truth, scores)
     wrong = truth != predicted
-    n_labels = truth.shape[1]
     terms = np.stack(
-        [~wrong.any(axis=1), wrong.sum(axis=1) / max(n_labels, 1), row_precisions(truth, scores)],
+        [~wrong.any(axis=1), wrong.mean(axis=1), row_precisions(truth, scores)],
         axis=1,
     )
 
@@ -148,13 +150,15 @@ def check_labels(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndar
     """Return labels (N, C) boolean and probabilities (N, C) float64.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not fit, or a label is neither 0 nor 1.
     """
     truth, scores = _boolean(labels), np.asarray(probabilities, dtype=np.float64)
-    if truth.ndim != 2 or truth.shape != scores.shape:
+    if truth.ndim != 2 or truth.shape != scores.shape or not truth.shape[1]:
         raise InputError(
             f"labels {truth.shape} and probabilities {scores.shape} do not fit: give (N, C) twice"
         )
+    if (truth != np.asarray(labels)).any():
+        raise InputError("a label is neither 0 nor 1: give (N, C) zeros and ones")
     return truth, scores
 
 

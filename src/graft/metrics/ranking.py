@@ -127,10 +127,8 @@ def weigh_macro(rankings: Sequence[Ranking], weights: np.ndarray) -> Ranked:
     """Return the means over the rankings that are defined, for each row of weights (R, N)."""
     each = [weigh(ranking, weights) for ranking in rankings]
     return Ranked(
-        auroc=mean_defined([np.full(len(weights), np.nan), *(r.auroc for r in each)]),
-        average_precision=mean_defined(
-            [np.full(len(weights), np.nan), *(r.average_precision for r in each)]
-        ),
+        auroc=mean_defined(r.auroc for r in each),
+        average_precision=mean_defined(r.average_precision for r in each),
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from graft.errors import InputError
+from graft.metrics import METRICS
 from graft.metrics.ranking import tie_groups
-from graft.metrics.scorer import Scorer, mean_defined, ratio
+from graft.metrics.scorer import Scorer, mean_defined, ratio, undefined_scorer
 
 # A spread below this share of the largest value is rounding, as in scipy.stats.pearsonr.
 CONSTANT = 1e-13
@@ -56,12 +57,14 @@ def regression_scorer(targets: np.ndarray, predictions: np.ndarray) -> Scorer:
 
     Args:
         targets: (N,) or (N, T).
-        predictions: the same shape.
+        predictions: the same shape. A NaN on either side makes every metric NaN.
 
     Raises:
         InputError: the shapes do not fit.
     """
     targets, predictions = check_values(targets, predictions)
+    if np.isnan(targets).any() or np.isnan(predictions).any():
+        return undefined_scorer(len(targets), METRICS["regression"])
     pairs = tuple(zip(targets.T, predictions.T, strict=True))
 
     def score(weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -27,6 +27,12 @@ class Scorer:
         return {name: float(values[0]) for name, values in found.items()}
 
 
+def undefined_scorer(n_rows: int, names: Iterable[str]) -> Scorer:
+    """Return a scorer whose every metric is NaN: what outputs with a NaN among them are worth."""
+    names = tuple(names)
+    return Scorer(n_rows, lambda weights: {name: np.full(len(weights), np.nan) for name in names})
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Return the quotient in float64, NaN where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)

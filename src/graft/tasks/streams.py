@@ -33,7 +33,7 @@ class TableStream:
 
     def __init__(
         self,
-        values: Sequence[Any],
+        values: Sequence[Any] | np.ndarray,
         processor: Processor,
         *,
         targets: Mapping[str, np.ndarray],

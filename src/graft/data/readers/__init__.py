@@ -1,27 +1,29 @@
-"""Readers: plain functions that turn a path into a Table, and the table of their names.
+"""Readers: plain functions that turn a path into Rows, and the table of their names.
 
-A reader takes the path and the columns that the user asked for, and returns a Table whose rows
-know where they came from. Its name in the table is the ending of the files it reads; `folder`
-reads a directory. A keyword that a reader has and the user set is passed on.
+A reader takes a path and returns the rows as it found them, each with the place where it came
+from. Its name in the table is the ending of the files it reads; `folder` reads a directory. A
+keyword that a reader has and the user set is passed on. `read` makes the Table of the rows.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 from graft.data.faults import data_error
+from graft.data.files import kind_of
+from graft.data.readers.endings import READERS, ending_of, load
 from graft.data.roles import Asked
+from graft.data.rows import assembled
 from graft.data.table import Table
+from graft.data.targets import KINDS, TargetKind
+from graft.errors import UnknownName
 
-READERS: dict[str, tuple[str, str]] = {
-    "csv": ("graft.data.readers.delimited:read_csv", "a table with a header line, comma-separated"),
-    "folder": ("graft.data.readers.folder:read_folder", "images in one folder per class"),
-}
-"""ending → (where the function is, one-line summary)."""
+__all__ = ["HUB", "READERS", "load", "read", "reader_for"]
+
+HUB = "hub:"
+SHOWN_ENDINGS = ".csv .tsv .jsonl .parquet .zip .tar (.gz)"
 
 
 def read(
@@ -33,28 +35,37 @@ def read(
     split: str | None = None,
     encoding: str | None = None,
     sep: str | None = None,
+    target_kind: TargetKind | None = None,
 ) -> Table:
     """Read examples from a file or folder.
 
     Args:
-        path: a `.csv` file, or a folder of class folders of images.
+        path: a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`, the first three also with `.gz`), a
+            folder of class folders of images or of tables, an archive of any of these, a place
+            in an archive (`d.zip!/train.csv`), or `hub:NAME` for a dataset of the Hugging Face
+            Hub, the only one of these that reaches for the network.
         input: name of the input column; found by name or content if None.
-        label: name of the label column; found likewise.
+        label: name of the label column, or names of several 0/1 columns with commas between;
+            found likewise.
         group: name of the column whose values must stay in one part of a split.
         split: name of the column that says train, validation or test; found by name if None.
         encoding: encoding of a text file; UTF-8 if None.
-        sep: the character between cells; the comma if None.
+        sep: the character between cells; the comma, or the tab of a `.tsv`, if None.
+        target_kind: `single`, `multi` or `number`; found by content if None.
 
     Raises:
         DataError: nothing is there, nothing reads it, or the reader found a fault.
+        UnknownName: there is no such kind of target.
     """
+    if target_kind is not None and target_kind not in KINDS:
+        raise UnknownName("target kind", target_kind, KINDS)
     reader = load(reader_for(path))
     options = {
         name: value for name, value in (("encoding", encoding), ("sep", sep)) if value is not None
     }
     for name in options.keys() - inspect.signature(reader).parameters.keys():
         raise data_error(f"--{name} has no meaning here; leave it out", path=path)
-    return reader(str(path), Asked(input, label, group, split), **options)
+    return assembled(reader(str(path), **options), Asked(input, label, group, split, target_kind))
 
 
 def reader_for(path: str | Path) -> str:
@@ -63,24 +74,24 @@ def reader_for(path: str | Path) -> str:
     Raises:
         DataError: nothing lies there, or no reader is for it.
     """
-    place = Path(path)
-    if place.is_dir():
+    if str(path).startswith(HUB):
+        return "hub"
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}); change its permissions"
+        raise data_error(message, path=path) from None
+    if kind == "folder":
         return "folder"
-    if not place.exists():
+    if kind is None:
         raise no_such_file(path)
-    name = place.suffix.lower().removeprefix(".")
-    if name in READERS and name != "folder":
+    place = Path(path)
+    name = ending_of(place.name, archives="!" not in str(path))
+    if name is not None:
         return name
-    known = ", ".join(f".{known}" for known in READERS if known != "folder")
-    found = f"cannot read {place.suffix} files" if name else "the name has no ending"
-    message = f"{found}; pass a file that ends in {known}, or a folder of class folders of images"
+    found = f"cannot read {place.suffix} files" if place.suffix else "the name has no ending"
+    message = f"{found}; pass a file that ends in {SHOWN_ENDINGS}, or a folder"
     raise data_error(message, path=path)
-
-
-def load(name: str) -> Callable[..., Table]:
-    """Return the function of a reader."""
-    module, _, function = READERS[name][0].partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def no_such_file(path: str | Path) -> Exception:

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import stat
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from graft.data.faults import Finding, data_error, listed
 from graft.data.readers.encodings import has_mark, known_encoding, refuse_encoding
-from graft.data.roles import N_LOOKED_AT, Asked, find_roles
-from graft.data.table import Table
+from graft.data.readers.text_files import check_file, open_text
+from graft.data.rows import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,28 +34,30 @@ OTHER_SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
 SEPARATOR_WORDS = {"tab": "\t", "\\t": "\t"}
 
 
-def read_csv(
-    path: str, asked: Asked, *, encoding: str | None = None, sep: str | None = None
-) -> Table:
+def read_csv(path: str, *, encoding: str | None = None, sep: str | None = None) -> Rows:
     """Read a comma-separated file with a header line.
 
     Args:
-        path: the file, as the user named it.
-        asked: the columns that the user named.
+        path: the file, as the user named it; one that ends in `.gz` is unpacked on the way.
         encoding: encoding of the file; UTF-8, with or without a byte-order mark, if None.
         sep: the character between cells (or `tab`); the comma if None.
 
     Raises:
         DataError: the file, a row or a column is not what it must be.
     """
-    return read_delimited(path, asked, encoding=encoding, sep=sep or ",")
+    return read_delimited(path, encoding=encoding, sep=sep or ",")
 
 
-def read_delimited(path: str, asked: Asked, *, encoding: str | None, sep: str) -> Table:
+def read_tsv(path: str, *, encoding: str | None = None, sep: str | None = None) -> Rows:
+    """Read a tab-separated file with a header line; otherwise as `read_csv`."""
+    return read_delimited(path, encoding=encoding, sep=sep or "tab")
+
+
+def read_delimited(path: str, *, encoding: str | None, sep: str) -> Rows:
     """Read delimited text; the reader of every such ending is this with its own separator."""
     import pyarrow as pa
 
-    check_file(path)
+    check_file(path, "add a header line and at least 2 rows of each of 2 classes")
     encoding = known_encoding(encoding, path)
     sep = SEPARATOR_WORDS.get(sep, sep)
     if len(sep) != 1 or sep in '"\r\n\0':
@@ -67,7 +66,7 @@ def read_delimited(path: str, asked: Asked, *, encoding: str | None, sep: str) -
     chunks: list[list[pa.Array]] = []
     row_numbers: list[int] = []
     try:
-        with Path(path).open(encoding=encoding, newline="") as file, long_cells():
+        with open_text(path, encoding) as file, long_cells():
             records = Records(file, sep, path)
             header = clean_header(next(records, None), sep, path, findings)
             for rows, numbers in in_chunks(records, header, path):
@@ -86,19 +85,7 @@ def read_delimited(path: str, asked: Asked, *, encoding: str | None, sep: str) -
     data = pa.table(
         {name: pa.chunked_array([chunk[i] for chunk in chunks]) for i, name in enumerate(header)}
     )
-    head = {name: data.column(name).slice(0, N_LOOKED_AT).to_pylist() for name in header}
-    found = find_roles(head, asked, path=path)
-    return Table(
-        data=data,
-        roles=found.roles,
-        name_of_source=path,
-        sources=(path,),
-        source_of=np.zeros(data.num_rows, dtype=np.int64),
-        row_of=np.array(row_numbers, dtype=np.int64),
-        root=str(Path(path).parent),
-        because=found.because,
-        findings=tuple(findings),
-    )
+    return Rows.of_file(data, path, np.array(row_numbers, dtype=np.int64), findings)
 
 
 class Records(Iterator[list[str]]):
@@ -215,24 +202,6 @@ def clean_header(
         message = "white space around the names of the columns was left out"
         findings.append(Finding("padded-header", "repair", message, path))
     return header
-
-
-def check_file(path: str) -> None:
-    """Refuse what is no regular file, what is empty and what cannot be read."""
-    try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise data_error("is not a regular file; save the table as a file", path=path)
-        if status.st_size == 0:
-            message = (
-                "the file is empty; add a header line and at least 2 rows of each of 2 classes"
-            )
-            raise data_error(message, path=path)
-        if not os.access(path, os.R_OK):
-            raise data_error("no permission to read it; change its permissions", path=path)
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}); correct the path"
-        raise data_error(message, path=path) from None
 
 
 def place_at_end(text: str, sep: str) -> tuple[int | None, str | None]:

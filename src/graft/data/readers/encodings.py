@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from graft.data.faults import data_error, shorten
+from graft.data.files import unpacked
+from graft.data.readers.text_files import all_bytes
 
 SOME_ENCODINGS = "utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030"
 
@@ -16,7 +17,7 @@ Place = Callable[[str], tuple[int | None, str | None]]
 
 def has_mark(path: str) -> bool:
     """Tell whether a file starts with the byte-order mark of UTF-8."""
-    with Path(path).open("rb") as file:
+    with unpacked(path) as file:
         return file.read(3) == codecs.BOM_UTF8
 
 
@@ -41,7 +42,7 @@ def refuse_encoding(path: str, encoding: str, place_of: Place) -> NoReturn:
         encoding: the codec that failed.
         place_of: a function from the text before the bad byte to the row and column it ends in.
     """
-    data = Path(path).read_bytes()
+    data = all_bytes(path)
     shown = encoding.removesuffix("-sig").upper()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and encoding != "utf-16":
         hint = " or pass --encoding utf-16" if decodes(data, "utf-16") else ""

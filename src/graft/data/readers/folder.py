@@ -1,178 +1,148 @@
-"""Read images that lie in one folder per class.
+"""Find out what a folder holds, and read it; the inside of an archive is a folder too.
 
-    root/CLASS/*                          label: the folder's name
-    root/{train,val,test}/CLASS/*         the same, with a given split
-
-Listings are sorted, so the order of the rows does not depend on the disk. Nothing is opened here:
-a pipe cannot hang the reading, and a link that leads out of the root is left out and named.
+dataset_dict.json, state.json       what `Dataset.save_to_disk` of Hugging Face wrote
+metadata.csv|jsonl|parquet          a table beside the files that it names (imagefolder)
+train.csv, test-00000-of-00002.…    tables that are the parts of a split
+CLASS/*, train/CLASS/*              images in class folders
+labels.csv                          a single table
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+from graft.data.archives import ENDINGS as ARCHIVE_ENDINGS
+from graft.data.faults import Finding, data_error, listed
+from graft.data.files import Entry
+from graft.data.readers.arrow import read_saved
+from graft.data.readers.class_folders import class_folder_rows, is_shown, scan
+from graft.data.readers.endings import ending_of, load
+from graft.data.rows import Rows, joined
+from graft.data.split import COLUMN_PARTS, FOLDER_PARTS, Part
 
-from graft.data.faults import Finding, data_error, listed, shorten
-from graft.data.images import ENDINGS
-from graft.data.roles import Asked, find_roles
-from graft.data.split import FOLDER_PARTS
-from graft.data.table import Table
-
-IGNORED_NAMES = frozenset(["__MACOSX", "Thumbs.db", "desktop.ini"])
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+METADATA = "metadata"
+SAVED = ("dataset_dict.json", "state.json")
 
 
 @dataclass(frozen=True)
-class ClassFolder:
-    """Name one folder of images: its path under the root, its label, and its part of a split."""
+class TableFile:
+    """Name one table of a folder: its path under the root, its reader, its part of a split."""
 
     path: str
-    label: str
-    part: str | None
+    ending: str
+    part: Part | None
 
 
-def read_folder(path: str, asked: Asked) -> Table:
-    """Read a folder of class folders of images; the columns are `path`, `label` and maybe `split`.
+def read_folder(path: str, *, encoding: str | None = None, sep: str | None = None) -> Rows:
+    """Read what lies in a folder.
+
+    Args:
+        path: the folder, or the top of an archive (`d.zip!`).
+        encoding: encoding of the tables in it; UTF-8 if None.
+        sep: the character between their cells, where they have one.
 
     Raises:
-        DataError: there are no class folders, an empty one, or folders of both kinds.
+        DataError: nothing that is read lies there, or several things that may be meant.
     """
-    import pyarrow as pa
-
-    findings: list[Finding] = []
-    folders = class_folders(path, findings)
-    images: list[tuple[str, ClassFolder]] = []
-    for folder in folders:
-        images += [(name, folder) for name in list_images(path, folder.path, findings)]
-
-    found = {folder.label for _, folder in images}
-    empty = sorted({folder.label for folder in folders} - found)
-    if empty:
-        place = next(folder.path for folder in folders if folder.label == empty[0])
-        message = (
-            f"no image in it; add {'/'.join(e[1:] for e in ENDINGS)} files or remove the folder"
-        )
-        raise data_error(message, path=Path(path) / place)
-    columns: dict[str, list[str]] = {
-        "path": [name for name, _ in images],
-        "label": [folder.label for _, folder in images],
-    }
-    if folders[0].part is not None:
-        columns["split"] = [str(folder.part) for _, folder in images]
-    roles = find_roles(columns, asked, path=path).roles
-    because = "image: the files, label: the folders' names"
-    because += ", split: the folders above them" if roles.split else ""
-    return Table(
-        data=pa.table(columns),
-        roles=roles,
-        name_of_source=path,
-        sources=tuple(str(Path(path) / name) for name, _ in images),
-        source_of=np.arange(len(images)),
-        row_of=np.zeros(len(images), dtype=np.int64),
-        root=path,
-        because=because,
-        findings=tuple(findings),
-    )
+    options = {k: v for k, v in (("encoding", encoding), ("sep", sep)) if v is not None}
+    found = scan(path, "", [])
+    names = {entry.name for entry in found}
+    if names & set(SAVED):
+        return without_options(read_saved, path, options)
+    described = metadata_files(path, found)
+    if described:
+        return read_tables(path, described, options)
+    files = table_files(found)
+    folders = [entry.name for entry in found if entry.kind == "folder"]
+    if folders == ["data"] and not files:
+        inner = table_files(scan(path, "data", []))
+        files = [replace(file, path=f"data/{file.path}") for file in inner]
+    parts = [file for file in files if file.part is not None]
+    if any(file.part == "train" for file in parts):
+        rows = read_tables(path, parts, options)
+        others = [file.path for file in files if file.part is None]
+        return with_note(rows, others, "not a part of the split; pass it by itself if meant")
+    if files and not has_class_folders(path, folders):
+        if len(files) > 1:
+            shown = listed(file.path for file in files)
+            message = f"several tables ({shown}); pass one, or name them train, validation, test"
+            raise data_error(message, path=path)
+        return read_tables(path, files, options)
+    archives = [e.name for e in found if e.name.lower().endswith(ARCHIVE_ENDINGS)]
+    if not folders and len(archives) == 1:
+        message = f"only the archive {archives[0]}; pass its path"
+        raise data_error(message, path=path)
+    rows = without_options(class_folder_rows, path, options)
+    return with_note(rows, [file.path for file in files], "not read; pass it if it holds labels")
 
 
-def class_folders(root: str, findings: list[Finding]) -> list[ClassFolder]:
-    """Return the class folders under a root, sorted by path; name what lies beside them."""
-    names = subfolders(root, "", findings)
-    parts = [name for name in names if name.casefold() in FOLDER_PARTS]
-    others = [name for name in names if name.casefold() not in FOLDER_PARTS]
-    if parts and others:
-        message = f"folders of a split ({listed(parts)}) beside others ({listed(others)}); "
-        raise data_error(message + "move the classes into the split's folders", path=root)
-    if not parts:
-        folders = [ClassFolder(name, name, None) for name in others]
-    else:
-        folders = [
-            ClassFolder(f"{part}/{name}", name, FOLDER_PARTS[part.casefold()])
-            for part in parts
-            for name in subfolders(root, part, findings)
-        ]
-    if not folders:
-        tables = [entry.name for entry in scan(root, "") if entry.name.lower().endswith(".csv")]
-        mend = f"pass {shorten(tables[0], 40)} in it" if tables else "make one folder per class"
-        raise data_error(f"no class folders in it; {mend}", path=root)
-    nested = [folder for folder in folders if folder.label.casefold() in FOLDER_PARTS]
-    if nested:
-        message = "the name of a split where a class is expected; put the split's folders on top"
-        raise data_error(message, path=Path(root) / nested[0].path)
-    return folders
+def without_options(reader: Callable[[str], Rows], path: str, options: Mapping[str, str]) -> Rows:
+    """Return the rows of a reader that takes none of the options of text files."""
+    for name in options:
+        raise data_error(f"--{name} has no meaning here; leave it out", path=path)
+    return reader(path)
 
 
-def list_images(root: str, folder: str, findings: list[Finding]) -> Iterator[str]:
-    """Yield the images under a class folder as paths from the root; name what is left out."""
-    for entry in scan(root, folder):
-        name = f"{folder}/{entry.name}"
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            if entry.name.casefold() in FOLDER_PARTS:
-                message = "the name of a split inside a class; put the split's folders on top"
-                raise data_error(message, path=Path(root) / name)
-            yield from list_images(root, name, findings)
+def with_note(rows: Rows, names: list[str], why: str) -> Rows:
+    """Return the rows with a warning for each file that was not read."""
+    notes = tuple(Finding("file-left-out", "warn", why, str(Path(rows.name) / n)) for n in names)
+    return replace(rows, findings=(*rows.findings, *notes))
+
+
+def read_tables(path: str, files: list[TableFile], options: Mapping[str, str]) -> Rows:
+    """Read the tables of a folder as one; without a train part, parts mean nothing."""
+    tables = []
+    for file in files:
+        place = str(Path(path) / file.path)
+        allowed = {k: v for k, v in options.items() if k == "encoding" or "sv" in file.ending}
+        if file.ending == "parquet" and options:
+            return without_options(class_folder_rows, place, options)
+        tables.append(load(file.ending)(place, **allowed))
+    if len(tables) == 1 and files[0].part is None:
+        return replace(tables[0], findings=tables[0].findings)
+    return joined(tables, [file.part for file in files], path, path)
+
+
+def metadata_files(path: str, found: list[Entry]) -> list[TableFile]:
+    """Return the tables named `metadata`: at the top, or else in the folders of a split."""
+    at_top = [file for file in table_files(found) if file.path.startswith(f"{METADATA}.")]
+    if len(at_top) > 1:
+        message = f"{listed(file.path for file in at_top)} side by side; keep one"
+        raise data_error(message, path=path)
+    if at_top:
+        return at_top
+    files = []
+    for entry in found:
+        part = FOLDER_PARTS.get(entry.name.casefold())
+        if entry.kind != "folder" or part is None:
             continue
-        why = why_not(root, name, mode)
-        if why is None:
-            yield name
-        else:
-            code, message = why
-            findings.append(Finding(code, "skip", message, str(Path(root) / name)))
+        files += [
+            TableFile(f"{entry.name}/{file.path}", file.ending, part)
+            for file in table_files(scan(path, entry.name, []))
+            if file.path.startswith(f"{METADATA}.")
+        ]
+    return files
 
 
-def why_not(root: str, name: str, mode: int) -> tuple[str, str] | None:
-    """Return code and reason why a file is left out, or None for an image."""
-    if stat.S_ISLNK(mode):
-        base = Path(root).resolve()
-        try:
-            target = (base / name).resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "broken-link", "the link leads nowhere; remove it"
-        if not target.is_relative_to(base):
-            return "link-outside", "the link leaves the data root; copy the file into it"
-        if not target.is_file():
-            return "link-not-file", "the link leads to no file; copy what it leads to"
-    elif not stat.S_ISREG(mode):
-        return "not-a-file", "a pipe, socket or device; remove it"
-    if Path(name).suffix.lower() not in ENDINGS:
-        return "not-an-image", "not the ending of an image; remove or rename it"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "bad-name", "the name is not UTF-8; rename the file"
-    return None
+def table_files(found: list[Entry]) -> list[TableFile]:
+    """Return the tables among the entries of a folder, with the parts that their names mean."""
+    files = []
+    for entry in found:
+        ending = ending_of(entry.name)
+        if entry.kind != "folder" and ending is not None:
+            stem = SHARD.sub("", entry.name[: -len(ending) - 1]).casefold()
+            files.append(TableFile(entry.name, ending, COLUMN_PARTS.get(stem)))
+    return files
 
 
-def subfolders(root: str, folder: str, findings: list[Finding]) -> list[str]:
-    """Return the sorted names of the folders in a folder; name links and stray images."""
-    names = []
-    for entry in scan(root, folder):
-        place = str(Path(root) / folder / entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            names.append(entry.name)
-        elif entry.is_symlink() and entry.is_dir():
-            message = "a link to a folder, which is not followed; copy the folder here"
-            findings.append(Finding("linked-folder", "skip", message, place))
-        elif Path(entry.name).suffix.lower() in ENDINGS:
-            message = "an image beside the class folders; move it into one"
-            findings.append(Finding("stray-image", "skip", message, place))
-    return names
-
-
-def scan(root: str, folder: str) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, sorted by name, without hidden files."""
-    place = Path(root) / folder
-    try:
-        with os.scandir(place) as entries:
-            shown = [
-                e for e in entries if not e.name.startswith(".") and e.name not in IGNORED_NAMES
-            ]
-    except OSError as error:
-        message = f"cannot be listed ({error.strerror}); change its permissions"
-        raise data_error(message, path=place) from None
-    return sorted(shown, key=lambda entry: entry.name)
+def has_class_folders(path: str, folders: list[str]) -> bool:
+    """Tell whether the folders are classes, at least two, or parts of a split that hold some."""
+    parts = [name for name in folders if name.casefold() in FOLDER_PARTS]
+    if not parts:
+        return len(folders) > 1
+    inner = [e for part in parts for e in scan(path, part, []) if is_shown(e.name)]
+    return any(entry.kind == "folder" for entry in inner)
