@@ -183,7 +183,7 @@ def plan(
             why = why_not_convex(job.task, job.model, feeds)
             by = f"gradient ({why})" if why else "convex"
         else:
-            by = f"{phase.by.epochs} epochs"
+            by = f"{phase.by.n_epochs(len(job.splits.train))} epochs"
         cached = bool(feeds.replays)
         phases.append(PlannedPhase(phase.name, by, feeds.cut.label, cached, feeds.reason, records))
     return Planned(

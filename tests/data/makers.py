@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from graft.data.table import Roles, Table
+from graft.data.targets import TargetKind
 
 
 def text_table(
@@ -16,6 +17,7 @@ def text_table(
     *,
     group: Sequence[object] | None = None,
     split: Sequence[str] | None = None,
+    target: TargetKind = "single",
 ) -> Table:
     """Return a table as if read from `d.csv`."""
     import pyarrow as pa
@@ -28,6 +30,7 @@ def text_table(
         label=None if labels is None else "label",
         group=None if group is None else "group",
         split=None if split is None else "split",
+        target=target,
     )
     return Table(
         data=pa.table(columns),

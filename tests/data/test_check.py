@@ -124,19 +124,116 @@ def test_labels_never_trained_stop():  # B14
     ]
 
 
-def test_duplicates_conflicts_and_leaks_are_told():  # B20, B21, B22
-    table = text_table(
-        ["a b", "a b", "c d", "c d", "e f", "a b", "g h", "i j"],
-        ["x", "x", "x", "y", "y", "x", "y", "x"],
-        split=["train"] * 5 + ["test"] * 2 + ["val"],
-    )
+REPEATS = (
+    ["a b", "a b", "c d", "c d", "e f", "a b", "g h", "i j"],
+    ["x", "x", "x", "y", "y", "x", "y", "x"],
+)
+
+
+def test_duplicates_and_conflicts_are_told():  # B20, B21
+    table = text_table(REPEATS[0] * 2, REPEATS[1] * 2)
     assert lines(table) == [
         ("warn", ("d.csv row 3 column `text`: the same text has different labels (x, y), "
                  "as have 1 in all; keep one")),
-        ("warn", "d.csv: 2 rows repeat an earlier row exactly; drop them if that is not meant"),
-        ("warn", ("d.csv row 6 column `text`: this text is also in train, as are 1 rows of "
-                 "validation and test; drop them for an honest score")),
+        ("warn", "d.csv: 10 rows repeat an earlier row exactly; drop them if that is not meant"),
     ]  # fmt: skip
+
+
+def test_leaks_across_a_given_split_stop():  # B22
+    table = text_table(*REPEATS, split=["train"] * 5 + ["test"] * 2 + ["val"])
+    found = check(table, split(table))
+    assert [f.severity for f in found] == ["warn", "warn", "error"]
+    assert str(found[-1]) == (
+        "d.csv row 6 column `text`: 1 held-out row is also in train, this text among them (row 6); "
+        "drop them or pass --allow-leak"
+    )
+    allowed = check(table, split(table), allow_leak=True)
+    assert (allowed[-1].severity, str(allowed[-1])) == (
+        "warn",
+        (
+            "d.csv row 6 column `text`: 1 held-out row is also in train, this text among them "
+            "(row 6); drop them for an honest score"
+        ),
+    )
+
+
+def test_leaks_of_images_are_found_by_their_bytes(pictures: Path):
+    for part, names in (("train", "ab"), ("test", "ab")):
+        for label in names:
+            for i in range(2):
+                color = (i, 0, ord(label)) if (part, i) != ("test", 1) else (9, 9, ord(label))
+                picture(Path("s") / part / label / f"{part}{i}.png", color=color)
+    table = read("s")
+    (found,) = check(table, split(table, validation=0))[1:]
+    assert str(found) == (
+        "s/test/a/test0.png column `path`: 2 held-out rows are also in train, this image among "
+        "them (test0.png, test0.png); drop them or pass --allow-leak"
+    )
+    assert not any(
+        f.code == "leaked-rows" for f in check(table.take([0, 1]), split(table.take([0, 1])))
+    )
+
+
+def test_labels_that_look_like_typos_are_told():  # B13
+    table = class_table({"positive": 40, "negative": 40, "postive": 2, "class 1": 30, "class 2": 2})
+    assert lines(table) == [
+        ("warn", (f"d.csv row {table.labels().index('postive') + 1} column `label`: 'postive' may "
+                 "be meant as 'positive', which has 40 rows; correct it if so"))
+    ]  # fmt: skip
+
+
+def test_numbers_are_checked():
+    numbers = [str(i / 7) for i in range(300)]
+    numbers[4], numbers[9] = "high", ""
+    table = text_table([f"t {i}" for i in range(300)], numbers, target="number")
+    kept, findings = usable(table)
+    assert len(kept) == 298
+    assert [str(f) for f in findings] == [
+        (
+            "d.csv row 5 column `label`: 'high' is no finite number; write one such as 3.5 "
+            "or drop the row"
+        ),
+        "d.csv row 10 column `label`: the label is empty, nan or None; fill it in or drop the row",
+    ]
+    assert lines(kept) == []
+    assert errors(text_table(["a b", "c d"], ["1.5", "1.5"], target="number")) == [
+        "d.csv column `label`: every number is 1.5; add rows with other numbers"
+    ]
+
+
+def test_several_labels_are_checked():
+    lists = [["a"], ["a", "b"], [], ["b"]] * 80
+    lists[5] = None
+    kept, findings = usable(text_table([f"t {i}" for i in range(320)], lists, target="multi"))
+    assert [str(f) for f in findings] == [
+        (
+            "d.csv row 6 column `label`: the label is empty, nan or None; fill it in, "
+            "write [] for no label, or drop the row"
+        )
+    ]
+    assert lines(kept) == []
+    texts = [f"t {i}" for i in range(6)]
+    cases = [["a", "c"], ["a"]] * 3, [[]] * 6, [["a"], ["b"], ["a", "c"], ["b", "a"], ["b"], []]
+    assert [errors(text_table(texts, case, target="multi")) for case in cases] == [
+        ["d.csv column `label`: every row has the label 'a'; add rows without it or drop it"],
+        ["d.csv column `label`: no row has a label; add rows that have one"],
+        [
+            (
+                "d.csv row 3 column `label`: 1 class has one row (c) and cannot be split; "
+                "add rows or merge"
+            )
+        ],
+    ]
+    given = text_table(
+        texts, [["a"], ["b"], ["a", "b"], [], ["b"], ["a", "z"]], target="multi",
+        split=["train"] * 4 + ["val", "test"],
+    )  # fmt: skip
+    assert errors(given) == [
+        (
+            "d.csv row 6 column `label`: no training row has the label z; "
+            "add such rows to train or drop these"
+        )
+    ]
 
 
 def test_torn_groups_stop():  # B24

@@ -149,11 +149,21 @@ def test_golden_messages(case: str):
     assert str(caught.value) == message
 
 
-def test_a_folder_with_a_table_says_so():
-    Path("d").mkdir()
-    Path("d/train.csv").write_text("text,label\n")
-    with pytest.raises(DataError, match=r"^d: no class folders in it; pass train\.csv in it$"):
-        read("d")
+def test_what_may_not_be_listed_is_left_out(monkeypatch: pytest.MonkeyPatch):  # B45
+    make("cat/a.png", "cat/shut/b.png", "dog/c.png")
+    scandir = os.scandir
+
+    def guarded(place: str):
+        if str(place).endswith("shut"):
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr("graft.data.files.os.scandir", guarded)
+    table = read("d")
+    assert len(table) == 2
+    assert [(f.severity, str(f)) for f in table.findings] == [
+        ("skip", "d/cat/shut: cannot be listed (Permission denied); change its permissions")
+    ]
 
 
 def test_a_table_of_image_paths():

@@ -28,8 +28,8 @@ def test_unknown_endings_list_what_can_be_read(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(InputError) as caught:
             read(name)
         assert str(caught.value) == (
-            f"{name}: {found}; pass a file that ends in .csv, "
-            "or a folder of class folders of images"
+            f"{name}: {found}; pass a file that ends in .csv .tsv .jsonl .parquet .zip .tar (.gz), "
+            "or a folder"
         )
 
 
@@ -45,8 +45,12 @@ def test_a_missing_path_names_the_nearest(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_options_without_meaning_are_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="--sep has no meaning here; leave it out"):
-        read(tmp_path, sep=";")
+    (tmp_path / "d.jsonl").write_text("{}")
+    for path in (tmp_path, tmp_path / "d.jsonl"):
+        with pytest.raises(DataError, match="--sep has no meaning here; leave it out"):
+            read(path, sep=";")
+    with pytest.raises(InputError, match="unknown target kind 'mutli': did you mean 'multi'"):
+        read(tmp_path / "d.jsonl", target_kind="mutli")
 
 
 def test_importing_the_room_is_light():

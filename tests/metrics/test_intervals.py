@@ -14,6 +14,7 @@ from graft.metrics.classification import classification_metrics, classification_
 from graft.metrics.intervals import bootstrap, bootstrap_difference, resample_counts
 from graft.metrics.multilabel import multilabel_scorer
 from graft.metrics.regression import regression_metrics, regression_scorer
+from graft.metrics.scorer import Scorer
 
 
 def classes(n=80, c=4, seed=0, signal=1.0):
@@ -69,9 +70,9 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        labels = (rng.random(100) < 0.7).astype(int)
-        p = np.tile([0.0, 1.0], (100, 1))
-        found = bootstrap(classification_scorer(labels, p), n_resamples=200, seed=seed)["accuracy"]
+        right = (rng.random(100) < 0.7) / 100
+        scorer = Scorer(100, lambda weights, right=right: {"accuracy": weights @ right})
+        found = bootstrap(scorer, n_resamples=200, seed=seed)["accuracy"]
         covered += found.low <= 0.7 <= found.high
     # Binomial, 200 draws at 0.95: standard deviation 3; percentile intervals run a little narrow.
     assert 178 <= covered <= 199

@@ -83,7 +83,7 @@ def save_native(
     Returns:
         What opens the folder; it ends in `(body only)` where the head is not inside.
     """
-    whole: Any = backbone.net
+    whole: Any = copy.deepcopy(backbone.net).cpu()
     opener = "AutoModelForSequenceClassification"
     path = backbone.origin.details["head_path"]
     linear = copy.deepcopy(head.out).cpu() if isinstance(head, Linear) else None

@@ -17,7 +17,7 @@ from graft.data.faults import data_error, listed, shorten
 from graft.data.images import ENDINGS
 from graft.data.split import part_of
 from graft.data.table import Roles
-from graft.data.targets import TargetKind, target_kind
+from graft.data.targets import TargetKind, as_list, likely_delimiter, target_kind
 
 TEXT_NAMES = (
     "text", "sentence", "message", "review", "question", "utterance", "query", "content",
@@ -215,8 +215,13 @@ def holds_classes(values: Sequence[Any]) -> bool:
 
 
 def holds_targets(values: Sequence[Any]) -> bool:
-    """Tell whether the values look like classes, or like several to a row."""
-    return holds_classes(values) or target_kind(values) == "multi"
+    """Tell whether the values look like classes, or like several to a row that come back often."""
+    if holds_classes(values):
+        return True
+    if target_kind(values) != "multi":
+        return False
+    words = [word for value in values for word in as_list(value, likely_delimiter([value])) or ()]
+    return len(set(words)) <= len(words) / 2
 
 
 def names_parts(values: Sequence[Any]) -> bool:

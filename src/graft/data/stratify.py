@@ -103,7 +103,9 @@ def fill_empty(
         n_units = np.bincount(part, minlength=n_parts)
         if n_units[empty]:
             continue
-        held = Counter(label for unit in np.flatnonzero(part == 0) for label in counts[unit])
+        held = Counter(
+            label for unit in np.flatnonzero(part == 0).tolist() for label in counts[unit]
+        )
         for unit in order:
             needed = keeps_first and part[unit] == 0 and any(held[c] == 1 for c in counts[unit])
             if n_units[part[unit]] > 1 and not needed:

@@ -100,9 +100,10 @@ class Loop:
     def run(self) -> tuple[EpochRecord, ...]:
         """Train until the last epoch is done or patience is over."""
         wrapped = self.processes.wrap(self.step_module)
-        n_steps = self.by.epochs * len(self._plan(0))
+        n_epochs = self.by.n_epochs(len(next(iter(self.splits["train"].values()))))
+        n_steps = n_epochs * len(self._plan(0))
         try:
-            while self.at.epoch < self.by.epochs and not self.at.stopped:
+            while self.at.epoch < n_epochs and not self.at.stopped:
                 self._epoch(wrapped, n_steps)
         finally:
             self.processes.unwrap(wrapped)

@@ -87,10 +87,10 @@ class _Prepared:
     def frozen(self) -> frozenset[str]:
         return frozenset(m.place.name for g in self.groups if g.rule.lr is None for m in g.members)
 
-    def n_passes(self, has_validation: bool) -> int:
+    def n_passes(self, n_rows: int, has_validation: bool) -> int:
         """How often the phase wants each row."""
         by = self.phase.by
-        return 2 if isinstance(by, Convex) else by.epochs * (2 if has_validation else 1)
+        return 2 if isinstance(by, Convex) else by.n_epochs(n_rows) * (2 if has_validation else 1)
 
 
 def run(
@@ -244,6 +244,7 @@ def _run_phase(
     set_trainable(item.groups)
     set_modes(model)
     has_validation = bool(splits.get("validation"))
+    n_rows = len(next(iter(splits["train"].values())))
     with processes.autocast():
         caches = attach(
             model,
@@ -252,7 +253,7 @@ def _run_phase(
             [p.feeds for p in rest],
             [p.frozen for p in rest],
             splits,
-            n_passes=[p.n_passes(has_validation) for p in rest],
+            n_passes=[p.n_passes(n_rows, has_validation) for p in rest],
             root=settings.cache,
             budget_bytes=settings.cache_bytes,
             processes=processes,

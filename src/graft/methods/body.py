@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from graft.errors import InputError
@@ -17,7 +18,7 @@ def full(
     lr: float = 5e-5,
     head_lr: float = 1e-3,
     weight_decay: float = 0.01,
-    epochs: int = 3,
+    epochs: int | None = None,
     **options: Any,
 ) -> Plan:
     """Train everything at once, the body at `lr` and the head at `head_lr`."""
@@ -27,7 +28,7 @@ def full(
         Rule(state(), head_lr),
         Rule(everything(), lr, weight_decay),
     )
-    return Plan((Phase("full", rules, Gradient(epochs=epochs, **options)),))
+    return Plan((Phase("full", rules, _gradient(epochs, options)),))
 
 
 def last(
@@ -37,7 +38,7 @@ def last(
     lr: float = 5e-5,
     head_lr: float = 1e-3,
     weight_decay: float = 0.01,
-    epochs: int = 3,
+    epochs: int | None = None,
     **options: Any,
 ) -> Plan:
     """Train the head, the neck and the top `n` blocks; what lies below is computed once."""
@@ -50,7 +51,7 @@ def last(
         Rule(blocks(-n), lr, weight_decay),
         Rule(everything(), None),
     )
-    return Plan((Phase(f"last {n}", rules, Gradient(epochs=epochs, **options)),))
+    return Plan((Phase(f"last {n}", rules, _gradient(epochs, options)),))
 
 
 def layerwise(
@@ -60,7 +61,7 @@ def layerwise(
     head_lr: float = 1e-3,
     decay: float = 0.8,
     weight_decay: float = 0.01,
-    epochs: int = 3,
+    epochs: int | None = None,
     **options: Any,
 ) -> Plan:
     """Train everything, each block at `decay` times the rate of the one above it.
@@ -74,7 +75,7 @@ def layerwise(
         *_by_depth(n_blocks, lr, decay, weight_decay),
         Rule(everything(), lr * decay**n_blocks, weight_decay),
     )
-    return Plan((Phase("layerwise", rules, Gradient(epochs=epochs, **options)),))
+    return Plan((Phase("layerwise", rules, _gradient(epochs, options)),))
 
 
 def lp_ft(
@@ -87,7 +88,9 @@ def lp_ft(
     Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
     Out-of-Distribution".
     """
-    return probe() + full(n_blocks, lr=lr, head_lr=lr if head_lr is None else head_lr, **options)
+    rates = {"lr": lr, "head_lr": lr if head_lr is None else head_lr}
+    # the head starts where it belongs, so three epochs do even for few rows
+    return probe() + full(n_blocks, **rates, **{"epochs": 3, **options})
 
 
 def unfreeze(
@@ -97,7 +100,7 @@ def unfreeze(
     head_lr: float = 1e-3,
     decay: float = 1 / 1.3,
     weight_decay: float = 0.01,
-    epochs: int = 1,
+    epochs: int | None = None,
     schedule: str = "slanted",
     **options: Any,
 ) -> Plan:
@@ -109,13 +112,13 @@ def unfreeze(
         n_blocks: K of the backbone; the plan has K + 1 phases.
         lr: peak rate of the top block.
         decay: rate of a block relative to the one above it.
-        epochs: per phase.
+        epochs: per phase; one, or as many as give 20 steps, unless given.
 
     Source: Howard and Ruder 2018, "Universal Language Model Fine-tuning", sections 3.2 and 3.3:
     gradual unfreezing, discriminative rates and slanted triangular schedules. They divide the rate
     by 2.6 per layer of a 3-layer LSTM; transformers have more layers: our default divides by 1.3.
     """
-    by = Gradient(epochs=epochs, schedule=schedule, **options)  # type: ignore[arg-type]
+    by = _gradient(epochs, {"schedule": schedule, **options}, default=1, min_steps=20)
     top = (Rule(head(), head_lr, weight_decay), Rule(state(), head_lr))
     phases = [Phase("head", (*top, Rule(everything(), None)), by)]
     for depth in range(1, n_blocks + 1):
@@ -141,3 +144,12 @@ def _by_depth(n: int, lr: float, decay: float, weight_decay: float) -> tuple[Rul
         Rule(blocks(-d, None if d == 1 else -d + 1), lr * decay ** (d - 1), weight_decay)
         for d in range(1, n + 1)
     )
+
+
+def _gradient(
+    epochs: int | None, options: Mapping[str, Any], *, default: int = 3, min_steps: int = 100
+) -> Gradient:
+    """Return the settings of a phase; epochs that are given are kept, the default makes enough."""
+    if epochs is not None:
+        return Gradient(epochs=epochs, **options)
+    return Gradient(**{"epochs": default, "min_steps": min_steps, **options})

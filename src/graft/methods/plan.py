@@ -39,6 +39,8 @@ class Gradient:
 
     Args:
         epochs: passes over the training data.
+        min_steps: make as many more passes as give so many steps: a few hundred rows need more
+            epochs than a million.
         batch_size: examples per step, over all processes.
         micro_batch_size: examples per forward pass; None for all of a process's share.
         schedule: rate over the steps of the phase, after warm-up: `constant`, `linear` to zero,
@@ -52,6 +54,7 @@ class Gradient:
     """
 
     epochs: int = 3
+    min_steps: int = 0
     batch_size: int = 32
     micro_batch_size: int | None = None
     schedule: Schedule = "linear"
@@ -60,6 +63,11 @@ class Gradient:
     patience: int | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+
+    def n_epochs(self, n_rows: int) -> int:
+        """Return the passes that are made over `n_rows` training rows."""
+        n_steps = max(1, -(-n_rows // self.batch_size))
+        return max(self.epochs, -(-self.min_steps // n_steps))
 
 
 @dataclass(frozen=True)
