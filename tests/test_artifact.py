@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.backbones import images, texts
 from torch import nn
 
 import graft
@@ -17,6 +16,7 @@ from graft.backbones import open_backbone
 from graft.backbones.image_network import blank
 from graft.errors import ModelError
 from graft.tasks.classify import Classify
+from tests.backbones import images, texts
 
 CLASSES = ("ant", "bee", "cat")
 OWN_TEXTS = ("bert", "roberta-classifier", "gpt2")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.zoo import WARNINGS, ZOO, Specimen, matched, row_alone
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from tests.zoo import WARNINGS, ZOO, Specimen, matched, row_alone
 
 pytestmark = [
     pytest.mark.parametrize("name", ZOO),

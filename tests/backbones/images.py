@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.zoo import DROPOUT, SIZES, enliven, settle
 from torch import Tensor, nn
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from tests.zoo import DROPOUT, SIZES, enliven, settle
 
 _HOME = tempfile.TemporaryDirectory()
 atexit.register(_HOME.cleanup)

@@ -8,17 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.backbones.images import (
-    HEAVY_SOURCES,
-    LABELS,
-    SOURCES,
-    given,
-    logits_by_library,
-    opened,
-    saved,
-)
-from tests.engine.specimens import Classifier
-from tests.engine.test_replay import freeze_below
 from torch import nn
 
 from graft import heads
@@ -32,6 +21,17 @@ from graft.engine.groups import locate
 from graft.engine.modes import set_modes
 from graft.engine.probe import find_replay
 from graft.errors import InputError, ModelError, UnknownName
+from tests.backbones.images import (
+    HEAVY_SOURCES,
+    LABELS,
+    SOURCES,
+    given,
+    logits_by_library,
+    opened,
+    saved,
+)
+from tests.engine.specimens import Classifier
+from tests.engine.test_replay import freeze_below
 
 HEAVY = [pytest.param(s, marks=pytest.mark.slow) for s in HEAVY_SOURCES]
 ALL = [*SOURCES, *HEAVY]

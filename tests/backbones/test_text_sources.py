@@ -11,6 +11,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+from graft import heads
+from graft.backbones import open_backbone
+from graft.backbones.pooling import POOLINGS as KNOWN_POOLINGS
+from graft.backbones.pooling import LastToken, MaskedMean, Native
+from graft.batch import Batch
+from graft.engine.cut import find_cut
+from graft.engine.groups import locate
+from graft.engine.modes import set_modes
+from graft.engine.probe import find_replay
+from graft.engine.replay import capture
+from graft.errors import InputError, UnknownName
+from graft.features import Features
+from graft.tasks.classify import Classify
 from tests.backbones import texts as t
 from tests.backbones.texts import (
     CLASSIFIERS,
@@ -32,21 +47,6 @@ from tests.backbones.texts import (
 )
 from tests.engine.specimens import Classifier
 from tests.engine.test_replay import freeze_below
-from torch import nn
-
-from graft import heads
-from graft.backbones import open_backbone
-from graft.backbones.pooling import POOLINGS as KNOWN_POOLINGS
-from graft.backbones.pooling import LastToken, MaskedMean, Native
-from graft.batch import Batch
-from graft.engine.cut import find_cut
-from graft.engine.groups import locate
-from graft.engine.modes import set_modes
-from graft.engine.probe import find_replay
-from graft.engine.replay import capture
-from graft.errors import InputError, UnknownName
-from graft.features import Features
-from graft.tasks.classify import Classify
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 

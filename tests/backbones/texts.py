@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.zoo import BERT_LIKE, SIZES, T5_LIKE, WORDS, enliven
 from torch import Tensor, nn
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from tests.zoo import BERT_LIKE, SIZES, T5_LIKE, WORDS, enliven
 
 _HOME = tempfile.TemporaryDirectory()
 atexit.register(_HOME.cleanup)

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.engine.specimens import model_of
-from tests.engine.streams import ArrayStream, SpecimenStream
-from tests.zoo import VOCABULARY, ZOO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +22,9 @@ from graft.features import Features
 from graft.methods.plan import Rule
 from graft.model import Model
 from graft.tasks.task import Loss, Progress
+from tests.engine.specimens import model_of
+from tests.engine.streams import ArrayStream, SpecimenStream
+from tests.zoo import VOCABULARY, ZOO
 
 
 @dataclass

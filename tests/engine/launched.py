@@ -15,9 +15,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tests.engine.specimens import Classifier, model_of
-from tests.engine.streams import N_CLASSES, SpecimenStream
-from tests.zoo import ZOO
 from torch import Tensor, nn
 
 from graft.engine.processes import Processes
@@ -26,6 +23,9 @@ from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck, state
 from graft.tasks.classify import Classify
 from graft.tasks.task import Loss
+from tests.engine.specimens import Classifier, model_of
+from tests.engine.streams import N_CLASSES, SpecimenStream
+from tests.zoo import ZOO
 
 
 class Temperature(nn.Module):

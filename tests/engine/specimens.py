@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.zoo import Specimen
 from torch import Tensor, nn
 
 from graft.backbones.backbone import Backbone, Origin
@@ -14,6 +13,7 @@ from graft.backbones.trace import trace_chains
 from graft.batch import Batch
 from graft.features import Features
 from graft.heads import Linear
+from tests.zoo import Specimen
 
 
 class NoProcessor:

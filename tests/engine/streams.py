@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.zoo import Specimen, row_alone
 from torch import Tensor
 from torch.nn.functional import pad
 
 from graft.batch import Batch
+from tests.zoo import Specimen, row_alone
 
 N_CLASSES = 3
 

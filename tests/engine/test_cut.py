@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.engine.enemies import dense, noise, tied, two_towers
-from tests.engine.specimens import model_of
-from tests.engine.streams import ArrayStream
-from tests.zoo import WARNINGS, ZOO
 from torch import nn
 
 from graft.backbones.backbone import Backbone, Chain, Origin
@@ -21,6 +17,10 @@ from graft.methods.plan import Rule
 from graft.methods.select import blocks, everything, head, named, neck, norms, stem
 from graft.model import Model
 from graft.tasks.classify import Classify
+from tests.engine.enemies import dense, noise, tied, two_towers
+from tests.engine.specimens import model_of
+from tests.engine.streams import ArrayStream
+from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

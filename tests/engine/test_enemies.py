@@ -7,17 +7,17 @@ import functools
 
 import pytest
 import torch
-from tests.engine.enemies import ENEMIES, Scene, gradient_caching
-from tests.engine.streams import same_bytes
-from tests.engine.test_zoo_training import frozen_tensors, tensors
-from tests.faults.killer import forked
-from tests.zoo import WARNINGS
 
 from graft.engine.groups import locate, resolve
 from graft.engine.run import Listener, Settings, run
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck, state
 from graft.records import PhaseRecord
+from tests.engine.enemies import ENEMIES, Scene, gradient_caching
+from tests.engine.streams import same_bytes
+from tests.engine.test_zoo_training import frozen_tensors, tensors
+from tests.faults.killer import forked
+from tests.zoo import WARNINGS
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

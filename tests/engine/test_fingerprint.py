@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from tests.engine.enemies import detector
 
 from graft.engine.fingerprint import fingerprint
 from graft.engine.run import run
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import everything
+from tests.engine.enemies import detector
 
 
 def of(tensors) -> str:

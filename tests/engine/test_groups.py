@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.engine.enemies import Tied, tied
-from tests.engine.specimens import model_of
-from tests.zoo import WARNINGS, ZOO
 from torch import nn
 
 from graft.engine.groups import locate, resolve, set_trainable, trainable
 from graft.errors import InputError
 from graft.methods.plan import Rule
 from graft.methods.select import biases, blocks, everything, head, named, neck, norms, state, stem
+from tests.engine.enemies import Tied, tied
+from tests.engine.specimens import model_of
+from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

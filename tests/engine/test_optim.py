@@ -6,15 +6,15 @@ import math
 
 import pytest
 import torch
-from tests.engine.enemies import tied
-from tests.engine.specimens import model_of
-from tests.zoo import ZOO
 
 from graft.engine.groups import locate, resolve
 from graft.engine.optim import build_optimizer, rate_scale, set_rates
 from graft.errors import InputError
 from graft.methods.plan import Gradient, Rule
 from graft.methods.select import everything, head
+from tests.engine.enemies import tied
+from tests.engine.specimens import model_of
+from tests.zoo import ZOO
 
 
 def scales(n_steps: int, **options) -> list[float]:

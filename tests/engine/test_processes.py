@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
+
+from graft.engine.prefix import Prefix, groups
+from graft.engine.processes import Processes, _shared_parameters, from_main, is_main, like, whole
+from graft.errors import InputError
 from tests.conftest import ROOT
 from tests.engine.launched import CASES, build, train
 from tests.engine.specimens import batch, model_of
 from tests.engine.streams import SpecimenStream
 from tests.tiny import write_checkpoint, write_table
 from tests.zoo import WARNINGS, ZOO
-from torch import nn
-
-from graft.engine.prefix import Prefix, groups
-from graft.engine.processes import Processes, _shared_parameters, from_main, is_main, like, whole
-from graft.errors import InputError
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.engine.specimens import batch, model_of
-from tests.zoo import WARNINGS, ZOO
 from torch import nn
 
 from graft.engine.cut import find_cut
@@ -15,6 +13,8 @@ from graft.engine.probe import find_replay
 from graft.engine.replay import capture
 from graft.methods.plan import Rule
 from graft.methods.select import blocks, everything, head, neck
+from tests.engine.specimens import batch, model_of
+from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.faults.job import job
-from tests.faults.killer import forked, spawned
 
 from graft.engine.checkpoint import FAIL_AT, Checkpoint, Position, load_checkpoint, save_checkpoint
 from graft.errors import ModelError, StorageError
+from tests.faults.job import job
+from tests.faults.killer import forked, spawned
 
 JOB = str(Path(__file__).resolve().parents[1] / "faults" / "job.py")
 POINTS = (

@@ -8,11 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.engine.enemies import ENEMIES, Projection, Towers, dense, detector, from_zoo, noise
-from tests.engine.specimens import model_of
-from tests.engine.streams import ArrayStream, SpecimenStream, same_bytes
-from tests.faults.killer import forked
-from tests.zoo import WARNINGS, ZOO
 from torch import nn
 
 from graft.batch import Batch
@@ -25,6 +20,11 @@ from graft.methods.select import blocks, everything, head, named, neck
 from graft.model import Model
 from graft.tasks.classify import Classify
 from graft.tasks.task import Loss, Progress
+from tests.engine.enemies import ENEMIES, Projection, Towers, dense, detector, from_zoo, noise
+from tests.engine.specimens import model_of
+from tests.engine.streams import ArrayStream, SpecimenStream, same_bytes
+from tests.faults.killer import forked
+from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

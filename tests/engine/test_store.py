@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.engine.specimens import model_of
-from tests.engine.streams import SpecimenStream
-from tests.zoo import ZOO
 
 from graft.engine import store as store_module
 from graft.engine.feeds import _about, _below, find_feeds
@@ -23,6 +20,9 @@ from graft.errors import StorageError
 from graft.methods.plan import Rule
 from graft.methods.select import blocks, everything, head, neck
 from graft.tasks.classify import Classify
+from tests.engine.specimens import model_of
+from tests.engine.streams import SpecimenStream
+from tests.zoo import ZOO
 
 N_ROWS, GROUP = 22, 4
 RAGGED = ((), (1,), (1, 2))

@@ -8,9 +8,6 @@ import functools
 import pytest
 import torch
 from safetensors.torch import load_model, save_model
-from tests.engine.specimens import Classifier, model_of
-from tests.engine.streams import N_CLASSES, SpecimenStream, same_bytes
-from tests.zoo import WARNINGS, ZOO
 from torch import nn
 
 from graft.backbones.backbone import towers
@@ -19,6 +16,9 @@ from graft.engine.run import Settings, run
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck
 from graft.tasks.classify import Classify
+from tests.engine.specimens import Classifier, model_of
+from tests.engine.streams import N_CLASSES, SpecimenStream, same_bytes
+from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 

@@ -13,7 +13,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from tests.engine.streams import ArrayStream
 from torch import Tensor, nn
 
 from graft.backbones.own import backbone
@@ -23,6 +22,7 @@ from graft.heads import MLP
 from graft.methods.body import unfreeze
 from graft.model import Model
 from graft.tasks.classify import Classify
+from tests.engine.streams import ArrayStream
 
 N_ROWS, N_BLOCKS = 32, 3
 

@@ -7,8 +7,6 @@ from importlib import import_module
 from itertools import pairwise
 
 import pytest
-from tests.engine.specimens import model_of
-from tests.zoo import WARNINGS, ZOO
 
 from graft.backbones import SOURCES
 from graft.data.readers import READERS
@@ -20,6 +18,8 @@ from graft.methods.heads import head_only, probe
 from graft.methods.plan import Convex, Gradient, Plan
 from graft.objectives import OBJECTIVES
 from graft.tasks import TASKS
+from tests.engine.specimens import model_of
+from tests.zoo import WARNINGS, ZOO
 
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 
@@ -73,7 +73,7 @@ def test_a_method_takes_blocks_and_keywords():
 
 
 def test_probe_plus_full_is_lp_ft():
-    assert probe() + full(lr=5e-5, head_lr=5e-5) == lp_ft(4)
+    assert probe() + full(lr=5e-5, head_lr=5e-5, epochs=3) == lp_ft(4)
     assert [type(phase.by) for phase in lp_ft(4).phases] == [Convex, Gradient]
 
 
@@ -121,3 +121,11 @@ def test_cuts_only_descend_while_unfreezing():
         assert all(low <= high for high, low in pairwise(heights))
         assert heights[0]
         assert not heights[-1]
+
+
+def test_few_rows_get_more_epochs_unless_epochs_are_given():
+    [phase] = full().phases
+    assert phase.by.n_epochs(308) == 10, "ten steps an epoch, a hundred wanted"
+    assert phase.by.n_epochs(100_000) == 3
+    [phase] = full(epochs=2).phases
+    assert phase.by.n_epochs(308) == 2

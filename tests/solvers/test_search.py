@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.solvers.test_logistic import draw, one_hot
 
 from graft.errors import DataError, InputError
 from graft.solvers import fit_logistic, search_l2
+from tests.solvers.test_logistic import draw, one_hot
 
 
 def held_out_loss(x, y, train, l2, **options):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.backbones.images import SOURCES, logits_by_library, opened
 from torch import nn
 
 from graft import heads
@@ -15,6 +14,7 @@ from graft.backbones.image_processor import ImageProcessor
 from graft.errors import ModelError
 from graft.features import Features
 from graft.surgery.channels import adapt_input_channels, adapt_weight, with_channels
+from tests.backbones.images import SOURCES, logits_by_library, opened
 
 QUICK = (
     "timm:vit",

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.data.makers import text_table
 from torch import nn
 
 import graft
@@ -16,6 +15,7 @@ from graft.batch import Batch
 from graft.errors import DataError
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.task import Progress
+from tests.data.makers import text_table
 
 CLASSES = ("a", "b", "c")
 

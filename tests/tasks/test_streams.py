@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.backbones.texts import tokenizer
-from tests.data.makers import picture
 
 from graft.backbones.image_processor import ImageProcessor
 from graft.backbones.own import Arrays
 from graft.backbones.text_processor import TextProcessor
 from graft.data.images import decode
 from graft.tasks.streams import TableStream
+from tests.backbones.texts import tokenizer
+from tests.data.makers import picture
 
 TEXTS = ["w1", "w2 w3 w4", "w5 w6"]
 PICTURES = ImageProcessor((8, 8), 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -31,6 +31,7 @@ class TextProcessor:
     def key(self) -> str:
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
         # what the last call asked for, not what the tokenizer is
+        state.pop("truncation", None)
         state.pop("padding", None)
         text = json.dumps([state, self.tokenizer.pad_token_id], sort_keys=True)
         return f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.max_length}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from graft.methods.plan import Gradient
 
 def build_optimizer(groups: Sequence[Group], by: Gradient) -> torch.optim.AdamW:
     """Build AdamW with one entry per rule and decay; norms and biases never decay."""
-    entries = []
+    entries: list[dict[str, Any]] = []
     for group in groups:
         rule = group.rule
         if rule.lr is None:

@@ -340,7 +340,7 @@ class _Keeper:
             self._touched |= loop.trained_tensors().keys()
             tensors = {f"optimizer.{k}": v for k, v in optimizer_tensors(loop.optimizer).items()}
             tensors |= {f"best.{k}": v for k, v in loop.best.items()}
-            at = dataclasses.asdict(loop.at)
+            at: dict[str, Any] = dataclasses.asdict(loop.at)
             at["best_loss"] = None if math.isinf(loop.at.best_loss) else loop.at.best_loss
             position = Position(loop.index, loop.at.epoch, loop.at.step)
             self._save(done, position, loop.model, loop.state, tensors, at)

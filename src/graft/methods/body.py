@@ -152,4 +152,5 @@ def _gradient(
     """Return the settings of a phase; epochs that are given are kept, the default makes enough."""
     if epochs is not None:
         return Gradient(epochs=epochs, **options)
-    return Gradient(**{"epochs": default, "min_steps": min_steps, **options})
+    settings: dict[str, Any] = {"epochs": default, "min_steps": min_steps, **options}
+    return Gradient(**settings)
