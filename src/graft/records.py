@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -106,8 +107,19 @@ T = TypeVar("T")
 
 
 def to_json(record: Any) -> str:
-    """Write a record as JSON; floats keep every digit."""
-    return json.dumps(dataclasses.asdict(record), indent=2, allow_nan=True)
+    """Write a record as JSON; floats keep every digit, and NaN and infinity become text."""
+    return json.dumps(plain(dataclasses.asdict(record)), indent=2, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as strict JSON can hold it: floats that are not finite become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
 
 
 def from_json(kind: type[T], text: str) -> T:
@@ -139,4 +151,4 @@ def build(kind: Any, value: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         inner = [a for a in args if a is not type(None)]
         return None if value is None else build(inner[0], value)
-    return value
+    return float(value) if kind is float else value

@@ -19,7 +19,7 @@ import numpy as np
 
 from graft.data.table import Table
 from graft.errors import InputError, StorageError
-from graft.records import RunRecord
+from graft.records import RunRecord, plain
 
 OURS = frozenset(
     {
@@ -89,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
 def epoch_lines(record: RunRecord) -> str:
     """Return one line of JSON for each epoch of each phase."""
     lines = [
-        json.dumps({"phase": phase.name, **dataclasses.asdict(epoch)})
+        json.dumps(plain({"phase": phase.name, **dataclasses.asdict(epoch)}))
         for phase in record.phases
         for epoch in phase.epochs
     ]

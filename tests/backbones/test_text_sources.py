@@ -524,6 +524,7 @@ def test_names_that_nothing_knows():
     refusal("/nowhere/" + "far/" * 60 + "away")
     refusal("somebody/" + "no" * 45)
     refusal("x" * 300)
+    refusal("nothing\0more")
 
 
 def test_encoder_decoders_without_an_encoder_class_are_refused(tmp_path):

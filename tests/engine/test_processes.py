@@ -76,10 +76,15 @@ def largest_difference(one, other) -> float:
 
 
 @pytest.fixture(scope="module", params=STRATEGIES)
-def launched(request, tmp_path_factory) -> Path:
+def strategy(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def launched(strategy, tmp_path_factory) -> Path:
     """The folder in which two processes have trained every case."""
-    out = tmp_path_factory.mktemp(request.param)
-    codes = launch(out, request.param, *(f":{name}" for name in CASES))
+    out = tmp_path_factory.mktemp(strategy)
+    codes = launch(out, strategy, *(f":{name}" for name in CASES))
     assert codes == [0, 0], (out / "log0.txt").read_text()[-3000:]
     return out
 
@@ -112,23 +117,16 @@ def test_processes_do_not_drift_apart(launched, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_killed_and_resumed(strategy, tmp_path):
-    never = tmp_path / "never"
-    killed = tmp_path / "killed"
-    never.mkdir()
-    killed.mkdir()
-    assert launch(never, strategy, ":dropout") == [0, 0]
+def test_killed_and_resumed(launched, strategy, tmp_path):
     # the twelfth checkpoint is written in the middle of the second phase's first epoch
-    codes = launch(killed, strategy, "resume:dropout", GRAFT_FAIL_AT="after_rename:12")
+    codes = launch(tmp_path, strategy, "resume:dropout", GRAFT_FAIL_AT="after_rename:12")
     assert codes[0] == -9 and codes[1] not in (0, -9)
-    assert launch(killed, strategy, "resume:dropout") == [0, 0]
-    for a, b in zip(results(never, "dropout"), results(killed, "dropout"), strict=True):
+    assert launch(tmp_path, strategy, "resume:dropout") == [0, 0]
+    for a, b in zip(results(launched, "dropout"), results(tmp_path, "dropout"), strict=True):
         assert largest_difference(a, b) == 0.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_begun_by_two_processes_and_finished_by_one(strategy, tmp_path):
     import dataclasses
 

@@ -107,9 +107,10 @@ def test_killed_in_interpreters_of_their_own_at_random_moments(tmp_path):
     source = random.Random(0)
     arguments = [JOB, str(tmp_path), "2"]
     n_kills = 0
-    while spawned(arguments, {}, after=source.uniform(3, 8)):
+    # lives get longer, or on a busy machine none would get past its imports
+    while spawned(arguments, {}, after=source.uniform(3, 6) * 1.2**n_kills):
         n_kills += 1
-        assert n_kills < 40, "no life was long enough to get anywhere"
+    assert n_kills
     assert (tmp_path / "sha256").read_text() == never_killed()
 
 

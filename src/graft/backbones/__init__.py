@@ -104,7 +104,7 @@ def read_head(folder: Path) -> dict[str, Tensor]:
             f"{path}: does not open ({type(error).__name__}); restore the file"
         ) from None
     classes = read_about(folder)["classes"]
-    if False:
+    if written_for is not None and written_for != classes:
         odd = next(iter(sorted(set(written_for) ^ set(classes))), "their order")
         raise ModelError(
             f"{path}: was written for other classes than graft.json names ({odd}); restore both"
@@ -140,7 +140,7 @@ def resolve_source(name: str) -> tuple[str, str]:
     if name == "minilm":
         return "minilm", name
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if _is_folder(folder):
         return _source_of_folder(folder)
     prefix, colon, rest = name.partition(":")
     if colon and rest:
@@ -162,6 +162,13 @@ def resolve_source(name: str) -> tuple[str, str]:
         if name in torchvision.models.list_models():
             return "torchvision", name
     return _source_of_hub_name(name), name
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long for a path, or with a null byte: a name at best
+        return False
 
 
 def _known() -> str:

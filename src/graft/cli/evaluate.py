@@ -31,11 +31,12 @@ def evaluate(
     from graft import api
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, plain_table
+    from graft.records import plain
 
     hush_libraries()
     metrics, n_rows = api.evaluate(run, data, input=input, label=label)
     if as_json:
-        print(json.dumps({"n_rows": n_rows, **metrics}))
+        print(json.dumps(plain({"n_rows": n_rows, **metrics})))
         return
     table = plain_table(f"{n_rows} rows", "value", right=("value",))
     for name, value in metrics.items():

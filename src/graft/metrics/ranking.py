@@ -114,12 +114,13 @@ def weigh(ranking: Ranking, weights: np.ndarray) -> Ranked:
     hits_upto = hits.cumsum(axis=1)
     positive = hits_upto[:, -1]
     negative = seen[:, -1] - positive
-    beaten = (negative + positive)[:, None] - (above + upto) / 2 - (positive[:, None] - hits_upto)
-    beaten -= hits / 2
+    # Positives among themselves win half of their pairs, so the sum over negatives is what is left.
+    lost = np.einsum("rg,rg->r", hits, above) / 2 + np.einsum("rg,rg->r", hits, upto) / 2
+    wins = positive * (negative + positive / 2) - lost
     precision = np.divide(hits_upto, upto, out=np.zeros_like(upto), where=upto > 0)
     return Ranked(
-        auroc=ratio((hits * beaten).sum(axis=1), positive * negative),
-        average_precision=ratio((hits * precision).sum(axis=1), positive),
+        auroc=ratio(wins, positive * negative),
+        average_precision=ratio(np.einsum("rg,rg->r", hits, precision), positive),
     )
 
 

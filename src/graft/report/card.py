@@ -48,7 +48,7 @@ def model_card(record: RunRecord, *, modality: str) -> str:
         "## How to use it\n\n" + _usage(record),
         LIMITS,
         "## To reproduce\n\n`recipe.yaml` in the folder above has the settings. "
-         f"Data sha256 `{record.data_hash[:16]}…`, weights `{record.weights_sha256[:16]}…`; "
+        f"Data sha256 `{record.data_hash[:16]}…`, weights `{record.weights_sha256[:16]}…`; "
         + ", ".join(f"{k} {v}" for k, v in record.environment.items())
         + ".",
     ]

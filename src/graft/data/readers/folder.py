@@ -9,6 +9,7 @@ labels.csv                          a single table
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -95,15 +96,17 @@ def with_note(rows: Rows, names: list[str], why: str) -> Rows:
 
 def read_tables(path: str, files: list[TableFile], options: Mapping[str, str]) -> Rows:
     """Read the tables of a folder as one; without a train part, parts mean nothing."""
-    tables = []
-    for file in files:
-        place = str(Path(path) / file.path)
-        allowed = {k: v for k, v in options.items() if k == "encoding" or "sv" in file.ending}
-        if file.ending == "parquet" and options:
-            return without_options(class_folder_rows, place, options)
-        tables.append(load(file.ending)(place, **allowed))
+    readers = [load(file.ending) for file in files]
+    known = [inspect.signature(reader).parameters.keys() for reader in readers]
+    for name in options:
+        if not any(name in names for names in known):
+            raise data_error(f"--{name} has no meaning here; leave it out", path=path)
+    tables = [
+        reader(str(Path(path) / file.path), **{k: v for k, v in options.items() if k in names})
+        for file, reader, names in zip(files, readers, known, strict=True)
+    ]
     if len(tables) == 1 and files[0].part is None:
-        return replace(tables[0], findings=tables[0].findings)
+        return tables[0]
     return joined(tables, [file.part for file in files], path, path)
 
 
