@@ -79,13 +79,13 @@ def test_a_byte_order_mark_is_left_out():  # B1
 GOLDEN = {
     "cut off": (
         lines(*GOOD) + b'{"text": "a',
-        "d.jsonl row 4: no JSON (unterminated string starting at at character 10); "
-        "write one object per line",
+        ("d.jsonl row 4: no JSON (unterminated string starting at at character 10); "
+         "write one object per line"),
     ),
-    "a list": (b"[1, 2]\n", "d.jsonl row 1: a list where an object is expected; "
-                            "write one {…} per line"),
-    "a value": (lines(*GOOD, "x"), "d.jsonl row 4: a single value where an object is expected; "
-                                   "write one {…} per line"),
+    "a list": (b"[1, 2]\n", ("d.jsonl row 1: a list where an object is expected; "
+                             "write one {…} per line")),
+    "a value": (lines(*GOOD, "x"), ("d.jsonl row 4: a single value where an object is "
+                                    "expected; write one {…} per line")),
     "one JSON document": (
         b'[\n{"text": "a"}\n]\n',
         "d.jsonl row 1: JSON over several lines; write one object per line (.jsonl)",
@@ -100,8 +100,8 @@ GOLDEN = {
     ),
     "half a character": (
         lines(*GOOD, {"text": "\ud800", "label": "x"}),
-        "d.jsonl row 4 column `text`: half of a surrogate pair, which is no character; "
-        "mend or drop the row",
+        ("d.jsonl row 4 column `text`: half of a surrogate pair, which is no character; "
+         "mend or drop the row"),
     ),
     "empty": (b"", "d.jsonl: the file is empty; add lines: at least 2 of each of 2 classes"),
     "empty lines": (b"\n\n", "d.jsonl: only empty lines; add one JSON object per line"),
@@ -127,7 +127,8 @@ DAMAGED = "the gzip packing is damaged or cut off; download or pack it again"
 
 @pytest.mark.parametrize("name", ["d.jsonl.gz", "d.csv.gz", "d.tsv.gz"])
 def test_damaged_packing_is_named(name: str):
-    whole = gzip.compress(lines(*GOOD) * 200)
+    tables = {"c": b"text,label\n" + b"a b,x\n" * 999, "t": b"text\tlabel\n" + b"a b\tx\n" * 999}
+    whole = gzip.compress(tables.get(name[2], lines(*GOOD) * 200))
     for data in (b"not gzip", whole[:-20], whole[:40] + b"\xff" * 30 + whole[70:]):
         with pytest.raises(DataError) as caught:
             read(write(data, name))

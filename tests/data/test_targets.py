@@ -101,9 +101,9 @@ def test_several_columns_of_zero_and_one():
         "d.csv row 2 column `toxic`: '2' is neither 0 nor 1; mend it or pass one --label"
     )
     with pytest.raises(DataError) as caught:
-        read("d.csv", label="toxic,rood")
+        read("d.csv", label="toxic,rde")
     assert str(caught.value) == (
-        "d.csv: no column `rood`; did you mean `rude`? pass --label with one of: "
+        "d.csv: no column `rde`; did you mean `rude`? pass --label with one of: "
         "text, toxic, rude, mild"
     )
     Path("d.csv").write_text('text,"a,b"\nthe one,x\nthe two,y\n')

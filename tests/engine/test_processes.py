@@ -175,7 +175,12 @@ def test_train_from_the_command_line(launcher, tmp_path):
         {p.name + k: t for p in sorted(run.rglob("*.safetensors")) for k, t in load_file(p).items()}
         for run in (tmp_path / "alone" / "model", folder / "model")
     ]
+    # a key's bias has no gradient but rounding, of which Adam makes whole steps; nothing reads it
+    for tensors in weights:
+        for name in [name for name in tensors if name.endswith("key.bias")]:
+            del tensors[name]
     assert largest_difference(*weights) < 1e-5
+    assert "find_unused_parameters" not in together.stderr
     # what the first process finds wrong stops all, and is said once
     again = graft(tmp_path, launcher, *options, "--out", str(folder))
     assert again.returncode != 0

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,14 @@ from graft.backbones.image_network import (
     tame_batchnorm,
 )
 from graft.backbones.image_processor import INTERPOLATIONS, ImageProcessor
+from graft.backbones.transformers_load import (
+    fetch,
+    open_config,
+    open_weights,
+    quiet,
+    refuse_missing,
+)
 from graft.backbones.transformers_preprocessor import described
-from graft.errors import ModelError
 from graft.features import Features
 
 KEEP_PROBABILITY = ("mobilenet_v1", "mobilenet_v2")
@@ -48,11 +53,12 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
     Raises:
         ModelError: the weights are absent, in another format, or incomplete.
     """
-    config = _config(name)
-    processor, preprocessor, notes = _processor(name, config)
+    folder = fetch(name)
+    config = open_config(folder)
+    processor, preprocessor, notes = _processor(folder, config)
     classifier = _classifier_class(config)
     if classifier is not None:
-        net, missing = _load(name, config, classifier, random=random)
+        net, missing = _load(folder, config, classifier, random=random)
         path = final_linear(net, lambda: net(**blank(processor)).logits)
         if path is not None:
             return _assemble(
@@ -60,7 +66,7 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
             )
     from transformers import AutoModel
 
-    net, missing = _load(name, config, AutoModel, random=random)
+    net, missing = _load(folder, config, AutoModel, random=random)
     return _assemble(name, net, None, missing, processor, preprocessor, notes, random=random)
 
 
@@ -77,11 +83,7 @@ def _assemble(
 ) -> Backbone:
     # The library fills what a file lacks with noise; only the classifier may be lacking.
     of_head = {key for key in missing if path and key.startswith(f"{path}.")}
-    if missing - of_head:
-        lost = ", ".join(sorted(missing - of_head)[:2])
-        raise ModelError(
-            f"{name}: {len(missing)} weights are not in its file ({lost}); mend the file"
-        )
+    refuse_missing(Path(name), missing - of_head)
     old_head = take_linear(net, path) if path else None
     if random or of_head:
         old_head = None
@@ -133,24 +135,6 @@ def _read_pooler(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
     return Features(pooled=pooled.flatten(1))
 
 
-def _options(name: str) -> dict[str, Any]:
-    return {"local_files_only": Path(name).expanduser().is_dir(), "trust_remote_code": False}
-
-
-def _where(name: str) -> str:
-    folder = Path(name).expanduser()
-    return str(folder) if folder.is_dir() else name
-
-
-def _config(name: str) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(_where(name), **_options(name))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{name}: {_brief(error)}; is it a transformers model?") from error
-
-
 def _classifier_class(config: Any) -> Any:
     from transformers import AutoModelForImageClassification
 
@@ -158,46 +142,14 @@ def _classifier_class(config: Any) -> Any:
     return AutoModelForImageClassification if type(config) in known else None
 
 
-def _load(name: str, config: Any, auto: Any, *, random: bool) -> tuple[nn.Module, frozenset[str]]:
+def _load(
+    folder: Path, config: Any, auto: Any, *, random: bool
+) -> tuple[nn.Module, frozenset[str]]:
     """Return a network in eval mode, and the names of weights that its file lacks."""
     if random:
         net = auto.from_config(copy.deepcopy(config), dtype=torch.float32)
         return net.eval(), frozenset()
-    folder = Path(name).expanduser()
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{folder}: no safetensors file; make one from other weights with `graft convert`"
-        )
-    try:
-        with _quiet():
-            net, report = auto.from_pretrained(
-                _where(name),
-                dtype=torch.float32,
-                use_safetensors=True,
-                output_loading_info=True,
-                **_options(name),
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"{name}: {_brief(error)}; give a folder with safetensors (see `graft convert`)"
-        ) from error
-    return net, frozenset(report["missing_keys"])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's bars and reports off the screen: what they say is checked here."""
-    from transformers.utils import logging
-
-    verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if had_bar:
-            logging.enable_progress_bar()
+    return open_weights(auto, folder, config)
 
 
 def _mend_dropout(net: nn.Module) -> tuple[str, ...]:
@@ -217,12 +169,16 @@ def _mend_dropout(net: nn.Module) -> tuple[str, ...]:
 # --- processor --------------------------------------------------------------------------------
 
 
-def _processor(name: str, config: Any) -> tuple[ImageProcessor, Mapping[str, Any], tuple[str, ...]]:
+def _processor(
+    folder: Path, config: Any
+) -> tuple[ImageProcessor, Mapping[str, Any], tuple[str, ...]]:
     """Return the processor, the library's own description of it, and notes."""
     from transformers import AutoImageProcessor
 
     try:
-        own = AutoImageProcessor.from_pretrained(_where(name), **_options(name)).to_dict()
+        own = AutoImageProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).to_dict()
     except (OSError, ValueError, KeyError, ImportError):
         side = getattr(config, "image_size", None) or 224
         size = tuple(side) if isinstance(side, list | tuple) else (side, side)
@@ -262,7 +218,7 @@ def _save(
         if not is_whole:
             net.set_submodule(path, nn.Identity())
     folder = Path(folder)
-    with _quiet():
+    with quiet():
         net.save_pretrained(folder)
     _write_preprocessor(folder, backbone)
     if is_whole:
@@ -303,7 +259,3 @@ def _write_preprocessor(folder: Path, backbone: Backbone) -> None:
         }
     text = json.dumps(own, indent=1) + "\n"
     (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:80]

@@ -1,4 +1,4 @@
-"""Open the parts of a transformers text checkpoint: folder, configuration, tokenizer, weights.
+"""Open the parts of a transformers checkpoint: folder, configuration, tokenizer, weights.
 
 Nothing of a checkpoint is ever run: remote code is refused by the library, and what a configuration
 says of attention and expert kernels, which the library would fetch and load, is forgotten.

@@ -13,6 +13,8 @@ __all__ = ["app", "main"]
 
 def main(tokens: list[str] | None = None) -> None:
     """Run the command line and exit with the code of the error, if there is one."""
+    # read when torch is loaded: its hints on distributed training are for developers
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     arguments = sys.argv[1:] if tokens is None else tokens
     is_debug = "--debug" in arguments or os.environ.get("GRAFT_DEBUG") == "1"
     arguments = [a for a in arguments if a != "--debug"]

@@ -18,14 +18,17 @@ import stat
 import struct
 import tarfile
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from graft.data.faults import Finding, data_error, shorten
+from graft.data.faults import Finding, PlacedError, data_error, shorten
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 LARGEST_COUNT = 2_000_000
@@ -73,15 +76,19 @@ class Archive:
         path: the archive.
         members: path inside → where it lies; regular files only.
         folders: path inside ("" for the top) → the names of the folders and files in it.
-        findings: what was left out.
-        unpacked: the nameless file that a gzipped tar was unpacked to, else None.
+        findings: what was left out, by names inside.
+        unpacked: descriptor of the nameless file that a gzipped tar was unpacked to, else None.
     """
 
     path: str
     members: dict[str, Member]
     folders: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
     findings: tuple[Finding, ...]
-    unpacked: IO[bytes] | None = None
+    unpacked: int | None = None
+
+    def found(self, shown: str) -> tuple[Finding, ...]:
+        """Return the findings with places as the user names the archive."""
+        return tuple(replace(finding, path=f"{shown}!/{finding.path}") for finding in self.findings)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a member.
@@ -95,7 +102,7 @@ class Archive:
         if member is None:
             raise FileNotFoundError(2, "No such file in the archive", f"{self.path}!/{name}")
         if self.unpacked is not None:
-            return os.pread(self.unpacked.fileno(), member.size_bytes, member.start)
+            return os.pread(self.unpacked, member.size_bytes, member.start)
         with Path(self.path).open("rb") as file:
             file.seek(member.start)
             if member.crc is not None:
@@ -115,7 +122,10 @@ def open_archive(path: str) -> Archive:
         DataError: it is damaged, encrypted, or claims to hold too much.
     """
     status = Path(path).stat()
-    return listing(str(Path(path).absolute()), path, status.st_mtime_ns, status.st_size)
+    try:
+        return listing(str(Path(path).absolute()), status.st_mtime_ns, status.st_size)
+    except PlacedError as error:
+        raise data_error(error.message, path=path) from None
 
 
 def split_place(path: str) -> tuple[str, str] | None:
@@ -169,45 +179,49 @@ def unpacked_bytes(data: bytes, member: Member, path: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=8)
-def listing(path: str, shown: str, mtime_ns: int, n_bytes: int) -> Archive:
+def listing(path: str, mtime_ns: int, n_bytes: int) -> Archive:
     """List an archive; the time and size of the file are part of the cache's key."""
     del mtime_ns
     is_zip = path.lower().endswith(".zip")
     findings: list[Finding] = []
-    unpacked: IO[bytes] | None = None
+    unpacked: int | None = None
     try:
         if is_zip:
-            found = list_zip(path, shown, n_bytes, findings)
+            found = list_zip(path, n_bytes, findings)
         elif path.lower().endswith(".tar"):
             with tarfile.open(path, "r:") as tar:
-                found = list_tar(tar, shown, findings)
+                found = list_tar(tar, findings)
         else:
-            unpacked = unzipped(path, shown, n_bytes)
-            with tarfile.open(fileobj=unpacked, mode="r:") as tar:
-                found = list_tar(tar, shown, findings)
+            with unzipped(path, n_bytes) as file:
+                with tarfile.open(fileobj=file, mode="r:") as tar:
+                    found = list_tar(tar, findings)
+                unpacked = os.dup(file.fileno())
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         kind = "zip" if is_zip else "tar"
         why = shorten(" ".join(str(error).split()), 40)
         message = f"not a whole {kind} archive ({why}); download or pack it again"
-        raise data_error(message, path=shown) from None
+        raise data_error(message, path=path) from None
     except (struct.error, ValueError, NotImplementedError, UnicodeError) as error:
         message = f"the archive's list is damaged ({shorten(str(error), 40)}); pack it again"
-        raise data_error(message, path=shown) from None
+        raise data_error(message, path=path) from None
     members: dict[str, Member] = {}
     for member in found:
         if member.name in members:
             message = "two members have this name; the last one counts"
-            findings.append(Finding("member-twice", "warn", message, f"{shown}!/{member.name}"))
+            findings.append(Finding("member-twice", "warn", message, member.name))
         members[member.name] = member
-    return Archive(path, members, tree(members), tuple(findings), unpacked)
+    archive = Archive(path, members, tree(members), tuple(findings), unpacked)
+    if unpacked is not None:
+        weakref.finalize(archive, os.close, unpacked)
+    return archive
 
 
-def list_zip(path: str, shown: str, n_bytes: int, findings: list[Finding]) -> list[Member]:
+def list_zip(path: str, n_bytes: int, findings: list[Finding]) -> list[Member]:
     """Return the regular members of a zip archive."""
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
-    check_count(len(infos), shown)
-    check_claim(sum(info.file_size for info in infos), n_bytes, shown, "the archive")
+    check_count(len(infos))
+    check_claim(sum(info.file_size for info in infos), n_bytes, "the archive")
     members = []
     for info in infos:
         if info.is_dir():
@@ -215,13 +229,13 @@ def list_zip(path: str, shown: str, n_bytes: int, findings: list[Finding]) -> li
         mode = info.external_attr >> 16
         refused = refusal(info.filename, stat.S_IFMT(mode) in (0, stat.S_IFREG), info.file_size)
         if refused is None and info.flag_bits & ENCRYPTED:
-            raise data_error("the archive is encrypted; pack it without a password", path=shown)
+            raise data_error("the archive is encrypted; pack it without a password", path=path)
         if refused is None and info.compress_type not in (STORED, DEFLATED):
             refused = "packed by a rare method; pack it again with deflate"
         if refused is None and info.file_size > max(info.compress_size, 1) * LARGEST_RATIO:
-            check_claim(info.file_size, info.compress_size, shown, normal(info.filename))
+            check_claim(info.file_size, info.compress_size, normal(info.filename))
         if refused is not None:
-            leave_out(info.filename, refused, shown, findings)
+            leave_out(info.filename, refused, findings)
             continue
         packed, method = info.compress_size, info.compress_type
         name = normal(info.filename)
@@ -229,17 +243,17 @@ def list_zip(path: str, shown: str, n_bytes: int, findings: list[Finding]) -> li
     return members
 
 
-def list_tar(tar: tarfile.TarFile, shown: str, findings: list[Finding]) -> list[Member]:
+def list_tar(tar: tarfile.TarFile, findings: list[Finding]) -> list[Member]:
     """Return the regular members of a tar archive."""
     members = []
     for count, info in enumerate(tar, start=1):
-        check_count(count, shown)
+        check_count(count)
         if info.isdir():
             continue
         plain = info.isreg() and not info.issparse()
         refused = refusal(info.name, plain, info.size)
         if refused is not None:
-            leave_out(info.name, refused, shown, findings)
+            leave_out(info.name, refused, findings)
             continue
         members.append(Member(normal(info.name), info.offset_data, info.size, info.size))
     return members
@@ -263,37 +277,38 @@ def refusal(name: str, is_regular: bool, n_bytes: int) -> str | None:
     return None
 
 
-def leave_out(name: str, why: str, shown: str, findings: list[Finding]) -> None:
+def leave_out(name: str, why: str, findings: list[Finding]) -> None:
     """Note a member that is not read."""
-    findings.append(Finding("member-left-out", "skip", why, f"{shown}!/{name}"))
+    findings.append(Finding("member-left-out", "skip", why, name))
 
 
-def check_count(n_members: int, shown: str) -> None:
+def check_count(n_members: int) -> None:
     """Refuse an archive of too many members."""
     if n_members > LARGEST_COUNT:
         message = f"more than {LARGEST_COUNT:,} members; unpack the archive and pass the folder"
-        raise data_error(message, path=shown)
+        raise data_error(message)
 
 
-def check_claim(n_bytes: int, n_packed: int, shown: str, what: str) -> None:
+def check_claim(n_bytes: int, n_packed: int, what: str) -> None:
     """Refuse what unpacks to far more than real data ever does."""
     if n_bytes > SMALL_BYTES and n_bytes > n_packed * LARGEST_RATIO:
         message = f"{shorten(what, 40)} unpacks to over {LARGEST_RATIO} times its size (a zip "
-        raise data_error(message + "bomb?); unpack it yourself and pass the folder", path=shown)
+        raise data_error(message + "bomb?); unpack it yourself and pass the folder")
 
 
-def unzipped(path: str, shown: str, n_bytes: int) -> IO[bytes]:
-    """Return a nameless temporary file with the content of a gzipped one."""
-    target = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the listing
+@contextmanager
+def unzipped(path: str, n_bytes: int) -> Generator[IO[bytes], None, None]:
+    """Open a nameless temporary file with the content of a gzipped one."""
     n_written = 0
-    with gzip.open(path) as file:
-        while chunk := file.read(N_CHUNK_BYTES):
-            n_written += len(chunk)
-            check_claim(n_written, n_bytes, shown, "the archive")
-            target.write(chunk)
-    target.flush()
-    target.seek(0)
-    return target
+    with tempfile.TemporaryFile() as target:
+        with gzip.open(path) as file:
+            while chunk := file.read(N_CHUNK_BYTES):
+                n_written += len(chunk)
+                check_claim(n_written, n_bytes, "the archive")
+                target.write(chunk)
+        target.flush()
+        target.seek(0)
+        yield target
 
 
 def tree(members: dict[str, Member]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from graft.data.archives import LARGEST_RATIO, SMALL_BYTES, open_archive, split_place
-from graft.data.faults import data_error
+from graft.data.faults import PlacedError, data_error
 
 Kind = Literal["file", "folder", "link", "other"]
 
@@ -106,7 +106,10 @@ def open_binary(place: str | Path | Embedded) -> BinaryIO:
     inside = split_place(str(place))
     if inside is None:
         return Path(place).open("rb")
-    return io.BytesIO(open_archive(inside[0]).read(inside[1]))
+    try:
+        return io.BytesIO(open_archive(inside[0]).read(inside[1]))
+    except PlacedError as error:
+        raise data_error(error.message, path=place) from None
 
 
 def entries(place: str) -> list[Entry]:

@@ -17,8 +17,9 @@ LONG_LABEL = 8
 def likely_typos(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     """Return pairs of a rare label and the common one that it may be meant as.
 
-    They differ by one letter, two where the label has eight or more; a swap of neighbours counts
-    as one. Labels that differ only in their digits, such as `class 1` and `class 2`, are meant.
+    They differ by one letter, two where the common one has eight or more; a swap of neighbours
+    counts as one. Labels that differ only in their digits, such as `class 1` and `class 2`, are
+    meant.
 
     Args:
         counts: label → number of its rows.
@@ -29,8 +30,8 @@ def likely_typos(counts: Mapping[str, int]) -> list[tuple[str, str]]:
         return []  # many small classes are the nature of such data
     found = []
     for label in rare:
-        allowed = 2 if len(label) >= LONG_LABEL else 1
         for common in large:
+            allowed = 2 if len(common) >= LONG_LABEL else 1
             short = min(len(label), len(common)) < SHORTEST_LABEL
             if short or label.strip().casefold() == common.strip().casefold():
                 continue

@@ -313,6 +313,12 @@ def _in_backbones(model: nn.Module) -> frozenset[str]:
 
 
 def _about(model: nn.Module, task: Task) -> str:
-    reads = [repr(model.get_submodule(t.path).read) for t in towers(model)]
+    reads = [_named(model.get_submodule(t.path).read) for t in towers(model)]
     versions = [f"{name} {version(name)}" for name in ("transformers", "timm", "torchvision")]
     return " ".join([type(task).__qualname__, *reads, *versions])
+
+
+def _named(read: Any) -> str:
+    """Return what identifies a way to read features: the same in every process."""
+    name = getattr(read, "__qualname__", None)
+    return repr(read) if name is None else f"{read.__module__}.{name}"

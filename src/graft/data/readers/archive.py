@@ -47,4 +47,4 @@ def read_archive(path: str, *, encoding: str | None = None, sep: str | None = No
         top = inner
     place = str(Path(f"{path}!") / top)
     rows = read_folder(place, encoding=encoding, sep=sep)
-    return replace(rows, name=path, findings=(*archive.findings, *rows.findings))
+    return replace(rows, name=path, findings=(*archive.found(path), *rows.findings))
