@@ -252,6 +252,20 @@ def test_a_member_that_lies_about_its_size_is_damaged():
         )
 
 
+@pytest.mark.parametrize("name", ["d.tar", "d.tar.gz"])
+def test_a_member_beyond_the_end_is_left_out(name: str):
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        for n, size in (("a/0.png", 10), ("a/1.png", 10), ("b/2.png", 10)):
+            info = tarfile.TarInfo(n)
+            info.size = size
+            archive.addfile(info, io.BytesIO(b"x" * size))
+    data = whole.getvalue()[: 5 * 512 + 4]
+    Path(name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    with pytest.raises(DataError, match=r"not a whole tar archive|no image in it"):
+        read(name)
+
+
 def test_an_encrypted_archive_is_refused():
     make_zip("d.zip", {"t.csv": b"text,label\n"})
     whole = bytearray(Path("d.zip").read_bytes())
@@ -265,10 +279,12 @@ def test_an_encrypted_archive_is_refused():
 def test_broken_archives_are_one_error(name: str):
     random_ = random.Random(1)
     whole = Path(MAKERS[name](name, {**CLASSES, "n/t.csv": b"text,label\n" * 99})).read_bytes()
-    for case in range(60):
+    for case in range(120):
         broken = bytearray(whole)
-        for _ in range(random_.choice((1, 3, 30))):
-            broken[random_.randrange(len(broken))] = random_.randrange(256)
+        for _ in range(random_.choice((1, 3, 40))):
+            broken[random_.randrange(len(broken))] = random_.choice(
+                (0, 127, 255, random_.randrange(256))
+            )
         data = bytes(broken[: random_.randrange(len(broken))] if case % 3 == 0 else broken)
         Path(name).write_bytes(data)
         try:

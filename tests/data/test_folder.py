@@ -115,7 +115,7 @@ GOLDEN = {
         ),
     ),
     "no classes": (
-        ("a.png",),
+        ("train/.a.png",),
         "d: no class folders in it; make one folder per class",
     ),
     "images right in the split": (
@@ -147,6 +147,16 @@ def test_golden_messages(case: str):
     with pytest.raises(DataError) as caught:
         read("d")
     assert str(caught.value) == message
+
+
+def test_images_without_class_folders_are_unlabelled():
+    make("b.png", "a.png")
+    Path("d/notes.txt").write_text("x")
+    table = read("d")
+    assert (table.column("path"), table.labels()) == (["a.png", "b.png"], None)
+    assert table.origin(0).path == "d/a.png"
+    assert table.because == "image: the files, label: none, for there are no folders of classes"
+    assert [f.code for f in table.findings] == ["not-an-image"]
 
 
 def test_what_may_not_be_listed_is_left_out(monkeypatch: pytest.MonkeyPatch):  # B45

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from graft.data.check import usable
 from graft.data.images import decode
 from graft.data.readers import read
 from graft.data.split import split
+from graft.data.table import Table
 from graft.errors import DataError
 
 from .makers import picture
@@ -272,6 +274,9 @@ def test_pictures_in_a_column(kind: str):
     ]
     assert kept.content_hash() == kept.take([0, 1, 2]).content_hash()
     assert kept.content_hash() != kept.take([1, 0, 2]).content_hash()
+    again = Table.of_values(kept.inputs(), "image")
+    for a, b in zip(kept.inputs(), again.inputs(), strict=True):
+        assert decode(a).tolist() == decode(b).tolist()
 
 
 def test_saved_lists_of_classes_are_several_labels():
@@ -355,6 +360,9 @@ def test_parquet_faults():
     )
     pyarrow.parquet.write_table(coded.replace_schema_metadata(None), "d.parquet")
     assert set(read("d.parquet").labels()) == {"0", "1"}
+    as_bytes = pa.table({"text": [b"a b", b"c d"], "label": [b"x", b"y"]})
+    pyarrow.parquet.write_table(as_bytes, "d.parquet")
+    assert read("d.parquet").inputs() == ["a b", "c d"]
     bad = pa.Array.from_buffers(
         pa.string(),
         2,
@@ -363,6 +371,30 @@ def test_parquet_faults():
     pyarrow.parquet.write_table(pa.table({"text": bad, "label": ["a", "b"]}), "d.parquet")
     with pytest.raises(DataError, match="holds text that is not UTF-8"):
         read("d.parquet")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_damaged_columns_are_one_error(ending: str):
+    if ending == "parquet":
+        pyarrow.parquet.write_table(reviews(50), "o.parquet")
+    else:
+        save("s", reviews(50))
+        Path("s/data-00000-of-00001.arrow").rename("o.arrow")
+    whole = Path(f"o.{ending}").read_bytes()
+    chance = random.Random(0)
+    for case in range(150):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 8))):
+            data[chance.randrange(len(data))] = chance.choice((0, 127, 128, 255))
+        Path(f"d.{ending}").write_bytes(
+            data[: chance.randrange(len(data))] if not case % 5 else data
+        )
+        try:
+            table = read(f"d.{ending}", input="text")
+            usable(table)
+        except DataError as error:
+            assert str(error).startswith(f"d.{ending}")
+            assert len(str(error)) <= 200
 
 
 def test_the_hub_is_asked_for_by_its_prefix_alone(monkeypatch: pytest.MonkeyPatch):
@@ -384,6 +416,32 @@ def test_the_hub_is_asked_for_by_its_prefix_alone(monkeypatch: pytest.MonkeyPatc
         ("name", "dataset", None),
         ("owner/name", "dataset", None),
     ]
+
+
+def test_pictures_of_a_fetched_snapshot_are_links(monkeypatch: pytest.MonkeyPatch, here: Path):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: "c/snapshots/v1")
+    for label in "ab":
+        picture(here / "c/blobs" / f"{label}.png", color="red" if label == "a" else "blue")
+        Path("c/snapshots/v1", label).mkdir(parents=True)
+        Path("c/snapshots/v1", label, "x.png").symlink_to(here / "c/blobs" / f"{label}.png")
+    picture(here / "c/secret.png")
+    Path("c/snapshots/v1/a/y.png").symlink_to(here / "c/secret.png")
+    table = read("hub:owner/name")
+    assert table.labels() == ["a", "b"]
+    assert [f.code for f in table.findings] == ["link-outside"]
+    assert len(usable(table)[0]) == 2
+
+
+def test_parts_of_several_formats_join():
+    write("train.csv", rows(4))
+    pyarrow.parquet.write_table(pa.table({"text": ["a b"], "label": ["a"]}), "d/test.parquet")
+    assert len(read("d")) == 5
+    pyarrow.parquet.write_table(pa.table({"text": ["a b"], "label": [1]}), "d/test.parquet")
+    with pytest.raises(DataError) as caught:
+        read("d")
+    assert str(caught.value) == (
+        "d/train.csv column `label`: large_string here, int64 in test.parquet; save alike"
+    )
 
 
 def test_the_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

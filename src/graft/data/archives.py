@@ -102,13 +102,15 @@ class Archive:
         if member is None:
             raise FileNotFoundError(2, "No such file in the archive", f"{self.path}!/{name}")
         if self.unpacked is not None:
-            return os.pread(self.unpacked, member.size_bytes, member.start)
+            data = os.pread(self.unpacked, member.packed_bytes, member.start)
+            return unpacked_bytes(data, member, self.path)
         with Path(self.path).open("rb") as file:
             file.seek(member.start)
             if member.crc is not None:
-                signature, n_name, n_extra = ZIP_HEADER.unpack(file.read(ZIP_HEADER.size))
-                if signature != b"PK\3\4":
+                header = file.read(ZIP_HEADER.size)
+                if len(header) < ZIP_HEADER.size or not header.startswith(b"PK\3\4"):
                     raise damaged(self.path, name)
+                _, n_name, n_extra = ZIP_HEADER.unpack(header)
                 file.seek(n_name + n_extra, os.SEEK_CUR)
             data = file.read(member.packed_bytes)
         return unpacked_bytes(data, member, self.path)
@@ -196,6 +198,7 @@ def listing(path: str, mtime_ns: int, n_bytes: int) -> Archive:
                 with tarfile.open(fileobj=file, mode="r:") as tar:
                     found = list_tar(tar, findings)
                 unpacked = os.dup(file.fileno())
+                n_bytes = os.fstat(unpacked).st_size
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         kind = "zip" if is_zip else "tar"
         why = shorten(" ".join(str(error).split()), 40)
@@ -206,6 +209,10 @@ def listing(path: str, mtime_ns: int, n_bytes: int) -> Archive:
         raise data_error(message, path=path) from None
     members: dict[str, Member] = {}
     for member in found:
+        sizes = (member.start, member.size_bytes, member.packed_bytes)
+        if min(sizes) < 0 or member.start + member.packed_bytes > n_bytes:
+            leave_out(member.name, "reaches beyond the archive; download it again", findings)
+            continue
         if member.name in members:
             message = "two members have this name; the last one counts"
             findings.append(Finding("member-twice", "warn", message, member.name))
@@ -224,7 +231,7 @@ def list_zip(path: str, n_bytes: int, findings: list[Finding]) -> list[Member]:
     check_claim(sum(info.file_size for info in infos), n_bytes, "the archive")
     members = []
     for info in infos:
-        if info.is_dir():
+        if info.filename.endswith("/"):
             continue
         mode = info.external_attr >> 16
         refused = refusal(info.filename, stat.S_IFMT(mode) in (0, stat.S_IFREG), info.file_size)

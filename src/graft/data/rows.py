@@ -9,6 +9,7 @@ them; several labels of a row become a list, and pictures are looked for where t
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,12 +113,12 @@ def joined(tables: Sequence[Rows], parts: Sequence[str | None], name: str, root:
     try:
         data = pa.concat_tables(chunks, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        for rows in tables[1:]:
-            for column in rows.data.column_names:
-                kinds = [str(t.data.schema.field(column).type) for t in (first, rows)]
-                if kinds[0] != kinds[1]:
-                    message = f"{kinds[1]} here, {kinds[0]} in {Path(first.name).name}; save alike"
-                    raise data_error(message, path=rows.name, column=column) from None
+        for rows, column in itertools.product(tables[1:], first.data.column_names):
+            fields = [t.data.schema.field(column).remove_metadata() for t in (first, rows)]
+            if not fit(fields):
+                kinds = [field.type for field in fields]
+                message = f"{kinds[1]} here, {kinds[0]} in {Path(first.name).name}; save alike"
+                raise data_error(message, path=rows.name, column=column) from None
         raise
     starts = np.cumsum([0, *(len(rows.sources) for rows in tables)])
     return Rows(
@@ -131,6 +132,17 @@ def joined(tables: Sequence[Rows], parts: Sequence[str | None], name: str, root:
         root=root,
         findings=tuple(finding for rows in tables for finding in rows.findings),
     )
+
+
+def fit(fields: Sequence[pa.Field]) -> bool:
+    """Tell whether columns of these types can be one."""
+    import pyarrow as pa
+
+    try:
+        pa.unify_schemas([pa.schema([field]) for field in fields], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def moved(rows: Rows, root: str) -> pa.Table:

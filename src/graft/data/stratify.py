@@ -44,7 +44,7 @@ def deal_labels(
     counts: list[Counter[str]] = [Counter() for _ in names]
     for row, unit in enumerate(unit_of.tolist()):
         counts[unit].update(labels[row] or (NO_LABEL,))
-    sizes = np.bincount(unit_of, minlength=len(names)).astype(np.float64)
+    sizes = np.bincount(unit_of, minlength=len(names)).tolist()
     with_label: dict[str, list[int]] = {}
     # In a shuffled order, so that no part depends on the order of the file.
     order = random.permutation(len(names)).tolist()
@@ -55,8 +55,9 @@ def deal_labels(
     n_of = Counter[str]()
     for count in counts:
         n_of.update(count)
-    lacks = {label: shares * n for label, n in n_of.items()}
-    lacks_rows = shares * sizes.sum()
+    # Plain lists: a few numbers each, read and changed a hundred thousand times.
+    lacks = {label: (shares * n).tolist() for label, n in n_of.items()}
+    lacks_rows = (shares * sum(sizes)).tolist()
     part = np.full(len(names), -1, dtype=np.int64)
 
     def give(unit: int, to: int) -> None:
@@ -82,10 +83,11 @@ def deal_labels(
             if left[label]:
                 heapq.heappush(queue, (left[label], label))
             continue
+        lack = lacks[label]
         for unit in with_label[label]:
             if part[unit] < 0:
-                best = np.lexsort((-lacks_rows, -np.round(lacks[label], 9)))[0]
-                give(unit, int(best))
+                wants = [(round(lack[p], 9), lacks_rows[p], -p) for p in range(len(shares))]
+                give(unit, -max(wants)[2])
     fill_empty(part, counts, len(shares), order, keeps_first=cover_first)
     return part[unit_of]
 

@@ -88,7 +88,13 @@ class Table:
         import pyarrow as pa
 
         n = len(values)
-        data = pa.table({modality: pa.array([str(v) for v in values], pa.string())})
+        cells: pa.Array = pa.array([str(v) for v in values], pa.large_string())
+        if any(isinstance(v, Embedded) for v in values):
+            kind = pa.struct({"bytes": pa.large_binary(), "path": pa.large_string()})
+            stored = [bytes(v.data) if isinstance(v, Embedded) else None for v in values]
+            pairs = zip(stored, cells.to_pylist(), strict=True)
+            cells = pa.array([{"bytes": b, "path": p} for b, p in pairs], kind)
+        data = pa.table({modality: cells})
         numbers = np.arange(1, n + 1)
         roles = Roles((modality,), None, modality=modality)
         return cls(data, roles, name, (name,), np.zeros(n, np.int64), numbers)

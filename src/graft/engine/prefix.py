@@ -176,6 +176,7 @@ def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
         str(replay.pads_to_bucket),
         about,
         f"{GROUP} rows, torch {torch.__version__}, {torch.get_num_threads()} threads",
+        f"autocast {[torch.is_autocast_enabled(device) for device in ('cpu', 'cuda')]}",
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

@@ -65,7 +65,10 @@ def read_columns(path: str, kind: str, read: Callable[[BinaryIO], pa.Table]) -> 
         with open_binary(path) as file:
             data = read(file)
         data.validate(full=True)
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except MemoryError:  # a damaged length, or indeed too much
+        message = f"needs more memory than there is: too large, or no whole {kind} file; save again"
+        raise data_error(message, path=path) from None
+    except (pa.ArrowException, OSError, EOFError, ValueError, KeyError, OverflowError) as error:
         text = str(error)
         if "UTF8" in text:
             message = "holds text that is not UTF-8; save the table again from decoded texts"
@@ -84,12 +87,20 @@ def read_columns(path: str, kind: str, read: Callable[[BinaryIO], pa.Table]) -> 
 
 
 def plain(data: pa.Table) -> pa.Table:
-    """Return the table with dictionary-coded columns spelled out."""
+    """Return the table with dictionary-coded columns spelled out, and bytes that are text as text.
+
+    Some writers do not mark text as such; no picture is by chance UTF-8.
+    """
     import pyarrow as pa
 
     for i, field in enumerate(data.schema):
         if pa.types.is_dictionary(field.type):
             data = data.set_column(i, field.name, data.column(i).cast(field.type.value_type))
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            try:
+                data = data.set_column(i, field.name, data.column(i).cast(pa.large_string()))
+            except pa.ArrowInvalid:
+                continue
     return data
 
 

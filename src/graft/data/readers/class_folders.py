@@ -2,6 +2,7 @@
 
     root/CLASS/*                          label: the folder's name
     root/{train,val,test}/CLASS/*         the same, with a given split
+    root/*                                no label, as for prediction
 
 The root may be the inside of an archive. Listings are sorted, so the order of the rows does not
 depend on the disk. Nothing is opened here: a pipe cannot hang the reading, and a link that leads
@@ -40,9 +41,13 @@ def class_folder_rows(path: str) -> Rows:
     Raises:
         DataError: there are no class folders, an empty one, or folders of both kinds.
     """
-    import pyarrow as pa
-
     findings: list[Finding] = []
+    if not any(entry.kind == "folder" for entry in scan(path, "", [])):
+        names = [name.removeprefix("/") for name in list_images(path, "", findings)]
+        if names:
+            because = "image: the files, label: none, for there are no folders of classes"
+            return rows_of_files(path, names, {"path": names}, because, findings)
+        findings = []
     folders = class_folders(path, findings)
     images: list[tuple[str, ClassFolder]] = []
     for folder in folders:
@@ -64,13 +69,26 @@ def class_folder_rows(path: str) -> Rows:
         columns["split"] = [str(folder.part) for _, folder in images]
     because = "image: the files, label: the folders' names"
     because += ", split: the folders above them" if "split" in columns else ""
+    return rows_of_files(path, [name for name, _ in images], columns, because, findings)
+
+
+def rows_of_files(
+    root: str,
+    names: list[str],
+    columns: dict[str, list[str]],
+    because: str,
+    findings: list[Finding],
+) -> Rows:
+    """Return rows each of which is a file under the root."""
+    import pyarrow as pa
+
     return Rows(
         data=pa.table(columns),
-        name=path,
-        sources=tuple(str(Path(path) / name) for name, _ in images),
-        source_of=np.arange(len(images)),
-        row_of=np.zeros(len(images), dtype=np.int64),
-        root=path,
+        name=root,
+        sources=tuple(str(Path(root) / name) for name in names),
+        source_of=np.arange(len(names)),
+        row_of=np.zeros(len(names), dtype=np.int64),
+        root=root,
         because=because,
         findings=tuple(findings),
     )
@@ -127,7 +145,7 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
             target = (base / name).resolve(strict=True)
         except (OSError, RuntimeError):
             return "broken-link", "the link leads nowhere; remove it"
-        if not target.is_relative_to(base):
+        if not any(target.is_relative_to(place) for place in (base, *blobs_of(base))):
             return "link-outside", "the link leaves the data root; copy the file into it"
         if not target.is_file():
             return "link-not-file", "the link leads to no file; copy what it leads to"
@@ -140,6 +158,12 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
     except UnicodeEncodeError:
         return "bad-name", "the name is not UTF-8; rename the file"
     return None
+
+
+def blobs_of(base: Path) -> list[Path]:
+    """Return where the files of a snapshot of the Hugging Face cache lie, if this is in one."""
+    above = [place for place in (base, *base.parents) if place.parent.name == "snapshots"]
+    return [place.parent.parent / "blobs" for place in above[:1]]
 
 
 def subfolders(root: str, folder: str, findings: list[Finding]) -> list[str]:

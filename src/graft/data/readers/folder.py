@@ -72,7 +72,7 @@ def read_folder(path: str, *, encoding: str | None = None, sep: str | None = Non
             shown = listed(file.path for file in files)
             message = f"several tables ({shown}); pass one, or name them train, validation, test"
             raise data_error(message, path=path)
-        return read_tables(path, files, options)
+        return read_tables(path, [replace(files[0], part=None)], options)
     archives = [e.name for e in found if e.name.lower().endswith(ARCHIVE_ENDINGS)]
     if not folders and len(archives) == 1:
         message = f"only the archive {archives[0]}; pass its path"
@@ -95,7 +95,7 @@ def with_note(rows: Rows, names: list[str], why: str) -> Rows:
 
 
 def read_tables(path: str, files: list[TableFile], options: Mapping[str, str]) -> Rows:
-    """Read the tables of a folder as one; without a train part, parts mean nothing."""
+    """Read the tables of a folder as one."""
     readers = [load(file.ending) for file in files]
     known = [inspect.signature(reader).parameters.keys() for reader in readers]
     for name in options:
