@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.quick import is_quick
+
 ROOT = Path(__file__).resolve().parent.parent
 
 if "torch" in sys.modules:  # a plugin was faster than the line above
@@ -26,6 +28,11 @@ if "torch" in sys.modules:  # a plugin was faster than the line above
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "[" in item.name:
+            path = item.path.relative_to(ROOT / "tests").as_posix()
+            if not is_quick(path, item.name.split("[", 1)[1][:-1]):
+                item.add_marker(pytest.mark.slow)
     needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if needs_gpu:
         import torch

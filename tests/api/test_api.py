@@ -82,6 +82,7 @@ def test_model_folder_opens_without_graft(finished):
     assert theirs == [p.label for p in finished.predict(texts)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["probe", "head", "full", "unfreeze", "scratch"])
 def test_every_method_trains(method, model, table, tmp_path):
     options = {} if method == "probe" else {"epochs": 1}
@@ -104,6 +105,7 @@ def test_plan_says_what_train_would_do(model, table):
         assert n == sum(g.n_parameters for g in planned.phases[0].groups)
 
 
+@pytest.mark.slow
 def test_the_own_head_is_kept_where_the_classes_are_the_same(finished, table, tmp_path):
     again = graft.train(
         table, model=str(finished.folder), method="full", epochs=1, lr=1e-9, out=tmp_path / "again"
@@ -112,6 +114,7 @@ def test_the_own_head_is_kept_where_the_classes_are_the_same(finished, table, tm
     assert again.metrics["accuracy"] == finished.metrics["accuracy"]
 
 
+@pytest.mark.slow
 def test_same_recipe_same_bytes_cached_or_not(model, table, tmp_path):
     runs = [
         graft.train(table, model=model, method="unfreeze", out=tmp_path / name, cache=cache)
@@ -143,6 +146,7 @@ def test_faults_are_one_line_with_a_mend(change, words, model, table, tmp_path):
     assert all(word in message for word in words), message
 
 
+@pytest.mark.slow
 def test_an_older_run_is_never_overwritten_unless_told(model, table, tmp_path):
     folder = tmp_path / "run"
     graft.train(table, model=model, method="probe", out=folder)
