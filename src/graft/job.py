@@ -77,12 +77,19 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None) -> Job:
         split=recipe.split_column,
         encoding=recipe.encoding,
         sep=recipe.sep,
+        target_kind=recipe.target_kind,
     )
     if table.roles.label is None:
         raise InputError(f"{recipe.data}: no label column was found; name it with --label")
+    if table.target_kind != "single":
+        kind = "numbers" if table.target_kind == "number" else "several labels a row"
+        raise InputError(
+            f"{recipe.data}: column `{table.roles.label}` holds {kind}; no task predicts that "
+            "yet, so pass --target-kind single if they are classes"
+        )
     table, findings = usable(table)
     splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
-    findings = (*findings, *check(table, splits))
+    findings = (*findings, *check(table, splits, allow_leak=recipe.allow_leak))
     refuse(findings)
     if recipe.model is None and backbone is None:
         if table.roles.modality != "text":

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
@@ -33,6 +33,8 @@ class Recipe(BaseModel):
     label: str | None = None
     group: str | None = None
     split_column: str | None = None
+    target_kind: Literal["single", "multi", "number"] | None = None
+    allow_leak: bool = False
     encoding: str | None = None
     sep: str | None = None
     validation: float = Field(0.15, ge=0, lt=1)
@@ -61,9 +63,9 @@ class Recipe(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_switches(cls, value: Any) -> Any:
+    def _refuse_switches(cls, value: Any, info: ValidationInfo) -> Any:
         # YAML reads `on`, `no` and `true` as booleans, which would pass for 1 and 0
-        if isinstance(value, bool):
+        if isinstance(value, bool) and info.field_name != "allow_leak":
             raise ValueError("should be a number or a word")
         return value
 

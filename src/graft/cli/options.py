@@ -29,6 +29,10 @@ class RecipeOptions:
     "Column whose values must stay on one side of a split (patients, speakers)."
     split_column: Annotated[str | None, _in(DATA)] = None
     "Column that says train, validation or test."
+    target_kind: Annotated[Literal["single", "multi", "number"] | None, _in(DATA)] = None
+    "What the labels are, where it is not seen: one class, several, or a number."
+    allow_leak: Annotated[bool | None, _in(DATA, negative="")] = None
+    "Train although held-out rows of a given split also stand among the training rows."
     encoding: Annotated[str | None, _in(DATA)] = None
     "Encoding of a text file, where it is not UTF-8."
     sep: Annotated[str | None, _in(DATA)] = None
