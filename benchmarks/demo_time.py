@@ -1,6 +1,6 @@
 """Time both parts of `make demo`, installation aside: they must end within 180 s on two cores.
 
-    python benchmarks/demo_time.py [--json FILE]
+python benchmarks/demo_time.py [--json FILE]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Time the test suites: the quick one must end within a minute on two cores, all within ten.
 
-    python benchmarks/quick_suite.py [--all] [--json FILE]
+python benchmarks/quick_suite.py [--all] [--json FILE]
 """
 
 from __future__ import annotations

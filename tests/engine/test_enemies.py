@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 
 import pytest
 import torch
@@ -143,3 +144,9 @@ def test_gradient_caching_draws_the_same_masks_twice():
     for a, b in zip(first, second, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert not torch.equal(first[0][0], first[1][0][: len(first[0][0])])
+
+
+@pytest.mark.parametrize("name", ENEMIES)
+def test_a_task_is_at_most_40_lines(name):
+    task = type(ENEMIES[name]().task)
+    assert len(inspect.getsource(task).splitlines()) <= 40
