@@ -30,7 +30,8 @@ import graft
 from graft.backbones.backbone import Backbone
 from graft.engine.loop import StepEvent
 from graft.engine.predict import predict_rows
-from graft.engine.run import Listener, Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Listener, Settings
 from graft.methods.body import full, lp_ft, scratch
 from graft.methods.heads import probe
 from graft.records import PhaseRecord

@@ -27,7 +27,8 @@ from graft.engine.fingerprint import fingerprint
 from graft.engine.groups import locate, resolve
 from graft.engine.predict import predict_rows
 from graft.engine.processes import from_main
-from graft.engine.run import Listener, Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Listener, Settings
 from graft.engine.solve import why_not_convex
 from graft.errors import InputError, ModelError
 from graft.job import Job, open_job

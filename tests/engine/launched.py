@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from graft.engine.processes import Processes
-from graft.engine.run import Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Settings
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck, state
 from graft.tasks.classify import Classify

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from graft.engine.groups import locate, resolve
-from graft.engine.run import Listener, Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Listener, Settings
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck, state
 from graft.records import PhaseRecord

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from graft.backbones.own import backbone
-from graft.engine.run import Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Settings
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import everything
 from graft.tasks.classify import Classify

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from graft.batch import Batch
-from graft.engine.run import Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Settings
 from graft.errors import Diverged
 from graft.heads import Linear
 from graft.methods.heads import probe

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from graft.engine.run import Listener, Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Listener, Settings
 from graft.methods.heads import probe
 from graft.tasks.classify import Classify
 from tests.engine.test_loop import make_model, make_stream

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from graft.engine import store as store_module
-from graft.engine.feeds import _about, _below, find_feeds
+from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
 from graft.engine.prefix import store_key
 from graft.engine.store import RowStore
+from graft.engine.stores import _about, _below
 from graft.errors import StorageError
 from graft.methods.plan import Rule
 from graft.methods.select import blocks, everything, head, neck

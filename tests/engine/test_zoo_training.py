@@ -12,7 +12,8 @@ from torch import nn
 
 from graft.backbones.backbone import towers
 from graft.engine.groups import locate, resolve
-from graft.engine.run import Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Settings
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck
 from graft.tasks.classify import Classify

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from graft.backbones.own import backbone
 from graft.engine.fingerprint import fingerprint
-from graft.engine.run import Listener, Settings, run
+from graft.engine.run import run
+from graft.engine.settings import Listener, Settings
 from graft.heads import MLP
 from graft.methods.body import unfreeze
 from graft.model import Model

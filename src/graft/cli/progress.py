@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from graft.cli.show import errors, human_bytes
 from graft.engine.loop import StepEvent
-from graft.engine.run import Listener
+from graft.engine.settings import Listener
 from graft.records import PhaseRecord
 
 

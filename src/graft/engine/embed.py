@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from graft.engine.feeds import attach, find_feeds
+from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
-from graft.engine.run import Settings
+from graft.engine.settings import Settings
+from graft.engine.stores import MANY, Wish, attach
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
 from graft.tasks.task import Stream, Task
@@ -32,12 +33,9 @@ def pooled_features(
     with processes.autocast():
         attach(
             model,
-            None,
             task,
-            [feeds],
-            [frozen],
+            [Wish(feeds, frozen, MANY)],
             {"rows": {name: stream}},
-            n_passes=[2],
             root=settings.cache,
             budget_bytes=settings.cache_bytes,
             processes=processes,

@@ -1,0 +1,204 @@
+"""Which states are stored, for which phases, and filling the stores.
+
+One pass over the data fills the stores of several heights: cuts only descend while unfreezing, and
+what lies below a later cut has not moved by then. A store pays where its rows are wanted more than
+once, by this phase or by later ones, and where it fits the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from graft.backbones.backbone import towers
+from graft.batch import Batch
+from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.fingerprint import fingerprint
+from graft.engine.groups import locate
+from graft.engine.prefix import Prefix, estimate_bytes, fill, open_store, store_key
+from graft.engine.processes import Processes
+from graft.engine.replay import Replay, Run
+from graft.engine.store import RowStore
+from graft.records import CacheRecord
+from graft.tasks.task import Progress, Stream, Task
+
+MB = 1_000_000
+MANY = 10
+"""Passes of whoever reads features again and again: solvers, indexes, plots."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one phase would like to have stored.
+
+    Args:
+        feeds: its cut and replays.
+        frozen: names of the parameters that do not train in it.
+        n_passes: how often it wants each row.
+    """
+
+    feeds: PhaseFeeds
+    frozen: frozenset[str]
+    n_passes: int
+
+
+def attach(
+    model: nn.Module,
+    task: Task,
+    wishes: Sequence[Wish],
+    splits: Mapping[str, Streams],
+    *,
+    root: Path | None,
+    budget_bytes: int,
+    processes: Processes,
+) -> list[CacheRecord]:
+    """Give the first phase its prefixes, filling on the way the stores of the later ones.
+
+    Args:
+        wishes: of this phase and those that follow.
+        splits: streams by split (`train`, `validation`).
+        root: folder of the stores; None to store nothing.
+        budget_bytes: most bytes for the stores of one stream.
+        processes: one of them writes; all take part in the passes where parameters are sharded.
+
+    Returns:
+        For each split and stream the record of the first phase's store.
+    """
+    now = wishes[0].feeds
+    records = []
+    for split, streams in splits.items():
+        for name, stream in streams.items():
+            if name not in now.replays or not _lengths_are_known(now, name, stream):
+                continue
+            run = _encode_only(model, task)
+            wanted, reason = {}, "nothing is stored (--cache off)"
+            if root is not None:
+                wanted, reason = _worth_storing(model, task, wishes, name, stream, budget_bytes)
+            store, n_computed = None, 0
+            if root is not None and wanted:
+                store, n_computed = _filled(model, wanted, run, stream, root, processes)
+                reason = "" if store else "the processes do not see one folder of stores"
+            now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
+            size = 0 if store is None else store.size_bytes
+            records.append(CacheRecord(now.cut.label, store is not None, reason, size, n_computed))
+    return records
+
+
+def _lengths_are_known(feeds: PhaseFeeds, name: str, stream: Stream) -> bool:
+    """Return whether the replay was probed on lengths as they occur in the stream."""
+    only = feeds.only_length.get(name)
+    return not only or stream.lengths is None or bool((stream.lengths == only).all())
+
+
+def _worth_storing(
+    model: nn.Module,
+    task: Task,
+    wishes: Sequence[Wish],
+    name: str,
+    stream: Stream,
+    budget_bytes: int,
+) -> tuple[dict[str, Replay], str]:
+    """Return the replays to store by key, this phase's first, or none and why not."""
+    in_backbones = frozenset(m.place.name for m in locate(model) if m.place.role == "backbone")
+    still_frozen = wishes[0].frozen
+    wanted: dict[str, Replay] = {}
+    n_passes, left_bytes = 0, budget_bytes
+    for wish in wishes:
+        # what trains before a phase begins cannot be stored for it now
+        still_frozen &= wish.frozen
+        replay = wish.feeds.replays.get(name)
+        if replay is None or not wish.frozen & in_backbones <= still_frozen:
+            continue
+        size_bytes = estimate_bytes(replay, stream)
+        if size_bytes > left_bytes:
+            if wish is wishes[0]:
+                return {}, f"{size_bytes / MB:.0f} MB are over the budget"
+            continue
+        n_passes += wish.n_passes
+        key = store_key(replay, _below(model, wish.frozen, replay), stream, _about(model, task))
+        if key not in wanted:  # two phases may read the same store
+            wanted[key] = replay
+            left_bytes -= size_bytes
+    if n_passes < 2:
+        return {}, "one pass over the rows does not pay"
+    return wanted, ""
+
+
+def _filled(
+    model: nn.Module,
+    by_key: Mapping[str, Replay],
+    run: Run,
+    stream: Stream,
+    root: Path,
+    processes: Processes,
+) -> tuple[RowStore | None, int]:
+    """Return the first store, complete, and how many rows had to be computed.
+
+    To open a store is to mend it, and what it lacks decides who waits for whom: so the others
+    open it after the first process did and before it writes, and take its word for what is there.
+    """
+    keys, replays = processes.agree(list(by_key)), list(by_key.values())
+
+    def open_all() -> list[tuple[Replay, RowStore]]:
+        stores = [open_store(root, k, r, stream) for k, r in zip(keys, replays, strict=True)]
+        return list(zip(replays, stores, strict=True))
+
+    wanted = open_all() if processes.is_main else []
+    processes.barrier()
+    wanted = wanted or open_all()
+    found = processes.agree([(store.is_complete, store.n_groups) for _, store in wanted])
+    processes.barrier()
+    for (_, store), (is_complete, n_groups) in zip(wanted, found, strict=True):
+        store.is_complete, store.n_groups = is_complete, n_groups
+    n_computed = 0
+    if not wanted[0][1].is_complete:
+        if processes.is_main or processes.is_sharded:
+            n_computed = fill(model, wanted, run, stream, write=processes.is_main)
+        processes.barrier()
+    store = wanted[0][1] if processes.is_main else open_store(root, keys[0], replays[0], stream)
+    return (store if processes.everywhere(store.is_complete) else None), n_computed
+
+
+def _encode_only(model: nn.Module, task: Task) -> Run:
+    def run(batch: Batch) -> Any:
+        return task.encode(model, batch, Progress())
+
+    return run
+
+
+def _below(model: nn.Module, frozen: frozenset[str], replay: Replay) -> str:
+    """Fingerprint the frozen parameters of the backbones, and the buffers below the cut."""
+    parameters = [
+        (m.place.name, m.parameter)
+        for m in locate(model)
+        if m.place.name in frozen and m.place.role == "backbone"
+    ]
+    model_towers = towers(model)
+    inside = tuple(f"{tower.path}." for tower in model_towers)
+    below = tuple(f"{path}." for path in replay.cut.below)
+    chains = [chain for tower in model_towers for chain in tower.chains]
+    parts = tuple(f"{path}." for chain in chains for part in chain.parts for path in part)
+    # a buffer in no part (an own network's mean and scale) may be read anywhere
+    buffers = [
+        (name, b)
+        for name, b in model.named_buffers()
+        if name.startswith(below) or (name.startswith(inside) and not name.startswith(parts))
+    ]
+    return fingerprint([*parameters, *buffers])
+
+
+def _about(model: nn.Module, task: Task) -> str:
+    reads = [_named(model.get_submodule(t.path).read) for t in towers(model)]
+    versions = [f"{name} {version(name)}" for name in ("transformers", "timm", "torchvision")]
+    return " ".join([type(task).__qualname__, *reads, *versions])
+
+
+def _named(read: Any) -> str:
+    """Return what identifies a way to read features: the same in every process."""
+    name = getattr(read, "__qualname__", None)
+    return repr(read) if name is None else f"{read.__module__}.{name}"
