@@ -30,6 +30,7 @@ from graft.engine.processes import from_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.solve import why_not_convex
+from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError, ModelError
 from graft.job import Job, open_job
 from graft.methods.plan import Convex
@@ -50,6 +51,7 @@ from graft.tasks.classify import Classify
 from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
+RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,20 @@ def train(
         InputError: data, recipe or model are not usable; the message says how to mend it.
     """
     began = time.perf_counter()
+    if resume and recipe is None and out is not None and (Path(out) / RECIPE).is_file():
+        recipe = Path(out) / RECIPE
     asked, backbone = _asked(data, model, recipe, options)
     folder, is_finished = from_main(lambda: _claim(asked, out, overwrite, resume))
     if is_finished:
         return load(folder)
-    job = open_job(asked, backbone)
-    from_main(lambda: write_recipe(folder / "recipe.yaml", job.recipe.model_dump()))
+    threads = asked.threads or from_main(choose_threads)
+    with computing_with(threads):
+        job = open_job(asked.model_copy(update={"threads": threads}), backbone)
+        return _train(job, folder, listener, resume=resume, began=began)
+
+
+def _train(job: Job, folder: Path, listener: Listener | None, *, resume: bool, began: float) -> Run:
+    from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
     streams = job.streams()
     settings = _settings(job, folder)
     before = _before(job, streams, settings)

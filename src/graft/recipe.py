@@ -58,6 +58,7 @@ class Recipe(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["fp32", "bf16"] = "fp32"
     strategy: Literal["ddp", "fsdp"] = "ddp"
+    threads: int | None = Field(None, ge=1)
     cache: str = "auto"
     checkpoint_every: int = Field(200, ge=0)
 
@@ -70,8 +71,11 @@ class Recipe(BaseModel):
         return value
 
     def digest(self) -> str:
-        """Hash what changes the result; where stores lie and how often is saved does not."""
-        kept = self.model_dump(exclude={"cache", "checkpoint_every"})
+        """Hash what changes the result, the data's content aside.
+
+        Where data and stores lie and how often is saved does not.
+        """
+        kept = self.model_dump(exclude={"data", "cache", "checkpoint_every"})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -31,10 +31,12 @@ def evaluate(
     from graft import api
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, plain_table
+    from graft.engine.threads import choose_threads, computing_with
     from graft.records import plain
 
     hush_libraries()
-    metrics, n_rows = api.evaluate(run, data, input=input, label=label)
+    with computing_with(choose_threads()):
+        metrics, n_rows = api.evaluate(run, data, input=input, label=label)
     if as_json:
         print(json.dumps(plain({"n_rows": n_rows, **metrics})))
         return

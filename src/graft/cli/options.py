@@ -85,6 +85,8 @@ class RecipeOptions:
     "fp32 (default) or bf16."
     strategy: Annotated[Literal["ddp", "fsdp"] | None, _in(TRAINING)] = None
     "How several processes share the model, under torchrun or accelerate launch."
+    threads: Annotated[int | None, _in(TRAINING)] = None
+    "Threads to compute with; measured unless given or OMP_NUM_THREADS is set."
     cache: Annotated[str | None, _in(TRAINING)] = None
     "Folder of feature stores; `off` stores nothing."
     checkpoint_every: Annotated[int | None, _in(TRAINING)] = None

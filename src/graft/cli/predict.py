@@ -32,9 +32,11 @@ def predict(
     """
     from graft import api
     from graft.cli.quiet import hush_libraries
+    from graft.engine.threads import choose_threads, computing_with
 
     hush_libraries()
-    predictions = api.predict(run, _values(data, input))
+    with computing_with(choose_threads()):
+        predictions = api.predict(run, _values(data, input))
     if as_json:
         for p in predictions:
             print(json.dumps({"label": p.label, "probabilities": p.probabilities}))
