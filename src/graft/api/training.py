@@ -1,4 +1,4 @@
-"""The verbs as functions: train, plan, predict, evaluate, load."""
+"""Training as a function."""
 
 from __future__ import annotations
 
@@ -15,29 +15,22 @@ from typing import Any
 
 import torch
 
-from graft.artifact import load_artifact, save_artifact
+from graft.api.asked import asked_for
+from graft.api.predicting import Prediction, predict
+from graft.artifact import save_artifact
 from graft.backbones.backbone import Backbone
-from graft.data.check import usable
-from graft.data.faults import Finding, refuse
-from graft.data.readers import read
-from graft.data.table import Table
 from graft.engine.embed import nearest_mean, pooled_features
-from graft.engine.feeds import find_feeds
 from graft.engine.fingerprint import fingerprint
-from graft.engine.groups import locate, resolve
 from graft.engine.predict import predict_rows
 from graft.engine.processes import from_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
-from graft.engine.solve import why_not_convex
 from graft.engine.threads import choose_threads, computing_with
-from graft.errors import InputError, ModelError
+from graft.errors import ModelError
 from graft.job import Job, open_job
-from graft.methods.plan import Convex
 from graft.metrics.classification import classification_metrics
-from graft.model import Model
-from graft.recipe import Recipe, read_recipe
-from graft.records import GroupRecord, PhaseRecord, RunRecord, from_json, to_json
+from graft.recipe import Recipe
+from graft.records import PhaseRecord, RunRecord, from_json, to_json
 from graft.report.card import model_card
 from graft.run_folder import (
     claim_folder,
@@ -47,7 +40,6 @@ from graft.run_folder import (
     write_recipe,
     write_text,
 )
-from graft.tasks.classify import Classify
 from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
@@ -73,43 +65,6 @@ class Run:
     def predict(self, values: Sequence[Any]) -> list[Prediction]:
         """Predict labels of texts or of paths to images."""
         return predict(self.folder, values)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label with the probability of every class."""
-
-    label: str
-    probabilities: dict[str, float]
-
-
-@dataclass(frozen=True)
-class PlannedPhase:
-    """A phase as it would run: its groups, and where the network would be cut."""
-
-    name: str
-    by: str
-    cut: str
-    cached: bool
-    reason: str
-    groups: tuple[GroupRecord, ...]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What a training would do."""
-
-    model: str
-    method: str
-    n_blocks: int
-    classes: tuple[str, ...]
-    n_train: int
-    n_validation: int
-    n_test: int
-    how_read: str
-    how_split: str
-    phases: tuple[PlannedPhase, ...]
-    findings: tuple[Finding, ...]
 
 
 def train(
@@ -144,7 +99,7 @@ def train(
     began = time.perf_counter()
     if resume and recipe is None and out is not None and (Path(out) / RECIPE).is_file():
         recipe = Path(out) / RECIPE
-    asked, backbone = _asked(data, model, recipe, options)
+    asked, backbone = asked_for(data, model, recipe, options)
     folder, is_finished = from_main(lambda: _claim(asked, out, overwrite, resume))
     if is_finished:
         return load(folder)
@@ -171,47 +126,6 @@ def _train(job: Job, folder: Path, listener: Listener | None, *, resume: bool, b
     return Run(folder, from_main(lambda: _finish(job, folder, streams, phases, before, began)))
 
 
-def plan(
-    data: str | Path,
-    *,
-    model: str | Path | Backbone | None = None,
-    recipe: str | Path | None = None,
-    **options: Any,
-) -> Planned:
-    """Say what `train` would do, without training."""
-    job = open_job(*_asked(data, model, recipe, options))
-    stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
-    phases = []
-    for phase in job.plan.phases:
-        groups = resolve(phase.rules, locate(job.model))
-        feeds = find_feeds(job.model, None, job.task, groups, stream)
-        records = tuple(
-            GroupRecord(str(g.rule.where), g.rule.lr, len(g.members), g.n_parameters)
-            for g in groups
-            if g.members
-        )
-        if isinstance(phase.by, Convex):
-            why = why_not_convex(job.task, job.model, feeds)
-            by = f"gradient ({why})" if why else "convex"
-        else:
-            by = f"{phase.by.n_epochs(len(job.splits.train))} epochs"
-        cached = bool(feeds.replays)
-        phases.append(PlannedPhase(phase.name, by, feeds.cut.label, cached, feeds.reason, records))
-    return Planned(
-        job.recipe.model or "",
-        job.recipe.method,
-        job.n_blocks,
-        job.task.classes,
-        len(job.splits.train),
-        len(job.splits.validation),
-        len(job.splits.test),
-        job.table.because,
-        job.splits.how,
-        tuple(phases),
-        job.findings,
-    )
-
-
 def load(folder: str | Path) -> Run:
     """Open a finished run.
 
@@ -224,35 +138,6 @@ def load(folder: str | Path) -> Run:
     return Run(Path(folder), from_json(RunRecord, path.read_text(encoding="utf-8")))
 
 
-def predict(folder: str | Path, values: Sequence[Any]) -> list[Prediction]:
-    """Predict with the model of a run: labels of texts, or of paths to images."""
-    model, task = load_artifact(_model_folder(folder))
-    table = Table.of_values(values, model.backbone.modality)
-    stream = task.streams(table, model.backbone)["train"]
-    if not len(stream):
-        return []
-    probabilities = predict_rows(model, task, stream)["probabilities"]
-    return [
-        Prediction(
-            task.classes[int(row.argmax())],
-            {c: float(p) for c, p in zip(task.classes, row, strict=True)},
-        )
-        for row in probabilities
-    ]
-
-
-def evaluate(
-    folder: str | Path, data: str | Path, **roles: str | None
-) -> tuple[dict[str, float], int]:
-    """Evaluate the model of a run on labelled data; returns metrics and the number of rows."""
-    model, task = load_artifact(_model_folder(folder))
-    table, findings = usable(read(data, **roles))  # type: ignore[arg-type]
-    refuse(findings)
-    if table.labels() is None:
-        raise InputError(f"{data}: no label column to evaluate on; name it with --label")
-    return _evaluate(model, task, task.streams(table, model.backbone)["train"]), len(table)
-
-
 def environment() -> dict[str, str]:
     """Return what a result depends on beside data and recipe."""
     names = ("torch", "transformers", "timm", "torchvision", "numpy")
@@ -262,18 +147,6 @@ def environment() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         **{name: version(name) for name in names},
     }
-
-
-def _asked(
-    data: str | Path,
-    model: str | Path | Backbone | None,
-    recipe: str | Path | None,
-    options: Mapping[str, Any],
-) -> tuple[Recipe, Backbone | None]:
-    backbone = None if model is None or isinstance(model, str | Path) else model
-    name = model if backbone is None else backbone.origin.name
-    values = {"data": str(data), "model": None if name is None else str(name), **options}
-    return read_recipe(values, recipe), backbone
 
 
 def _claim(
@@ -332,11 +205,6 @@ def _score(job: Job, split: str, streams: Streams, folder: Path) -> dict[str, fl
         rows = getattr(job.splits, split)
         path = folder / "predictions.csv"
         write_predictions(path, job.table, rows, split, probabilities, job.task.classes)
-    return classification_metrics(stream.targets["label"].numpy(), probabilities)
-
-
-def _evaluate(model: Model, task: Classify, stream: TableStream) -> dict[str, float]:
-    probabilities = predict_rows(model, task, stream)["probabilities"]
     return classification_metrics(stream.targets["label"].numpy(), probabilities)
 
 
@@ -403,13 +271,3 @@ def cache_folder() -> Path:
         return Path(own)
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "graft" / "features"
-
-
-def _model_folder(folder: str | Path) -> Path:
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such folder; point at a run")
-    return folder / "model" if (folder / "model").is_dir() else folder
-
-
-__all__ = ["Planned", "Prediction", "Run", "evaluate", "load", "plan", "predict", "train"]
