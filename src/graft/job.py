@@ -59,12 +59,13 @@ class Job:
         }
 
 
-def open_job(recipe: Recipe, backbone: Backbone | None = None) -> Job:
+def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None = None) -> Job:
     """Read the data, split it, open the backbone and build model and plan.
 
     Args:
         recipe: what is asked.
         backbone: a network declared in Python, instead of the one that the recipe names.
+        plan: a plan made in Python, instead of the method that the recipe names.
 
     Raises:
         InputError: data, recipe or model are not usable, or do not go together.
@@ -89,6 +90,8 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None) -> Job:
         )
     table, findings = usable(table)
     splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
+    if recipe.patience is not None and not len(splits.validation):
+        raise InputError("--patience needs validation rows: raise --validation, or leave it out")
     findings = (*findings, *check(table, splits, allow_leak=recipe.allow_leak))
     refuse(findings)
     if recipe.model is None and backbone is None:
@@ -100,7 +103,8 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None) -> Job:
         recipe = recipe.model_copy(update={"model": DEFAULT_TEXT_MODEL})
     if backbone is None:
         assert recipe.model is not None
-        backbone = open_backbone(recipe.model)
+        is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
+        backbone = open_backbone(recipe.model, random=is_random)
     if recipe.channels is not None:
         backbone = with_channels(backbone, recipe.channels)
     if backbone.modality != table.roles.modality:
@@ -119,7 +123,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None) -> Job:
         backbone,
         task,
         model,
-        build_plan(recipe, count_blocks(backbone)),
+        plan or build_plan(recipe, count_blocks(backbone)),
     )
 
 

@@ -20,15 +20,19 @@ from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.methods.plan import Gradient, Plan
 
+CUSTOM = "custom"
+"""What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
+
 
 class Recipe(BaseModel):
     """Say what to train, on what, and how. None leaves the choice to the method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str
+    data: str = ""
     model: str | None = None
     method: str = "lp-ft"
+    plan: str | None = None
     input: str | None = None
     label: str | None = None
     group: str | None = None
@@ -111,6 +115,8 @@ def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
         UnknownName: no such method.
         RecipeError: an option is set that the method does not have.
     """
+    if recipe.method == CUSTOM:
+        raise RecipeError("the run was made with a plan of its own: pass the same Plan as `method`")
     base, colon, number = recipe.method.partition(":")
     if base not in METHODS:
         raise UnknownName("method", recipe.method, METHODS)

@@ -44,12 +44,12 @@ def new_folder(data: str, method: str) -> Path:
     raise InputError("runs/ holds 9,999 runs of this name; pass --out")
 
 
-def claim_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> Path:
-    """Make the folder of a run, or refuse it.
+def check_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a folder that a run may not write into; nothing is changed.
 
     Raises:
-        InputError: it lies in the data, or holds a run and neither flag is given.
-        StorageError: it cannot be made.
+        InputError: it lies in the data, holds a run and neither flag is given, holds what no run
+            wrote, or has nothing to resume.
     """
     source = Path(data).resolve()
     if folder.resolve() == source or source in folder.resolve().parents:
@@ -59,24 +59,27 @@ def claim_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> P
         raise InputError(
             f"{folder}: holds a run already; pass --overwrite, --resume or another --out"
         )
-    if is_used and overwrite:
-        _clear(folder)
+    strange = [p.name for p in folder.iterdir() if p.name not in OURS] if is_used else []
+    if strange:
+        raise InputError(
+            f"{folder}: holds `{strange[0]}`, which no run wrote; choose another --out"
+        )
+
+
+def make_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make the folder of a run, empty where it replaces another.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
     try:
+        if overwrite and folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"{folder}: cannot be made ({error.strerror}); choose another --out"
         ) from None
-    return folder
-
-
-def _clear(folder: Path) -> None:
-    strange = [p.name for p in folder.iterdir() if p.name not in OURS]
-    if strange:
-        raise InputError(
-            f"{folder}: holds `{strange[0]}`, which no run wrote; choose another --out"
-        )
-    shutil.rmtree(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -121,14 +124,14 @@ def write_predictions(
     labels = table.labels() or [""] * len(table)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "row", "split", "label", "predicted", *map(_harmless, classes)])
+        writer.writerow(["file", "row", "split", "label", "predicted", *map(harmless, classes)])
         for row, p in zip(rows, probabilities, strict=True):
             origin = table.origin(int(row))
             cells = [origin.path, origin.row, split, labels[row], classes[int(p.argmax())]]
-            writer.writerow([*map(_harmless, cells), *(f"{x:.6f}" for x in p)])
+            writer.writerow([*map(harmless, cells), *(f"{x:.6f}" for x in p)])
 
 
-def _harmless(cell: Any) -> Any:
+def harmless(cell: Any) -> Any:
     """Keep a spreadsheet from running a cell as a formula."""
     if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{cell}"

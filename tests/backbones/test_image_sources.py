@@ -161,6 +161,108 @@ def test_body_under_another_head_is_saved_alone(source, tmp_path):
         torch.testing.assert_close(again(inputs).pooled, backbone(inputs).pooled)
 
 
+@pytest.mark.parametrize("source", [s for s in SOURCES if s.startswith("transformers:")])
+def test_body_saved_alone_opens_as_a_body_in_transformers(source, tmp_path):
+    from transformers import AutoModel
+
+    backbone = opened(source)
+    head = heads.head("mlp:7", backbone.width, 3)
+    what = backbone.origin.save(tmp_path / "made", backbone, head, ("a", "b", "c"))
+    assert what.startswith("AutoModel")
+    assert "tensors between" not in what
+    config = json.loads((tmp_path / "made" / "config.json").read_text(encoding="utf-8"))
+    assert "id2label" not in config
+    assert not any("ForImageClassification" in name for name in config["architectures"])
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in what else {}
+    body, report = AutoModel.from_pretrained(tmp_path / "made", output_loading_info=True, **options)
+    assert not report["missing_keys"]
+    assert type(body).__name__ == config["architectures"][0]
+    ours = backbone.net.state_dict()
+    is_alone = type(body) is type(backbone.net)
+    prefix = "" if is_alone else f"{backbone.net.base_model_prefix}."
+    theirs = {prefix + name: t for name, t in body.state_dict().items()}
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    again = open_backbone(tmp_path / "made")
+    linear = heads.Linear(again.width, 3)
+    if not is_alone:
+        assert again.origin.save(tmp_path / "whole", again, linear, ("a", "b", "c")) == (
+            "AutoModelForImageClassification"
+        )
+        assert "graft_body_of" not in (tmp_path / "whole" / "config.json").read_text("utf-8")
+
+
+def test_body_saved_alone_opens_as_a_body_in_timm_and_torchvision(tmp_path):
+    import timm
+    import torchvision.models
+    from safetensors.torch import load_file
+
+    def saved_body(source):
+        backbone, folder = opened(source), tmp_path / source.replace(":", "-")
+        head = heads.head("cosine", backbone.width, 3)
+        what = backbone.origin.save(folder, backbone, head, ("a", "b", "c"))
+        inputs = blank(backbone.processor, 3)
+        with torch.no_grad():
+            return folder, what, inputs, backbone(inputs).pooled
+
+    folder, _, inputs, expected = saved_body("timm:resnet")
+    with torch.no_grad():
+        found = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(**inputs)
+    torch.testing.assert_close(found, expected)
+    folder, what, inputs, expected = saved_body("torchvision:mobilenet_v3_small")
+    assert "classifier.3 set to nn.Identity()" in what
+    net = torchvision.models.mobilenet_v3_small()
+    net.classifier[3] = nn.Identity()
+    net.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
+    with torch.no_grad():
+        torch.testing.assert_close(net.eval()(**inputs), expected)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Cut the network off; return the hosts that were asked for."""
+    import socket
+
+    asked = []
+
+    def refuse(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    return asked
+
+
+@pytest.mark.parametrize("name", ["timm:test_resnet", "torchvision:squeezenet1_1", "test_resnet"])
+def test_random_weights_need_no_network(name, calls):
+    backbone = open_backbone(name, random=True)
+    assert backbone.origin.old_head is None
+    assert not calls
+
+
+@pytest.mark.parametrize("source", ["transformers:vit", "timm:resnet", "torchvision:squeezenet1_1"])
+def test_random_weights_need_no_weights(source, calls, tmp_path):
+    saved(source, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    backbone = open_backbone(tmp_path, random=True)
+    assert backbone.chains == opened(source).chains
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "name", ["no/such", "no-such", "text:no/such", "image:no/such", "timm:test_resnet"]
+)
+def test_an_absent_hub_is_asked_once(name, calls, capfd, tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="not reached"):
+        open_backbone(name)
+    assert len(calls) <= 2
+    assert "Retrying" not in "".join(capfd.readouterr())
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_fresh_has_the_same_names_and_other_weights(source):
     folder, backbone = given(source)[0], opened(source)
@@ -187,7 +289,7 @@ def test_names_are_checked():
 def test_only_safetensors_are_read(source, tmp_path):
     saved(source, tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="graft convert"):
+    with pytest.raises(ModelError, match=r"no .*safetensors.*open .* in .*(save|write)"):
         open_backbone(tmp_path)
 
 
@@ -290,6 +392,21 @@ def test_processor_agrees_with_transformers(kind, options, height, width):
     found = processor.collate(processor.encode([pixels]))["pixel_values"]
     expected = own(pixels, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["ViT", "ConvNext"])
+def test_processor_is_within_rounding_of_the_tensor_processors(kind):
+    import transformers
+
+    options = {"shortest_edge": 30} if kind == "ConvNext" else {"height": 30, "width": 30}
+    own = getattr(transformers, f"{kind}ImageProcessor")(size=options, resample=3)
+    processor = described(own.to_dict(), 3)
+    pixels = picture(101, 87)
+    found = processor.collate(processor.encode([pixels]))["pixel_values"]
+    expected = own(pixels, return_tensors="pt")["pixel_values"]
+    n_levels = (found - expected).abs() * torch.tensor(processor.std).view(-1, 1, 1) * 255
+    assert n_levels.max() < 2.01, "they resize tensors, and Pillow pictures"
+    assert n_levels.mean() < 0.1
 
 
 def test_processor_agrees_with_timm():

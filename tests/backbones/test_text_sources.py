@@ -390,16 +390,36 @@ def test_saved_folder_opens_in_transformers(source, tmp_path):
     assert torch.equal(again.origin.old_head[1], head.out.bias)
 
 
+@pytest.mark.parametrize("source", NATIVE)
 @pytest.mark.parametrize("spec", ["mlp:7", "cosine"])
-def test_body_under_a_head_that_the_class_cannot_hold(spec, tmp_path):
-    backbone = opened("roberta-classifier")
+def test_body_under_a_head_that_the_class_cannot_hold(spec, source, tmp_path):
+    from transformers import AutoModel
+
+    backbone = opened(source)
     head = lively_head(spec, backbone.width)
     what = backbone.origin.save(tmp_path, backbone, head, ("a", "b", "c"))
+    assert what.startswith("AutoModel")
     assert what.endswith("(body only)")
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert "id2label" not in config
+    assert not any("Classification" in name for name in config["architectures"])
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in what else {}
+    body, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True, **options)
+    assert not report["missing_keys"]
+    ours = backbone.net.state_dict()
+    prefix = backbone.net.base_model_prefix
+    theirs = {f"{prefix}.{name}": t for name, t in body.state_dict().items()}
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    n_outside = len(ours) - len(theirs)
+    assert (f"without {n_outside} tensors" in what) == bool(n_outside)
     again = open_backbone(tmp_path)
     assert again.origin.old_head is None
     assert again.origin.classes == ()
     torch.testing.assert_close(features(again), features(backbone))
+    whole = lively_head("linear", again.width)
+    what = again.origin.save(tmp_path / "whole", again, whole, ("a", "b", "c"))
+    assert what == "AutoModelForSequenceClassification"
+    assert "graft_body_of" not in (tmp_path / "whole" / "config.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -423,7 +443,7 @@ def test_only_safetensors_are_read(tmp_path):
     net = saved("bert", tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save(net.state_dict(), tmp_path / "pytorch_model.bin")
-    assert "graft convert" in refusal(tmp_path)
+    assert "save_pretrained" in refusal(tmp_path)
     assert open_backbone(tmp_path, random=True).width == 32
 
 

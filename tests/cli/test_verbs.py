@@ -42,6 +42,13 @@ def test_help_is_quick_and_names_every_verb(place):
         assert verb in found.stdout
 
 
+def test_the_package_of_the_command_line_runs_too(place):
+    found = subprocess.run(
+        [sys.executable, "-m", "graft.cli", "--help"], capture_output=True, timeout=60, check=True
+    )
+    assert b"train" in found.stdout
+
+
 @pytest.mark.slow
 def test_each_verb_runs(place):
     trained = graft(place, "train", "things.csv", "--model", "bert", "--epochs", 1, "--out", "run")
@@ -55,9 +62,13 @@ def test_each_verb_runs(place):
     predicted = graft(place, "predict", "run", "things.csv")
     rows = list(csv.DictReader(io.StringIO(predicted.stdout)))
     assert len(rows) == 300
-    assert set(rows[0]) == {"label", "animal", "colour", "number"}
+    assert list(rows[0]) == ["file", "row", "label", "animal", "colour", "number"]
     lines = graft(place, "predict", "run", "-", "--json", stdin="the cat\nblue\n").stdout
-    assert [set(json.loads(x)) for x in lines.splitlines()] == [{"label", "probabilities"}] * 2
+    expected = {"row", "label", "probabilities"}
+    assert [set(json.loads(x)) for x in lines.splitlines()] == [expected] * 2
+    again = graft(place, "plan", "--recipe", "run/recipe.yaml")
+    assert again.returncode == 0, again.stderr
+    assert "nothing frozen" in again.stdout
     evaluated = graft(place, "evaluate", "run", "things.csv", "--json")
     assert json.loads(evaluated.stdout)["n_rows"] == 300
     assert "probe" in graft(place, "list").stdout

@@ -123,7 +123,7 @@ def test_convex_problem():
     problem = task.convex(task.streams(table, backbone())["train"])
     assert (problem.loss, problem.n_classes) == ("softmax", 3)
     assert problem.targets.tolist() == [0, 1, 2, 2]
-    assert problem.class_weights.tolist() == [1, 2, 3]
+    assert problem.weights.tolist() == [[1, 2, 3][i] for i in problem.targets]
     assert problem.groups.tolist() == ["x", "x", "y", "z"]
 
 

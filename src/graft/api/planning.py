@@ -47,14 +47,15 @@ class Planned:
 
 
 def plan(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     model: str | Path | Backbone | None = None,
     recipe: str | Path | None = None,
     **options: Any,
 ) -> Planned:
     """Say what `train` would do, without training."""
-    job = open_job(*asked_for(data, model, recipe, options))
+    asked = asked_for(data, model, recipe, options)
+    job = open_job(asked.recipe, asked.backbone, asked.plan)
     stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
     phases = []
     for phase in job.plan.phases:

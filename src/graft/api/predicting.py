@@ -1,23 +1,35 @@
-"""Predicting and evaluating with the model of a run."""
+"""Predicting and evaluating with the model of a run.
+
+`predict` takes values that lie in memory. `predict_data` takes what a user names on a command
+line, and keeps with every prediction the file and row that it belongs to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graft.artifact import load_artifact
+from graft.backbones.backbone import Backbone
 from graft.data.check import usable
-from graft.data.faults import refuse
-from graft.data.readers import read
-from graft.data.table import Table
+from graft.data.faults import Finding, refuse, shorten, shorten_path
+from graft.data.files import kind_of
+from graft.data.images import ENDINGS
+from graft.data.readers import HUB, read
+from graft.data.readers.endings import ending_of
+from graft.data.table import Origin, Table
 from graft.engine.predict import predict_rows
-from graft.errors import InputError, ModelError
+from graft.errors import InputError, ModelError, SkippedTooMany
 from graft.metrics.classification import classification_metrics
 from graft.model import Model
 from graft.tasks.classify import Classify
 from graft.tasks.streams import TableStream
+
+LARGEST_SKIPPED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -28,10 +40,134 @@ class Prediction:
     probabilities: dict[str, float]
 
 
-def predict(folder: str | Path, values: Sequence[Any]) -> list[Prediction]:
-    """Predict with the model of a run: labels of texts, or of paths to images."""
-    model, task = load_artifact(_model_folder(folder))
-    table = Table.of_values(values, model.backbone.modality)
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for data that a user named, row for row.
+
+    Args:
+        classes: the classes that the model knows.
+        origins: file and row of each of the N rows.
+        rows: N predictions, None where a row could not be used.
+        findings: why rows could not be used, and what else was noticed.
+        from_files: whether the origins are files, and not lines or a text from the user.
+    """
+
+    classes: tuple[str, ...]
+    origins: tuple[Origin, ...]
+    rows: tuple[Prediction | None, ...]
+    findings: tuple[Finding, ...]
+    from_files: bool
+
+    def refuse_if_many_skipped(self) -> None:
+        """Raise where more than 1 % of the rows could not be used.
+
+        Raises:
+            SkippedTooMany: as said.
+        """
+        n_skipped = self.rows.count(None)
+        if n_skipped > LARGEST_SKIPPED_SHARE * len(self.rows):
+            raise SkippedTooMany(
+                f"{n_skipped:,} of {len(self.rows):,} rows have no label, more than 1 %, because "
+                "they could not be used; mend what the notes name"
+            )
+
+
+def predict(
+    folder: str | Path, values: Sequence[Any], *, backbone: Backbone | None = None
+) -> list[Prediction]:
+    """Predict with the model of a run.
+
+    Args:
+        folder: of the run, or of its model.
+        values: texts, or paths of images.
+        backbone: the network, where it is the user's own, declared as it was for training.
+    """
+    model, task = load_artifact(_model_folder(folder), backbone=backbone)
+    return _predict(model, task, Table.of_values(values, model.backbone.modality))
+
+
+def predict_data(
+    folder: str | Path,
+    data: str | Sequence[str],
+    *,
+    input: str | None = None,
+    backbone: Backbone | None = None,
+) -> Predictions:
+    """Predict for a file, a folder, an image, one text, or a list of lines.
+
+    Rows that cannot be used (empty texts, broken images) are kept without a prediction.
+
+    Args:
+        folder: of the run, or of its model.
+        data: a path; or, for a model of texts, one text; or lines, each a text or an image's path.
+        input: name of the input column, where `data` is a table.
+        backbone: as for `predict`.
+
+    Raises:
+        InputError: nothing is at the path, it holds another modality than the model takes, or no
+            row of it can be used.
+    """
+    model, task = load_artifact(_model_folder(folder), backbone=backbone)
+    table, from_files = _table_of(data, model.backbone.modality, input)
+    refuse_other_modality(model, table, folder)
+    # labels do not matter here, so a row without one is as good as any
+    table = replace(table, roles=replace(table.roles, label=None))
+    kept, findings = usable(table)
+    refuse(findings)
+    found = dict(zip(_places(kept), _predict(model, task, kept), strict=True))
+    return Predictions(
+        task.classes,
+        tuple(table.origin(i) for i in range(len(table))),
+        tuple(found.get(place) for place in _places(table)),
+        (*table.findings, *findings),
+        from_files,
+    )
+
+
+def evaluate(
+    folder: str | Path,
+    data: str | Path,
+    *,
+    backbone: Backbone | None = None,
+    **roles: str | None,
+) -> tuple[dict[str, float], int]:
+    """Evaluate the model of a run on labelled data; returns metrics and the number of rows.
+
+    Args:
+        folder: of the run, or of its model.
+        data: a table or folder with labels.
+        backbone: as for `predict`.
+        roles: names of columns, and more that `graft.data.readers.read` takes.
+
+    Raises:
+        InputError: the data has no labels, or holds another modality than the model takes.
+    """
+    model, task = load_artifact(_model_folder(folder), backbone=backbone)
+    table = read(data, **roles)  # type: ignore[arg-type]
+    refuse_other_modality(model, table, folder)
+    table, findings = usable(table)
+    refuse(findings)
+    if table.labels() is None:
+        raise InputError(f"{data}: no label column to evaluate on; name it with --label")
+    return _evaluate(model, task, task.streams(table, model.backbone)["train"]), len(table)
+
+
+def refuse_other_modality(model: Model, table: Table, folder: str | Path) -> None:
+    """Raise where a table holds another modality than a model takes.
+
+    Raises:
+        InputError: as said.
+    """
+    takes, holds = model.backbone.modality, table.roles.modality
+    if takes != holds:
+        data = shorten_path(table.name_of_source, 50)
+        raise InputError(
+            f"{data}: holds {holds}, and the model of {shorten_path(str(folder), 50)} takes "
+            f"{takes}; give it {takes} data or name another column with --input"
+        )
+
+
+def _predict(model: Model, task: Classify, table: Table) -> list[Prediction]:
     stream = task.streams(table, model.backbone)["train"]
     if not len(stream):
         return []
@@ -45,21 +181,49 @@ def predict(folder: str | Path, values: Sequence[Any]) -> list[Prediction]:
     ]
 
 
-def evaluate(
-    folder: str | Path, data: str | Path, **roles: str | None
-) -> tuple[dict[str, float], int]:
-    """Evaluate the model of a run on labelled data; returns metrics and the number of rows."""
-    model, task = load_artifact(_model_folder(folder))
-    table, findings = usable(read(data, **roles))  # type: ignore[arg-type]
-    refuse(findings)
-    if table.labels() is None:
-        raise InputError(f"{data}: no label column to evaluate on; name it with --label")
-    return _evaluate(model, task, task.streams(table, model.backbone)["train"]), len(table)
-
-
 def _evaluate(model: Model, task: Classify, stream: TableStream) -> dict[str, float]:
     probabilities = predict_rows(model, task, stream)["probabilities"]
     return classification_metrics(stream.targets["label"].numpy(), probabilities)
+
+
+def _table_of(data: str | Sequence[str], modality: str, column: str | None) -> tuple[Table, bool]:
+    """Return the table that is meant, and whether it was read from files."""
+    assert modality in ("text", "image")
+    if not isinstance(data, str):
+        return Table.of_values(data, modality, "standard input"), False
+    if modality == "text" and not looks_like_a_path(data) and not _exists(data):
+        return Table.of_values([data], "text", shorten(data, 40)), False
+    if Path(data).suffix.lower() in ENDINGS and _exists(data):
+        table = Table.of_values([data], "image", data)
+        return replace(table, row_of=np.zeros(1, np.int64)), True
+    return read(data, input=column), True
+
+
+def looks_like_a_path(text: str) -> bool:
+    """Tell whether a word is meant as a path, though nothing need be there.
+
+    It is where it has the ending of a file that is read, or a separator and no white space.
+
+    >>> looks_like_a_path("tickets.csv"), looks_like_a_path("my order 12/34 is late")
+    (True, False)
+    """
+    if ending_of(text, archives=True) is not None or text.startswith(HUB):
+        return True
+    if Path(text).suffix.lower() in ENDINGS:
+        return True
+    return ("/" in text or "\\" in text) and not any(c.isspace() for c in text)
+
+
+def _exists(place: str) -> bool:
+    try:
+        return kind_of(place) is not None
+    except (OSError, ValueError):  # longer than a path may be
+        return False
+
+
+def _places(table: Table) -> list[tuple[int, int]]:
+    """Return what tells each row of a table from all others: its file and row."""
+    return list(zip(table.source_of.tolist(), table.row_of.tolist(), strict=True))
 
 
 def _model_folder(folder: str | Path) -> Path:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from graft.api.asked import asked_for
@@ -23,18 +24,20 @@ from graft.engine.embed import nearest_mean, pooled_features
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_rows
 from graft.engine.processes import from_main
+from graft.engine.replay import evaluating
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
-from graft.errors import ModelError
+from graft.errors import Diverged, ModelError, RecipeError
 from graft.job import Job, open_job
 from graft.metrics.classification import classification_metrics
-from graft.recipe import Recipe
+from graft.recipe import Recipe, read_recipe
 from graft.records import PhaseRecord, RunRecord, from_json, to_json
 from graft.report.card import model_card
 from graft.run_folder import (
-    claim_folder,
+    check_folder,
     epoch_lines,
+    make_folder,
     new_folder,
     write_predictions,
     write_recipe,
@@ -44,6 +47,7 @@ from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
 RECIPE = "recipe.yaml"
+N_CHECKED = 64
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Run:
 
     folder: Path
     record: RunRecord
+    backbone: Backbone | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -64,11 +69,11 @@ class Run:
 
     def predict(self, values: Sequence[Any]) -> list[Prediction]:
         """Predict labels of texts or of paths to images."""
-        return predict(self.folder, values)
+        return predict(self.folder, values, backbone=self.backbone)
 
 
 def train(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     model: str | Path | Backbone | None = None,
     out: str | Path | None = None,
@@ -81,14 +86,14 @@ def train(
     """Fine-tune a pretrained model on a file or folder of examples.
 
     Args:
-        data: a CSV with texts and labels, or class folders of images.
+        data: a CSV with texts and labels, or class folders of images; None where `recipe` says.
         model: a name or folder as `open_backbone` takes it, or a backbone declared in Python;
             `minilm` for text unless given.
         out: the run's folder; a new one under `runs/` unless given.
         overwrite: replace what a finished run left in `out`.
         resume: go on with the run in `out`.
         recipe: a YAML file of options; keywords win over it.
-        options: see `graft.recipe.Recipe`.
+        options: see `graft.recipe.Recipe`; `method` may also be a `Plan` of your own.
 
     Returns:
         The run, whose `model/` folder opens without graft.
@@ -97,20 +102,28 @@ def train(
         InputError: data, recipe or model are not usable; the message says how to mend it.
     """
     began = time.perf_counter()
-    if resume and recipe is None and out is not None and (Path(out) / RECIPE).is_file():
-        recipe = Path(out) / RECIPE
-    asked, backbone = asked_for(data, model, recipe, options)
-    folder, is_finished = from_main(lambda: _claim(asked, out, overwrite, resume))
-    if is_finished:
-        return load(folder)
-    threads = asked.threads or from_main(choose_threads)
+    before = Path(out) / RECIPE if resume and out is not None else None
+    if before is not None and before.is_file() and recipe is None:
+        recipe = before
+    asked = asked_for(data, model, recipe, options)
+    folder = from_main(lambda: _choose_folder(asked.recipe, out, overwrite, resume))
+    if before is not None and before.is_file():
+        _refuse_another(asked.recipe, before)
+        if (folder / "record.json").is_file():
+            return load(folder, backbone=asked.backbone)
+    threads = asked.recipe.threads or from_main(choose_threads)
     with computing_with(threads):
-        job = open_job(asked.model_copy(update={"threads": threads}), backbone)
-        return _train(job, folder, listener, resume=resume, began=began)
+        resolved = asked.recipe.model_copy(update={"threads": threads})
+        job = open_job(resolved, asked.backbone, asked.plan)
+        from_main(lambda: make_folder(folder, overwrite=overwrite))
+        record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+    return Run(folder, record, asked.backbone)
 
 
-def _train(job: Job, folder: Path, listener: Listener | None, *, resume: bool, began: float) -> Run:
-    from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
+def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: float) -> RunRecord:
+    if not (resume and (folder / RECIPE).is_file()):
+        from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
+    listener.on_note(f"{job.table.because}; {job.splits.how}")
     streams = job.streams()
     settings = _settings(job, folder)
     before = _before(job, streams, settings)
@@ -123,11 +136,15 @@ def _train(job: Job, folder: Path, listener: Listener | None, *, resume: bool, b
         listener=listener,
         resume=resume,
     )
-    return Run(folder, from_main(lambda: _finish(job, folder, streams, phases, before, began)))
+    return from_main(lambda: _finish(job, folder, streams, phases, before, began))
 
 
-def load(folder: str | Path) -> Run:
+def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
     """Open a finished run.
+
+    Args:
+        folder: of the run.
+        backbone: where the run's network was declared in Python: the same, declared again.
 
     Raises:
         ModelError: the folder is no finished run.
@@ -135,7 +152,8 @@ def load(folder: str | Path) -> Run:
     path = Path(folder) / "record.json"
     if not path.is_file():
         raise ModelError(f"{folder}: no record.json; is it a finished run? pass --resume to go on")
-    return Run(Path(folder), from_json(RunRecord, path.read_text(encoding="utf-8")))
+    record = from_json(RunRecord, path.read_text(encoding="utf-8"))
+    return Run(Path(folder), record, backbone)
 
 
 def environment() -> dict[str, str]:
@@ -149,13 +167,31 @@ def environment() -> dict[str, str]:
     }
 
 
-def _claim(
-    asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool
-) -> tuple[Path, bool]:
-    """Return the run's folder, ready to be written to, and whether a finished run is in it."""
+def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool) -> Path:
+    """Return the run's folder; nothing is written yet."""
     folder = Path(out) if out else new_folder(asked.data, asked.method)
-    claim_folder(folder, asked.data, overwrite=overwrite, resume=resume)
-    return folder, resume and (folder / "record.json").is_file()
+    check_folder(folder, asked.data, overwrite=overwrite, resume=resume)
+    return folder
+
+
+def _refuse_another(asked: Recipe, path: Path) -> None:
+    """Refuse to resume a run that was asked to do something else.
+
+    Raises:
+        RecipeError: a setting that changes the result differs.
+    """
+    before = read_recipe({}, path)
+    resolved = asked.model_copy(
+        update={"model": asked.model or before.model, "threads": asked.threads or before.threads}
+    )
+    if resolved.digest() == before.digest():
+        return
+    was, now = before.model_dump(), resolved.model_dump()
+    odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k != "data"]
+    raise RecipeError(
+        f"{path.parent}: is a run with other settings ({', '.join(odd)[:80]}); "
+        "leave them out to resume it, or choose another --out"
+    )
 
 
 def _finish(
@@ -166,7 +202,14 @@ def _finish(
     before: dict[str, dict[str, float]],
     began: float,
 ) -> RunRecord:
-    """Write what the run leaves behind, and return its record."""
+    """Write what the run leaves behind, and return its record.
+
+    Raises:
+        Diverged: what the model predicts is not finite; no model is written.
+    """
+    for part in streams.values():
+        if len(part["train"]):
+            _refuse_infinite(job, part["train"])
     opens_with = save_artifact(folder / "model", job.model, job.task)
     after = {
         name: _score(job, name, streams, folder)
@@ -180,6 +223,15 @@ def _finish(
     write_text(folder / "record.json", to_json(record))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return record
+
+
+def _refuse_infinite(job: Job, stream: TableStream) -> None:
+    rows = np.arange(min(len(stream), N_CHECKED))
+    with evaluating(job.model), torch.no_grad():
+        device = next(job.model.parameters()).device
+        found = job.task.predict(job.model, stream.batch(rows).to(device))
+    if not all(bool(torch.isfinite(t).all()) for t in found.values()):
+        raise Diverged("the trained model predicts values that are not finite; lower the rate")
 
 
 def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[str, float]]:
@@ -219,6 +271,11 @@ def _record(
     notes = [*job.backbone.origin.notes, *(str(f) for f in job.findings)]
     if job.task.keeps_head(job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
+    if _is_worse(before, after):
+        notes.append(
+            "the trained model is less accurate than the untouched backbone with class means: "
+            "lower the rate, or try --method probe"
+        )
     n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
     return RunRecord(
         model=job.recipe.model or "",
@@ -240,11 +297,28 @@ def _record(
         n_trained=max(n_trained, default=0),
         environment=environment(),
         notes=tuple(notes),
-        chosen_on={
-            "l2": "folds of the training rows",
-            "best epoch, where patience is set": "validation rows",
-        },
+        chosen_on=_chosen_on(phases),
     )
+
+
+def _is_worse(
+    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
+) -> bool:
+    split = "test" if "test" in after else "validation"
+    if split not in after or split not in before:
+        return False
+    return after[split]["accuracy"] < before[split]["accuracy"]
+
+
+def _chosen_on(phases: tuple[PhaseRecord, ...]) -> dict[str, str]:
+    """Say what was chosen on which rows; what was given is not chosen."""
+    found = {}
+    for phase in phases:
+        if phase.convex is not None and phase.convex.chosen_by != "given":
+            found["l2"] = phase.convex.chosen_by
+        if phase.best_epoch is not None:
+            found["epoch"] = "loss on validation rows"
+    return found
 
 
 def _settings(job: Job, folder: Path) -> Settings:

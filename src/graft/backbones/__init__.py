@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of `graft.json`, which lies beside every model that we save."""
-
 SOURCES: dict[str, tuple[str, str]] = {
     "minilm": (
         "graft.backbones.minilm:open_source",
@@ -213,8 +212,11 @@ def _source_of_hub_name(name: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    from graft.backbones.hub import reaches
+
     try:
-        return _source_of_config(Path(hf_hub_download(name, "config.json")))
+        path = hf_hub_download(name, "config.json", local_files_only=not reaches(name))
+        return _source_of_config(Path(path))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError):
         raise ModelError(
             f"model `{shown(name)}`: no folder, unknown to timm and torchvision, and not reached "

@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from graft.errors import ModelError
 from graft.features import Features
 
 Modality = Literal["text", "image"]
@@ -154,7 +155,22 @@ class Backbone(nn.Module):
         self.origin = origin
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
-        return self.read(self.net, inputs)
+        return of_width(self.read(self.net, inputs), self.width)
+
+
+def of_width(features: Features, width: int) -> Features:
+    """Return features as they are, if `pooled` is (N, width) or absent.
+
+    Raises:
+        ModelError: it has another shape.
+    """
+    pooled = features.pooled
+    if pooled is not None and (pooled.ndim != 2 or pooled.shape[1] != width):
+        raise ModelError(
+            f"the network returned features of shape {tuple(pooled.shape)} where (N, {width}) was "
+            "declared; correct width= or pass read="
+        )
+    return features
 
 
 @dataclass(frozen=True)

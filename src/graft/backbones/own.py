@@ -7,13 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from graft.backbones.backbone import Backbone, Chain, Modality, Origin, Processor, Row
+from graft.backbones.backbone import (
+    Backbone,
+    Chain,
+    Modality,
+    Origin,
+    Processor,
+    Row,
+    of_width,
+)
+from graft.backbones.image_processor import ImageProcessor
 from graft.backbones.trace import find_modules, trace_chains
-from graft.errors import ModelError
+from graft.errors import InputError, ModelError
 from graft.features import Features
+
+DEFAULT_IMAGE_SIZE = 224
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,53 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class PicturesOrArrays:
+    """Treat decoded pictures with one processor, and all other examples as arrays.
+
+    A picture is a Pillow image or a uint8 array (H, W, 1) or (H, W, 3): what files of images
+    become. All examples must be of one kind.
+    """
+
+    pictures: ImageProcessor
+    arrays: Arrays
+
+    @property
+    def key(self) -> str:
+        return f"{self.pictures.key} or {self.arrays.key}"
+
+    def encode(self, values: Sequence[Any]) -> list[Row]:
+        kinds = [self.pictures if _is_picture(v) else self.arrays for v in values]
+        return [kind.encode([v])[0] for kind, v in zip(kinds, values, strict=True)]
+
+    def collate(
+        self,
+        rows: Sequence[Row],
+        *,
+        length: int | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> dict[str, Tensor]:
+        """Stack to (N, …)."""
+        kinds = {"pixels" in row for row in rows}
+        if len(kinds) > 1:
+            raise InputError("pictures and other arrays in one batch; give examples of one kind")
+        kind = self.pictures if kinds == {True} else self.arrays
+        return kind.collate(rows, length=length, without=without)
+
+    def length(self, row: Row) -> int:
+        return 0
+
+    def bucket(self, length: int) -> int:
+        return length
+
+
+def _is_picture(value: Any) -> bool:
+    if isinstance(value, Image.Image):
+        return True
+    is_bytes = isinstance(value, np.ndarray) and value.dtype == np.uint8
+    return is_bytes and value.ndim == 3 and value.shape[2] in (1, 3)
+
+
+@dataclass(frozen=True)
 class ReadPooled:
     """Run the network on its inputs and take what it returns, (N, D), as pooled features."""
 
@@ -71,6 +131,7 @@ def backbone(
     width: int,
     neck: Sequence[str] = (),
     processor: Processor | None = None,
+    image_size: int | tuple[int, int] | None = None,
     read: Callable[[nn.Module, Mapping[str, Tensor]], Features] | None = None,
     example: Mapping[str, Tensor] | None = None,
     modality: Modality = "image",
@@ -85,8 +146,14 @@ def backbone(
             paths themselves, in the order in which they run.
         width: D.
         neck: globs or paths of modules after the last block; leave it out with `example`.
-        processor: turns raw examples into inputs; unless given, arrays under the name of the first
-            argument of the network's forward.
+        processor: turns raw examples into inputs. Of image files, decoded uint8 arrays (H, W, C)
+            arrive here. Unless given, pictures are resized to `image_size` and scaled to -1..1
+            (mean and std 0.5), as many channels as the network's first convolution reads if that
+            is 1 or 3, else 3; other arrays, all of one shape, are taken as they are. The input has
+            the name of the first argument of the network's forward.
+        image_size: pixels of a picture's shortest side, of which the middle square is taken; or a
+            height and width to which it is stretched. With it, every example must be a picture.
+            Unless given, 224 where pictures come.
         read: reads `Features` off the network, where its output is not (N, D).
         example: inputs of a small batch; with it every module's place is found by one forward pass.
         modality: what goes in.
@@ -94,7 +161,8 @@ def backbone(
         fresh: makes the same network with random weights, for `scratch`.
 
     Raises:
-        ModelError: a glob or path matches no module, or the example does not give (N, D).
+        ModelError: a glob or path matches no module, the example does not give (N, D), or
+            arguments exclude each other.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8))
     >>> backbone(net, blocks="*", width=8).chains[0].n_blocks
@@ -102,6 +170,10 @@ def backbone(
     """
     patterns = [blocks] if isinstance(blocks, str) else list(blocks)
     read = read or ReadPooled()
+    if processor is None:
+        processor = _default_processor(net, image_size)
+    elif image_size is not None:
+        raise ModelError("the processor sets the size of pictures; leave out image_size=")
     if example is None:
         found = find_modules(net, patterns)
         after = [path for path in find_modules(net, neck) if path not in found]
@@ -110,25 +182,26 @@ def backbone(
     elif neck:
         raise ModelError("with an example the neck is found by running it; leave out neck=")
     else:
-        chains = trace_chains(net, lambda: _check_width(read(net, example), width), [patterns])
+        chains = trace_chains(net, lambda: of_width(read(net, example), width), [patterns])
     return Backbone(
         net,
         chains=chains,
         read=read,
         width=width,
-        processor=processor or Arrays(_first_argument(net)),
+        processor=processor,
         modality=modality,
         origin=Origin("own", name or type(net).__name__, type(net).__name__, fresh=fresh),
     )
 
 
-def _check_width(features: Features, width: int) -> None:
-    shape = None if features.pooled is None else tuple(features.pooled.shape)
-    if shape is not None and (len(shape) != 2 or shape[1] != width):
-        raise ModelError(
-            f"the network returned features of shape {shape} where (N, {width}) was declared; "
-            "correct width= or pass read="
-        )
+def _default_processor(net: nn.Module, image_size: int | tuple[int, int] | None) -> Processor:
+    name = _first_argument(net)
+    resize = DEFAULT_IMAGE_SIZE if image_size is None else image_size
+    size = (resize, resize) if isinstance(resize, int) else resize
+    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+    half = (0.5,) * (1 if first is not None and first.in_channels == 1 else 3)
+    pictures = ImageProcessor(size, resize, half, half, input_name=name)
+    return pictures if image_size is not None else PicturesOrArrays(pictures, Arrays(name))
 
 
 def _first_argument(net: nn.Module) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graft.backbones.backbone import Backbone
+from graft.backbones.transformers_body import forget_body, name_body
 from graft.backbones.transformers_load import quiet
 from graft.heads import MLP, Cosine, Linear
 
@@ -84,17 +85,19 @@ def save_native(
         What opens the folder; it ends in `(body only)` where the head is not inside.
     """
     whole: Any = copy.deepcopy(backbone.net).cpu()
-    opener = "AutoModelForSequenceClassification"
     path = backbone.origin.details["head_path"]
     linear = copy.deepcopy(head.out).cpu() if isinstance(head, Linear) else None
+    forget_body(whole.config)
     if linear is not None:
         whole.set_submodule(path, linear)
-    whole.config.id2label = dict(enumerate(classes))
-    whole.config.label2id = {c: i for i, c in enumerate(classes)}
-    whole.config.problem_type = "single_label_classification"
+        whole.config.id2label = dict(enumerate(classes))
+        whole.config.label2id = {c: i for i, c in enumerate(classes)}
+        whole.config.problem_type = "single_label_classification"
     _save_network(whole, folder, {})
     backbone.processor.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
-    return opener if linear is not None else f"{opener} (body only)"
+    if linear is None:
+        return name_body(folder, whole, is_classifier=True)
+    return "AutoModelForSequenceClassification"
 
 
 def _save_network(net: Any, folder: Path, unread: dict[str, Tensor]) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from graft.backbones import shown
 from graft.backbones.backbone import Backbone, Origin
+from graft.backbones.hub import from_cache_unless_reached
 from graft.backbones.image_network import (
     copy_of,
     image_backbone,
@@ -91,7 +93,8 @@ def _local(name: str, *, random: bool) -> str:
         return name
     if not random and not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{folder}: no safetensors file; make one from other weights with `graft convert`"
+            f"{shown(folder)}: no safetensors file; open it in timm and save it again with "
+            "timm.models.save_for_hf(net, folder, safe_serialization=True)"
         )
     return f"local-dir:{folder}"
 
@@ -100,10 +103,27 @@ def _create(name: str, *, pretrained: bool) -> nn.Module:
     import timm
 
     try:
-        return timm.create_model(name, pretrained=pretrained)
+        if not pretrained or name.startswith("local-dir:"):
+            return timm.create_model(name, pretrained=pretrained)
+        with from_cache_unless_reached(_hub_name(name)):
+            return timm.create_model(name, pretrained=True)
     except Exception as error:  # unknown names, missing files, no network: timm raises many kinds
         why = " ".join(str(error).split())[:90]
+        if pretrained and timm.is_model(name):
+            raise ModelError(
+                f"timm model {name}: its weights were not reached ({why}); give a saved folder"
+            ) from error
         raise ModelError(f"timm model {name}: {why}; see timm.list_models() for names") from error
+
+
+def _hub_name(name: str) -> str:
+    """Return the hub's name of a model of timm's."""
+    import timm
+
+    if name.startswith("hf-hub:"):
+        return name.removeprefix("hf-hub:")
+    cfg = timm.get_pretrained_cfg(name)
+    return (cfg.hf_hub_id if cfg is not None else None) or f"timm/{name}"
 
 
 def _model_args(name: str, net: nn.Module) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graft.backbones import shown
 from graft.backbones.backbone import Backbone, Origin
 from graft.backbones.image_network import (
     blank,
@@ -217,7 +218,8 @@ def _open_folder(folder: Path, *, random: bool) -> Backbone:
         weights = folder / "model.safetensors"
         if not weights.is_file():
             raise ModelError(
-                f"{folder}: no model.safetensors; make one from other weights with `graft convert`"
+                f"{shown(folder)}: no model.safetensors; open the weights in torchvision and write "
+                "them there with safetensors.torch.save_model(net, path)"
             )
         result = net.load_state_dict(load_file(weights), strict=False)
         lost = [k for k in result.missing_keys if k not in config.get("absent", ())]
@@ -292,7 +294,9 @@ def _save(
     (folder / "config.json").write_text(text, encoding="utf-8")
     tensors = {name: t.contiguous().clone() for name, t in net.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    opener = f"torchvision.models.{architecture}(num_classes={n_classes or 1000})"
+    opener = f"torchvision.models.{architecture}(num_classes={n_classes})"
+    if not n_classes:
+        opener = f"torchvision.models.{architecture}(), its {layer} set to nn.Identity()"
     if processor.n_channels != 3:
         opener += f", its first convolution set to {processor.n_channels} channels"
     return opener if n_classes else f"{opener} (body only)"

@@ -29,6 +29,7 @@ from graft.backbones.image_network import (
     tame_batchnorm,
 )
 from graft.backbones.image_processor import INTERPOLATIONS, ImageProcessor
+from graft.backbones.transformers_body import forget_body, name_body
 from graft.backbones.transformers_load import (
     fetch,
     open_config,
@@ -53,7 +54,7 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
     Raises:
         ModelError: the weights are absent, in another format, or incomplete.
     """
-    folder = fetch(name)
+    folder = fetch(name, with_weights=not random)
     config = open_config(folder)
     processor, preprocessor, notes = _processor(folder, config)
     classifier = _classifier_class(config)
@@ -204,12 +205,13 @@ def _save(
     """Write a folder that transformers opens, with the head where it is one linear layer.
 
     Returns:
-        The class that opens it; it ends in `(body only)` where the head is not inside.
+        What opens it; it ends in `(body only)` where the head is not inside.
     """
     path = backbone.origin.details["classifier"]
     linear = plain_linear(head)
     net: Any = copy.deepcopy(backbone.net).cpu()
     _set_channels(net, backbone.processor)
+    forget_body(net.config)
     is_whole = path is not None and linear is not None
     if is_whole:
         net.set_submodule(path, linear)
@@ -223,7 +225,7 @@ def _save(
     _write_preprocessor(folder, backbone)
     if is_whole:
         return "AutoModelForImageClassification"
-    return "AutoModelForImageClassification (body only)" if path else "AutoModel (body only)"
+    return name_body(folder, net, is_classifier=path is not None)
 
 
 def _name_classes(net: Any, classes: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from graft.backbones import shown
+from graft.backbones.hub import reaches
 from graft.errors import ModelError
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -27,8 +28,12 @@ def brief(error: Exception) -> str:
     return " ".join(str(error).split())[:70] or type(error).__name__
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, with_weights: bool = True) -> Path:
     """Return the folder of a checkpoint; a hub name's files are downloaded first.
+
+    Args:
+        name: a folder or a hub name.
+        with_weights: download the weights too.
 
     Raises:
         ModelError: it is no folder and cannot be had from the hub.
@@ -40,8 +45,15 @@ def fetch(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        patterns = {"allow_patterns": list(FILES), "ignore_patterns": list(NOT_FILES)}
-        return Path(snapshot_download(name, **patterns))  # type: ignore[arg-type]
+        not_files = [*NOT_FILES, *([] if with_weights else ["*.safetensors"])]
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=list(FILES),
+                ignore_patterns=not_files,
+                local_files_only=not reaches(name),
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"model `{shown(name)}` is no folder and was not reached on the hub "
@@ -111,8 +123,8 @@ def open_weights(auto: Any, folder: Path, config: Any) -> tuple[nn.Module, froze
     """
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{shown(folder)}: no safetensors file; make one from other weights with "
-            "`graft convert`"
+            f"{shown(folder)}: no safetensors file; open it in transformers and save it again with "
+            "save_pretrained(folder)"
         )
     from safetensors import SafetensorError
 

@@ -30,6 +30,7 @@ from graft.backbones.save_text import save_native, save_sentence_transformer
 from graft.backbones.sentence_modules import SentenceModules, read_modules
 from graft.backbones.text_processor import TextProcessor
 from graft.backbones.trace import match_modules, trace_chains
+from graft.backbones.transformers_body import OF_CLASS
 from graft.backbones.transformers_load import (
     fetch,
     open_config,
@@ -84,7 +85,7 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
     Raises:
         ModelError: the checkpoint cannot be opened, has no safetensors or asks for remote code.
     """
-    modules = read_modules(fetch(name))
+    modules = read_modules(fetch(name, with_weights=not random))
     folder = modules.folder
     config = open_config(folder)
     notes = _settle(config) + _left_out(modules)
@@ -163,7 +164,8 @@ def _max_length(config: Any, tokenizer: Any, stated: int | None) -> int:
 
 
 def _has_classifier(config: Any) -> bool:
-    return any(str(a).endswith("ForSequenceClassification") for a in config.architectures or ())
+    names = [getattr(config, OF_CLASS, None), *(config.architectures or ())]
+    return any(str(name).endswith("ForSequenceClassification") for name in names)
 
 
 def _is_decoder(config: Any) -> bool:

@@ -1,8 +1,17 @@
-"""The tree of commands."""
+"""The tree of commands.
+
+The verbs' files are imported here, so that `graft --help` shows their summaries; they import what
+takes long only when they are called.
+"""
 
 from __future__ import annotations
 
 from cyclopts import App
+
+from graft.cli.evaluate import evaluate
+from graft.cli.plan import plan
+from graft.cli.predict import predict
+from graft.cli.train import train
 
 app = App(
     name="graft",
@@ -14,10 +23,10 @@ app = App(
     version_flags=["--version"],
     result_action="return_value",
 )
-app.command("graft.cli.train:train", name="train")
-app.command("graft.cli.plan:plan", name="plan")
-app.command("graft.cli.predict:predict", name="predict")
-app.command("graft.cli.evaluate:evaluate", name="evaluate")
+app.command(train, name="train")
+app.command(plan, name="plan")
+app.command(predict, name="predict")
+app.command(evaluate, name="evaluate")
 
 
 @app.command(name="list")
@@ -26,7 +35,8 @@ def list_(what: str = "methods", /) -> None:
 
     Parameters
     ----------
-    what: methods, heads, sources, tasks, objectives or readers.
+    what
+        methods, heads, sources, tasks, objectives or readers.
     """
     from graft.cli.show import show_table
 

@@ -22,11 +22,16 @@ def evaluate(
 
     Parameters
     ----------
-    run: Folder of a run, or of its model.
-    data: A CSV with labels, or a folder of class folders.
-    input: Column of the inputs, where it is not found by name.
-    label: Column of the labels.
-    as_json: Print the metrics as JSON.
+    run
+        Folder of a run, or of its model.
+    data
+        A table with labels, or a folder of class folders.
+    input
+        Column of the inputs, where it is not found by name.
+    label
+        Column of the labels, where it is not found by name.
+    as_json
+        Print the metrics as JSON.
     """
     from graft import api
     from graft.cli.quiet import hush_libraries

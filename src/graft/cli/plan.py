@@ -13,7 +13,7 @@ from graft.cli.options import RecipeOptions
 
 
 def plan(
-    data: str,
+    data: str | None = None,
     /,
     *,
     recipe: Path | None = None,
@@ -27,14 +27,21 @@ def plan(
 
     Parameters
     ----------
-    data: As for `graft train`.
-    recipe: YAML file of options; flags win over it.
-    as_json: Print the plan as JSON.
+    data
+        A table with a text and a label column, or a folder of class folders of images; may be
+        left out where `--recipe` names it.
+    recipe
+        YAML file of options; flags win over it.
+    as_json
+        Print the plan as JSON.
     """
     from graft import api
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, plain_table
+    from graft.cli.show import console, plain_table, readable_cut, readable_rule
+    from graft.errors import InputError
 
+    if data is None and recipe is None:
+        raise InputError("no data; name a file or folder, or pass --recipe with a file that does")
     hush_libraries()
     planned = api.plan(data, recipe=recipe, **(options or RecipeOptions()).given())
     if as_json:
@@ -51,12 +58,15 @@ def plan(
     console.print(f"{planned.model} with {planned.n_blocks} blocks · method {planned.method}")
     for phase in planned.phases:
         stored = "stored" if phase.cached else phase.reason
-        console.print(f"\n[bold]{phase.name}[/bold]  {phase.by} · frozen {phase.cut} · {stored}")
+        cut = readable_cut(phase.cut)
+        console.print(f"\n[bold]{phase.name}[/bold]  {phase.by} · {cut} · {stored}")
         table = plain_table(
             "  parameters", "rate", "tensors", "numbers", right=("rate", "tensors", "numbers")
         )
         for index, group in enumerate(phase.groups):
-            rule = "everything else" if group.rule == "everything" and index else group.rule
+            rule = readable_rule(group.rule, planned.n_blocks)
+            if rule == "everything" and index:
+                rule = "everything else"
             rate = "frozen" if group.lr is None else f"{group.lr:.2g}"
             if phase.by == "convex" and group.lr is not None:
                 rate = "solved"

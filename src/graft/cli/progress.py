@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from graft.cli.show import errors, human_bytes
+from graft.cli.show import errors, human_bytes, readable_cut
 from graft.engine.loop import StepEvent
 from graft.engine.settings import Listener
 from graft.records import PhaseRecord
@@ -44,7 +44,7 @@ class ProgressBars:
 
     def _begin(self, name: str, index: int, n_phases: int, cut: str) -> None:
         title = f"phase {index + 1}/{n_phases} {name}"
-        self._task = self._progress.add_task(title, total=None, detail=f"frozen {cut}")
+        self._task = self._progress.add_task(title, total=None, detail=readable_cut(cut))
 
     def _step(self, event: StepEvent) -> None:
         assert self._task is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -45,15 +46,41 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def show_before_after(before: Mapping[str, Any], after: Mapping[str, Any], title: str) -> None:
-    """Print metrics of the untouched backbone beside those of the trained model."""
+    """Print metrics of the untouched backbone beside those of the trained model.
+
+    Micro F1 is left out: where every row has one label it is the accuracy.
+    """
     table = plain_table(title, "before", "after", "change", right=("before", "after", "change"))
     for name, value in after.items():
+        if name == "micro_f1":
+            continue
         old = before.get(name)
         change = "" if old is None else f"{value - old:+.3f}"
         table.add_row(
             name.replace("_", " "), "" if old is None else f"{old:.3f}", f"{value:.3f}", change
         )
     console.print(table)
+
+
+def readable_cut(label: str) -> str:
+    """Return what is frozen: `frozen below block 4 of 6`, `nothing frozen`."""
+    return "nothing frozen" if label == "nothing is frozen" else f"frozen {label}"
+
+
+def readable_rule(rule: str, n_blocks: int) -> str:
+    """Return which parameters a rule selects, its blocks counted from 0 as in their paths.
+
+    >>> readable_rule("blocks[-2:]", 6), readable_rule("blocks[-2:-1]", 6)
+    ('blocks 4–5', 'block 4')
+    """
+    found = re.fullmatch(r"blocks\[(-?\d*):(-?\d*)\]", rule)
+    if found is None:
+        return rule
+    start, stop = (int(number) if number else None for number in found.groups())
+    chosen = range(n_blocks)[start:stop]
+    if not chosen:
+        return rule
+    return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
 
 
 def human_bytes(n: int) -> str:

@@ -12,7 +12,7 @@ from graft.cli.options import RecipeOptions
 
 
 def train(
-    data: str,
+    data: str | None = None,
     /,
     *,
     out: Path | None = None,
@@ -36,21 +36,32 @@ def train(
 
     Parameters
     ----------
-    data: A CSV with a text and a label column, or a folder of class folders of images.
-    out: Folder of the run; a new one under runs/ unless given.
-    recipe: YAML file of options; flags win over it.
-    overwrite: Replace the run that is in `out`.
-    resume: Go on with the run that is in `out`.
-    quiet: Print nothing but the folder of the run.
-    as_json: Print the record as JSON.
+    data
+        A table with a text and a label column, or a folder of class folders of images; may be
+        left out where `--recipe` or the run to resume names it.
+    out
+        Folder of the run; a new one under runs/ unless given.
+    recipe
+        YAML file of options; flags win over it.
+    overwrite
+        Replace the run that is in `--out`.
+    resume
+        Go on with the run that is in `--out`.
+    quiet
+        Print nothing but the folder of the run.
+    as_json
+        Print the record as JSON.
     """
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, show_before_after
     from graft.engine.processes import is_main
+    from graft.errors import InputError
     from graft.records import to_json
 
+    if data is None and recipe is None and not (resume and out is not None):
+        raise InputError("no data; name a file or folder, or pass --recipe with a file that does")
     hush_libraries()
     given = (options or RecipeOptions()).given()
     with ProgressBars(enabled=is_main() and not (quiet or as_json)) as bars:

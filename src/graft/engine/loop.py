@@ -109,6 +109,8 @@ class Loop:
             self.processes.unwrap(wrapped)
         if self.best:
             self._load(self.best)
+        elif self.at.history and not _ends_finite(self.at.history[-1]):
+            raise Diverged(f"phase `{self.name}`: the loss ends not finite; lower the rate")
         return tuple(EpochRecord(**e) for e in self.at.history)
 
     @property
@@ -149,7 +151,10 @@ class Loop:
         self.at.history.append(
             {
                 "epoch": self.at.epoch,
-                "train_loss": self.at.loss_sum / max(self.at.loss_count, 1e-12),
+                # none where no step of the epoch was applied
+                "train_loss": self.at.loss_sum / self.at.loss_count
+                if self.at.loss_count
+                else math.nan,
                 "validation_loss": validation,
                 "seconds": time.perf_counter() - began,
             }
@@ -283,6 +288,12 @@ class Loop:
         own = self.trained_tensors()
         for name, tensor in tensors.items():
             assign(own[name], tensor)
+
+
+def _ends_finite(epoch: Mapping[str, Any]) -> bool:
+    """Return whether an epoch applied a step, and left a loss that is a number."""
+    losses = (epoch["train_loss"], epoch["validation_loss"])
+    return all(loss is None or math.isfinite(loss) for loss in losses)
 
 
 def mean_loss(

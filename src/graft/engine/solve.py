@@ -45,7 +45,7 @@ def solve_head(
             problem.targets,
             folds=_folds(problem, by.n_folds, seed),
             loss=problem.loss,
-            class_weights=problem.class_weights,
+            sample_weights=problem.weights,
             n_classes=n_classes,
         )
         solution = found.solution
@@ -55,11 +55,13 @@ def solve_head(
             features,
             problem.targets,
             l2=float(by.l2),
-            class_weights=problem.class_weights,
+            sample_weights=problem.weights,
             n_classes=n_classes,
         )
     else:
-        solution = fit_multilabel(features, problem.targets, l2=float(by.l2))
+        solution = fit_multilabel(
+            features, problem.targets, l2=float(by.l2), sample_weights=problem.weights
+        )
     head = model.head
     assert isinstance(head, Linear)
     assign(head.out.weight, solution.weight)

@@ -117,14 +117,16 @@ class Classify:
         return Loss(losses.sum(), counts.sum())
 
     def convex(self, stream: TableStream) -> ConvexProblem:
-        """Return multinomial logistic regression on the stream's labels."""
-        return ConvexProblem(
-            "softmax",
-            stream.targets["label"].numpy(),
-            len(self.classes),
-            None if self.class_weights is None else np.asarray(self.class_weights),
-            stream.groups,
-        )
+        """Return multinomial logistic regression on the stream's labels, smoothed or not."""
+        labels = stream.targets["label"].numpy()
+        n_classes, share = len(self.classes), self.label_smoothing
+        targets = labels
+        if share:
+            targets = (1 - share) * np.eye(n_classes, dtype=np.float32)[labels] + share / n_classes
+        weights = None
+        if self.class_weights is not None:
+            weights = np.asarray(self.class_weights)[labels]
+        return ConvexProblem("softmax", targets, n_classes, weights, stream.groups)
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return `probabilities` (n, C)."""

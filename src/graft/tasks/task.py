@@ -48,14 +48,14 @@ class ConvexProblem:
         loss: `softmax` for one class per example, `sigmoid` for labels.
         targets: (N,) class numbers or (N, C) distributions, of the stream's rows.
         n_classes: C.
-        class_weights: (C,) or None.
+        weights: (N,) with which each row counts, or None for all alike.
         groups: (N,) rows of one group share a fold, or None.
     """
 
     loss: Literal["softmax", "sigmoid"]
     targets: np.ndarray
     n_classes: int
-    class_weights: np.ndarray | None = None
+    weights: np.ndarray | None = None
     groups: np.ndarray | None = None
 
 

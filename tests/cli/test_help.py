@@ -1,0 +1,57 @@
+"""What `--help` says: every row, quickly."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+VERBS = ("train", "plan", "predict", "evaluate", "list")
+EMPTY = re.compile(r"\[(required|default|choices)[^\]]*\]")
+
+# Of one process: what was printed, and whether anything heavy was loaded for it.
+SCRIPT = """
+import sys
+from graft.cli import app
+app(sys.argv[1:])
+print("heavy:", sorted({"torch", "transformers", "numpy", "pyarrow"} & set(sys.modules)))
+"""
+
+
+def help_of(*arguments):
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"COLUMNS": "300", "PYTHONIOENCODING": "utf-8"},
+        check=True,
+    )
+    return found.stdout
+
+
+def rows_of(text):
+    """Return name → text of each row in the frames."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("│"):
+            cells = re.split(r"\s{2,}", line.strip("│ *"), maxsplit=1)
+            found[cells[0]] = EMPTY.sub("", cells[1] if len(cells) > 1 else "").strip()
+    return found
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_no_row_of_help_is_empty(verb):
+    text = help_of(*verb.split())
+    rows = rows_of(text)
+    assert rows
+    assert [name for name, text in rows.items() if not text] == []
+    assert "heavy: []" in text
+
+
+def test_graft_help_summarises_every_verb():
+    rows = rows_of(help_of())
+    assert set(VERBS) <= rows.keys()
+    assert rows["train"].startswith("Fine-tune")
