@@ -256,9 +256,10 @@ def test_an_absent_hub_is_asked_once(name, calls, capfd, tmp_path, monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(ModelError, match="not reached"):
         open_backbone(name)
-    assert len(calls) <= 2
+    assert 1 <= len(calls) <= 2
     assert "Retrying" not in "".join(capfd.readouterr())
     assert not huggingface_hub.constants.HF_HUB_OFFLINE
 

@@ -73,7 +73,7 @@ def test_a_method_takes_blocks_and_keywords():
 
 
 def test_probe_plus_full_is_lp_ft():
-    assert probe() + full(lr=5e-5, head_lr=5e-5, epochs=3) == lp_ft(4)
+    assert probe() + full(lr=5e-5, head_lr=5e-5) == lp_ft(4)
     assert [type(phase.by) for phase in lp_ft(4).phases] == [Convex, Gradient]
 
 

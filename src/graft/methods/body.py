@@ -88,9 +88,7 @@ def lp_ft(
     Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
     Out-of-Distribution".
     """
-    rates = {"lr": lr, "head_lr": lr if head_lr is None else head_lr}
-    # the head starts where it belongs, so three epochs do even for few rows
-    return probe() + full(n_blocks, **rates, **{"epochs": 3, **options})
+    return probe() + full(n_blocks, lr=lr, head_lr=lr if head_lr is None else head_lr, **options)
 
 
 def unfreeze(
