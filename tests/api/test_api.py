@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,8 @@ def test_public_names_are_the_documented_ones():
     for name in graft.__all__:
         home = import_module(graft._HOMES[name])
         assert getattr(graft, name) is getattr(home, name)
+
+
+def test_reference_documents_exactly_the_public_names(repository):
+    page = (repository / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^### `graft\.(\w+)`$", page, flags=re.M)) == graft.__all__

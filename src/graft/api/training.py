@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import os
-import platform
-import resource
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from graft.api.asked import asked_for
+from graft.api.finishing import Streams, finish
 from graft.api.predicting import Prediction, predict
-from graft.artifact import save_artifact
 from graft.backbones.backbone import Backbone
 from graft.engine.embed import nearest_mean, pooled_features
-from graft.engine.fingerprint import fingerprint
-from graft.engine.predict import predict_rows
 from graft.engine.processes import from_main
-from graft.engine.replay import evaluating
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
-from graft.errors import Diverged, ModelError, RecipeError
+from graft.errors import ModelError, RecipeError
 from graft.job import Job, open_job
 from graft.metrics.classification import classification_metrics
 from graft.recipe import Recipe, read_recipe
-from graft.records import PhaseRecord, RunRecord, from_json, to_json
-from graft.report.card import model_card
+from graft.records import RunRecord, from_json
 from graft.run_folder import (
     check_folder,
-    epoch_lines,
     make_folder,
     new_folder,
-    write_predictions,
     write_recipe,
-    write_text,
 )
-from graft.tasks.streams import TableStream
 
-Streams = Mapping[str, Mapping[str, TableStream]]
 RECIPE = "recipe.yaml"
-N_CHECKED = 64
 
 
 @dataclass(frozen=True)
@@ -136,7 +119,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         listener=listener,
         resume=resume,
     )
-    return from_main(lambda: _finish(job, folder, streams, phases, before, began))
+    return from_main(lambda: finish(job, folder, streams, phases, before, began))
 
 
 def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
@@ -154,17 +137,6 @@ def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
         raise ModelError(f"{folder}: no record.json; is it a finished run? pass --resume to go on")
     record = from_json(RunRecord, path.read_text(encoding="utf-8"))
     return Run(Path(folder), record, backbone)
-
-
-def environment() -> dict[str, str]:
-    """Return what a result depends on beside data and recipe."""
-    names = ("torch", "transformers", "timm", "torchvision", "numpy")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": str(torch.get_num_threads()),
-        **{name: version(name) for name in names},
-    }
 
 
 def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool) -> Path:
@@ -194,46 +166,6 @@ def _refuse_another(asked: Recipe, path: Path) -> None:
     )
 
 
-def _finish(
-    job: Job,
-    folder: Path,
-    streams: Streams,
-    phases: tuple[PhaseRecord, ...],
-    before: dict[str, dict[str, float]],
-    began: float,
-) -> RunRecord:
-    """Write what the run leaves behind, and return its record.
-
-    Raises:
-        Diverged: what the model predicts is not finite; no model is written.
-    """
-    for part in streams.values():
-        if len(part["train"]):
-            _refuse_infinite(job, part["train"])
-    opens_with = save_artifact(folder / "model", job.model, job.task)
-    after = {
-        name: _score(job, name, streams, folder)
-        for name, stream in streams.items()
-        if name != "train" and len(stream["train"])
-    }
-    record = _record(job, phases, before, after, opens_with, time.perf_counter() - began)
-    card = model_card(record, modality=job.backbone.modality)
-    write_text(folder / "model" / "README.md", card)
-    write_text(folder / "metrics.jsonl", epoch_lines(record))
-    write_text(folder / "record.json", to_json(record))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return record
-
-
-def _refuse_infinite(job: Job, stream: TableStream) -> None:
-    rows = np.arange(min(len(stream), N_CHECKED))
-    with evaluating(job.model), torch.no_grad():
-        device = next(job.model.parameters()).device
-        found = job.task.predict(job.model, stream.batch(rows).to(device))
-    if not all(bool(torch.isfinite(t).all()) for t in found.values()):
-        raise Diverged("the trained model predicts values that are not finite; lower the rate")
-
-
 def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[str, float]]:
     """Score the untouched backbone: nearest class mean on its features."""
     train = streams["train"]["train"]
@@ -246,78 +178,6 @@ def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[st
         queries = pooled_features(job.model, job.task, part["train"], settings)
         probabilities = nearest_mean(features, labels, queries, len(job.task.classes))
         found[name] = classification_metrics(part["train"].targets["label"].numpy(), probabilities)
-    return found
-
-
-def _score(job: Job, split: str, streams: Streams, folder: Path) -> dict[str, float]:
-    """Score a held-out split; the one that counts leaves its predictions in the run's folder."""
-    stream = streams[split]["train"]
-    probabilities = predict_rows(job.model, job.task, stream)["probabilities"]
-    if split == ("test" if len(job.splits.test) else "validation"):
-        rows = getattr(job.splits, split)
-        path = folder / "predictions.csv"
-        write_predictions(path, job.table, rows, split, probabilities, job.task.classes)
-    return classification_metrics(stream.targets["label"].numpy(), probabilities)
-
-
-def _record(
-    job: Job,
-    phases: tuple[PhaseRecord, ...],
-    before: dict[str, dict[str, float]],
-    after: dict[str, dict[str, float]],
-    opens_with: str,
-    seconds: float,
-) -> RunRecord:
-    notes = [*job.backbone.origin.notes, *(str(f) for f in job.findings)]
-    if job.task.keeps_head(job.backbone):
-        notes.append("the classes are those that the model was trained on: its own head is kept")
-    if _is_worse(before, after):
-        notes.append(
-            "the trained model is less accurate than the untouched backbone with class means: "
-            "lower the rate, or try --method probe"
-        )
-    n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
-    return RunRecord(
-        model=job.recipe.model or "",
-        method=job.recipe.method,
-        classes=job.task.classes,
-        n_train=len(job.splits.train),
-        n_validation=len(job.splits.validation),
-        n_test=len(job.splits.test),
-        how_split=job.splits.how,
-        data_hash=job.table.content_hash(),
-        phases=phases,
-        before=before,
-        after=after,
-        weights_sha256=fingerprint(job.model.state_dict().items()),
-        opens_with=opens_with,
-        seconds=seconds,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        n_parameters=sum(p.numel() for p in job.model.parameters()),
-        n_trained=max(n_trained, default=0),
-        environment=environment(),
-        notes=tuple(notes),
-        chosen_on=_chosen_on(phases),
-    )
-
-
-def _is_worse(
-    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
-) -> bool:
-    split = "test" if "test" in after else "validation"
-    if split not in after or split not in before:
-        return False
-    return after[split]["accuracy"] < before[split]["accuracy"]
-
-
-def _chosen_on(phases: tuple[PhaseRecord, ...]) -> dict[str, str]:
-    """Say what was chosen on which rows; what was given is not chosen."""
-    found = {}
-    for phase in phases:
-        if phase.convex is not None and phase.convex.chosen_by != "given":
-            found["l2"] = phase.convex.chosen_by
-        if phase.best_epoch is not None:
-            found["epoch"] = "loss on validation rows"
     return found
 
 

@@ -8,7 +8,7 @@ from one RNG state with and without the poison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from graft.batch import Batch
 from graft.engine.cut import Cut
+from graft.engine.proof import prove
 from graft.engine.replay import (
     Dim,
     Leaf,
@@ -27,6 +28,7 @@ from graft.engine.replay import (
     Tap,
     Unsound,
     capture,
+    copied,
     evaluating,
     record_stubs,
     submodules,
@@ -69,7 +71,7 @@ def find_replay(
         replay = _assemble(cut, called, records, needed, probes)
         replay = _find_unread(model, replay, run, first)
     for batch in probes:
-        _prove(model, replay, run, batch, set_modes, tolerance)
+        prove(model, replay, run, batch, set_modes, tolerance)
     return replay
 
 
@@ -121,20 +123,13 @@ def _played(
     """Run with every stub as recorded, but for one leaf."""
 
     def emit(path: str, call: int) -> Any:
-        copies, spec = pytree.tree_flatten(_copied(record, path, call))
+        copies, spec = pytree.tree_flatten(copied(record, path, call))
         if poisoned is not None and (path, call) == poisoned[:2]:
             copies[poisoned[2]] = _poison(copies[poisoned[2]])
         return pytree.tree_unflatten(copies, spec)
 
     with replaced(Player(submodules(model, stubs), emit).forwards()):
         return run(batch)
-
-
-def _copied(record: Record, path: str, call: int) -> Any:
-    """Copy what was recorded: live code above may change it in place."""
-    return pytree.tree_map(
-        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, record[path, call]
-    )
 
 
 def _poison(leaf: Tensor) -> Tensor:
@@ -303,84 +298,3 @@ def _find_unread(model: nn.Module, replay: Replay, run: Run, batch: Batch) -> Re
     if unread and replay.has_shared and batch.length:
         raise Unsound("what all examples share depends on their length, and inputs are not kept")
     return replace(replay, unread=unread)
-
-
-def _prove(
-    model: nn.Module,
-    replay: Replay,
-    run: Run,
-    batch: Batch,
-    set_modes: Callable[[], None],
-    tolerance: float,
-) -> None:
-    """Compare the replay with the network itself; raise Unsound where they differ."""
-    [state] = capture(model, [replay], run, batch)
-
-    def replayed(poison: bool) -> tuple[list[Tensor], list[Tensor]]:
-        if poison:
-            with replay.from_state(model, state, batch, run) as stubbed:
-                return _results_and_gradients(model, run, stubbed)
-        with torch.no_grad(), evaluating(model):
-            record = record_stubs(model, replay.stubs, run, batch)
-        player = Player(
-            submodules(model, replay.stubs), lambda path, call: _copied(record, path, call)
-        )
-        with replaced(player.forwards()):
-            return _results_and_gradients(model, run, batch)
-
-    with evaluating(model):
-        _compare(_results_and_gradients(model, run, batch), replayed(True), tolerance, "eval")
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = {name: b.clone() for name, b in model.named_buffers()}
-    try:
-        set_modes()
-        expected = replayed(False)
-        _restore(model, buffers)
-        found = replayed(True)
-    finally:
-        _restore(model, buffers)
-        for module, training in modes:
-            module.training = training
-    _compare(expected, found, tolerance, "training")
-
-
-def _restore(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            buffer.copy_(buffers[name])
-
-
-def _results_and_gradients(
-    model: nn.Module, run: Run, batch: Batch
-) -> tuple[list[Tensor], list[Tensor]]:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    with torch.enable_grad():
-        result = [leaf for leaf in pytree.tree_leaves(run(batch)) if isinstance(leaf, Tensor)]
-        total = sum(r.float().mean() for r in result if r.requires_grad)
-        if not isinstance(total, Tensor):
-            return [r.detach() for r in result], []
-        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    zeros = (
-        torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)
-    )
-    return [r.detach() for r in result], list(zeros)
-
-
-def _compare(
-    expected: tuple[list[Tensor], list[Tensor]],
-    found: tuple[list[Tensor], list[Tensor]],
-    tolerance: float,
-    mode: str,
-) -> None:
-    for what, xs, ys in zip(("results", "gradients"), expected, found, strict=True):
-        # gradients are held to the largest of them: tiny ones are sums of float noise
-        whole = max((float(x.abs().max()) for x in xs if x.numel()), default=0.0)
-        for x, y in zip(xs, ys, strict=True):
-            if not x.is_floating_point() or not x.numel():
-                continue
-            scale = max(whole if what == "gradients" else float(x.abs().max()), 1e-6)
-            difference = float((x - y).abs().max())
-            if not difference <= tolerance * scale:
-                raise Unsound(
-                    f"{what} in {mode} mode differ by {difference / scale:.1e} of the scale"
-                )

@@ -258,3 +258,10 @@ def record_stubs(model: nn.Module, stubs: Sequence[str], run: Run, batch: Batch)
     with replaced(recorder.forwards()):
         run(batch)
     return recorder.outputs
+
+
+def copied(record: Record, path: str, call: int) -> Any:
+    """Copy what was recorded: live code above may change it in place."""
+    return pytree.tree_map(
+        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, record[path, call]
+    )
