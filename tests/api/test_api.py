@@ -175,4 +175,4 @@ def test_public_names_are_the_documented_ones():
 
 def test_reference_documents_exactly_the_public_names(repository):
     page = (repository / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^### `graft\.(\w+)`$", page, flags=re.M)) == graft.__all__
+    assert sorted(re.findall(r"^### `graft\.(\w+)`$", page, flags=re.MULTILINE)) == graft.__all__

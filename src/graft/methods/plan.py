@@ -50,7 +50,8 @@ class Gradient:
         clip: largest gradient norm; None for no clipping.
         patience: stop after so many epochs without a better validation loss, and always keep the
             best epoch; None runs all epochs and keeps the last.
-        betas, eps: of AdamW (Loshchilov and Hutter 2019).
+        betas: decay of the two moments of AdamW (Loshchilov and Hutter 2019).
+        eps: added to the root of the second moment.
     """
 
     epochs: int = 3
