@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from graft.engine.checkpoint import FAIL_AT
 
@@ -66,6 +67,26 @@ def spawned(
     if process.returncode not in (0, -signal.SIGKILL):
         raise AssertionError(f"the child failed: {errors[-2000:]}")
     return process.returncode == -signal.SIGKILL
+
+
+def spawned_until(arguments: list[str], checkpoints: Path, n_more: int, after: float) -> bool:
+    """Kill a fresh interpreter `after` seconds past its n-th new checkpoint; was it killed?"""
+    goal = newest(checkpoints) + n_more
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and newest(checkpoints) < goal:
+        time.sleep(0.001)
+    time.sleep(after)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def newest(checkpoints: Path) -> int:
+    """Return the number of the newest checkpoint, 0 where there is none."""
+    if not checkpoints.is_dir():
+        return 0
+    return max((int(p.name) for p in checkpoints.iterdir() if p.name.isdecimal()), default=0)
 
 
 def _wait(child: int, after: float | None) -> int:
