@@ -13,7 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.api import Planned, Prediction, Run, evaluate, load, plan, predict, train
+    from graft.api import (
+        Embeddings,
+        Evaluation,
+        Planned,
+        Prediction,
+        Run,
+        embed,
+        evaluate,
+        load,
+        plan,
+        predict,
+        train,
+    )
     from graft.backbones import open_backbone
     from graft.backbones.own import backbone
     from graft.errors import GraftError
@@ -21,6 +33,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Convex": "graft.methods.plan",
+    "Embeddings": "graft.api",
+    "Evaluation": "graft.api",
     "GraftError": "graft.errors",
     "Gradient": "graft.methods.plan",
     "Phase": "graft.methods.plan",
@@ -30,6 +44,7 @@ _HOMES = {
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
+    "embed": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
     "open_backbone": "graft.backbones",
@@ -40,6 +55,8 @@ _HOMES = {
 
 __all__ = [
     "Convex",
+    "Embeddings",
+    "Evaluation",
     "Gradient",
     "GraftError",
     "Phase",
@@ -49,6 +66,7 @@ __all__ = [
     "Rule",
     "Run",
     "backbone",
+    "embed",
     "evaluate",
     "load",
     "open_backbone",

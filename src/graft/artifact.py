@@ -21,10 +21,11 @@ from graft.backbones import FORMAT, open_backbone, read_about, read_head
 from graft.backbones.backbone import Backbone
 from graft.errors import ModelError
 from graft.model import Model
-from graft.tasks.classify import Classify
+from graft.tasks import find_task
+from graft.tasks.labelled import Labelled
 
 
-def save_artifact(folder: Path, model: Model, task: Classify) -> str:
+def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
     """Write a model; returns the name of what opens it without graft.
 
     A model of ours that lies there already is replaced whole: a file left from another form would
@@ -35,7 +36,9 @@ def save_artifact(folder: Path, model: Model, task: Classify) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     origin = model.backbone.origin
     if origin.save is not None:
-        opens_with = origin.save(folder, model.backbone, model.head, task.classes)
+        opens_with = origin.save(
+            folder, model.backbone, model.head, task.classes, problem=task.problem
+        )
     else:
         opens_with = "graft, given the network"
         _save(folder / "model.safetensors", model.backbone.net, {"format": "pt"})
@@ -43,7 +46,8 @@ def save_artifact(folder: Path, model: Model, task: Classify) -> str:
     _save(folder / "head.safetensors", model.head, metadata)
     about = {
         "format": FORMAT,
-        "task": "classify",
+        "task": task.name,
+        "problem": task.problem,
         "classes": list(task.classes),
         "head": task.head,
         "backbone": origin.name,
@@ -56,7 +60,7 @@ def save_artifact(folder: Path, model: Model, task: Classify) -> str:
     return opens_with
 
 
-def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Model, Classify]:
+def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Model, Labelled]:
     """Open a model folder that `save_artifact` wrote.
 
     Args:
@@ -81,7 +85,8 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
         raise ModelError(f"{folder}: opens by itself; leave out backbone=")
     else:
         backbone = open_backbone(folder)
-    task = Classify(tuple(about["classes"]), head=about["head"], keep_head=False)
+    kind = find_task(about.get("task", "classify"))
+    task = kind(tuple(about["classes"]), head=about["head"], keep_head=False)
     model, _ = task.build(backbone)
     _fill(model.head, read_head(folder), folder / "head.safetensors")
     return model.eval(), task

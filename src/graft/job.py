@@ -6,6 +6,7 @@ refused here, before any work is done.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,9 @@ from graft.model import Model
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
 from graft.tasks.classify import Classify, balanced_weights
+from graft.tasks.labelled import Labelled
+from graft.tasks.multilabel import Multilabel
+from graft.tasks.regress import Regress
 from graft.tasks.streams import TableStream
 
 DEFAULT_TEXT_MODEL = "minilm"
@@ -37,7 +41,7 @@ class Job:
     splits: Splits
     findings: tuple[Finding, ...]
     backbone: Backbone
-    task: Classify
+    task: Labelled
     model: Model
     plan: Plan
 
@@ -82,12 +86,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     )
     if table.roles.label is None:
         raise InputError(f"{recipe.data}: no label column was found; name it with --label")
-    if table.target_kind != "single":
-        kind = "numbers" if table.target_kind == "number" else "several labels a row"
-        raise InputError(
-            f"{recipe.data}: column `{table.roles.label}` holds {kind}; no task predicts that "
-            "yet, so pass --target-kind single if they are classes"
-        )
+    _refuse_options_of_classes(recipe, table)
     table, findings = usable(table)
     splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
     if recipe.patience is not None and not len(splits.validation):
@@ -127,13 +126,39 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     )
 
 
-def _task(recipe: Recipe, table: Table, splits: Splits) -> Classify:
-    labels = table.labels()
-    assert labels is not None
-    counts: dict[str, int] = {}
-    for row in splits.train:
-        counts[labels[row]] = counts.get(labels[row], 0) + 1
+def _refuse_options_of_classes(recipe: Recipe, table: Table) -> None:
+    """Refuse what only has a meaning where each row has one class.
+
+    Raises:
+        InputError: such an option is set.
+    """
+    if table.target_kind == "single":
+        return
+    kind = "numbers" if table.target_kind == "number" else "several labels a row"
+    given = ["--class-weights"] if recipe.class_weights else []
+    if recipe.label_smoothing and table.target_kind == "number":
+        given.append("--label-smoothing")
+    if given:
+        raise InputError(
+            f"{recipe.data}: column `{table.roles.label}` holds {kind}, for which {given[0]} has "
+            "no meaning; leave it out, or pass --target-kind single if they are classes"
+        )
+
+
+def _task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
+    """Return the task that the table's targets ask for, as seen from its training rows."""
+    if table.target_kind == "number":
+        numbers = table.numbers()
+        assert numbers is not None and table.roles.label is not None
+        trained = numbers[splits.train]
+        std = float(trained.std()) or 1.0
+        return Regress((table.roles.label,), recipe.head, float(trained.mean()), std)
+    lists = table.label_lists()
+    assert lists is not None
+    counts = Counter(label for row in splits.train for label in lists[row] or ())
     classes = tuple(sorted(counts))
+    if table.target_kind == "multi":
+        return Multilabel(classes, recipe.head, recipe.label_smoothing)
     weights = None
     if recipe.class_weights == "balanced":
         by_name = balanced_weights(counts)

@@ -1,7 +1,8 @@
 """What a run leaves behind, as plain values: results come up once, and only through these.
 
     RunRecord ─ PhaseRecord ─ EpochRecord
-                            └ GroupRecord, CacheRecord, ConvexRecord
+              │             └ GroupRecord, CacheRecord, ConvexRecord
+              └ Interval, ClassScores
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -78,8 +79,60 @@ class PhaseRecord:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Hold a metric, or a difference of two, with its bootstrap interval.
+
+    Args:
+        value: on the rows as they are; NaN where the metric is not defined.
+        low: lower end; NaN if no resample defines the metric.
+        high: upper end.
+        n_undefined: resamples in which the metric was not defined; the ends leave them out.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_undefined: int = 0
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Say how well one class is told from the rest; NaN where a metric is not defined for it.
+
+    Args:
+        name: of the class, or its number.
+        support: examples of the class.
+        precision: share of its predictions that are right; NaN if never predicted.
+        recall: share of its examples that are found; NaN without examples.
+        f1: their harmonic mean; NaN if it neither occurs nor is predicted.
+        auroc: of the class against the rest; NaN unless both occur.
+        average_precision: of the class against the rest; NaN without examples.
+    """
+
+    name: str
+    support: int
+    precision: float
+    recall: float
+    f1: float
+    auroc: float
+    average_precision: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
-    """One training, done: what was asked, what happened, what it is worth."""
+    """One training, done: what was asked, what happened, what it is worth.
+
+    Args:
+        task: name in `TASKS`.
+        headline: the metric by which a run is judged at a glance.
+        classes: names of the outputs: classes, labels, or the number that is predicted.
+        before: metrics of the untouched backbone by split.
+        after: metrics of the trained model by split.
+        intervals: of the split that counts, test or else validation: `before`, `after` and
+            `change` (paired: each resample draws the same rows for both) by metric.
+        per_class: of the split that counts; empty for numbers.
+        chosen_on: what was chosen → on which rows.
+    """
 
     model: str
     method: str
@@ -101,6 +154,32 @@ class RunRecord:
     environment: dict[str, str]
     notes: tuple[str, ...] = ()
     chosen_on: dict[str, str] = field(default_factory=dict)
+    task: str = "classify"
+    headline: str = "accuracy"
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    per_class: tuple[ClassScores, ...] = ()
+
+    @property
+    def judged_on(self) -> str:
+        """Return the split that counts: `test`, or `validation` where there is no test part."""
+        return "test" if "test" in self.after else "validation"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one example.
+
+    Args:
+        label: the class; labels joined by `;`, empty if none holds; a number written out.
+        probabilities: of each class or label; empty where a number is predicted.
+        labels: the labels that hold; one where there are classes.
+        value: the number, where one is predicted.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
+    value: float | None = None
 
 
 T = TypeVar("T")

@@ -7,17 +7,13 @@ the run is not finished.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from graft.data.table import Table
 from graft.errors import InputError, StorageError
 from graft.records import RunRecord, plain
 
@@ -105,34 +101,3 @@ def write_recipe(path: Path, values: Mapping[str, Any]) -> None:
 
     given = {k: v for k, v in values.items() if v is not None}
     write_text(path, yaml.safe_dump(given, sort_keys=False, allow_unicode=True))
-
-
-def write_predictions(
-    path: Path,
-    table: Table,
-    rows: np.ndarray,
-    split: str,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-) -> None:
-    """Write held-out rows with their place, label, prediction and probabilities.
-
-    Args:
-        rows: (M,) numbers of the rows in `table`.
-        probabilities: (M, C).
-    """
-    labels = table.labels() or [""] * len(table)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "row", "split", "label", "predicted", *map(harmless, classes)])
-        for row, p in zip(rows, probabilities, strict=True):
-            origin = table.origin(int(row))
-            cells = [origin.path, origin.row, split, labels[row], classes[int(p.argmax())]]
-            writer.writerow([*map(harmless, cells), *(f"{x:.6f}" for x in p)])
-
-
-def harmless(cell: Any) -> Any:
-    """Keep a spreadsheet from running a cell as a formula."""
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return cell

@@ -60,9 +60,9 @@ def test_predictions_row_for_row(finished, table):
     found = finished.predict(texts)
     assert [p.label for p in found] == [finished.predict([t])[0].label for t in texts]
     assert all(abs(sum(p.probabilities.values()) - 1) < 1e-5 for p in found)
-    metrics, n_rows = graft.evaluate(finished.folder, table)
-    assert n_rows == 300
-    assert metrics["accuracy"] > 0.8
+    evaluated = graft.evaluate(finished.folder, table)
+    assert evaluated.n_rows == 300
+    assert evaluated.metrics["accuracy"] > 0.8
 
 
 def test_predictions_file_names_rows_of_the_test_split(finished, table):

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 import graft
-from graft.api.predicting import evaluate, looks_like_a_path, predict, predict_data
+from graft.api.evaluating import evaluate
+from graft.api.predicting import looks_like_a_path, predict, predict_data
 from graft.artifact import save_artifact
 from graft.backbones import open_backbone
 from graft.backbones.own import Arrays
@@ -186,8 +187,8 @@ def test_a_network_of_ones_own_is_passed_in(pictures, tmp_path):
     found = predict_data(folder, str(pictures), backbone=declared(1))
     paths = [o.path for o in found.origins]
     assert list(found.rows) == predict(folder, paths, backbone=declared(2))
-    metrics, n_rows = evaluate(folder, pictures, backbone=declared(3))
-    assert n_rows == 6
+    evaluated = evaluate(folder, pictures, backbone=declared(3))
+    assert evaluated.n_rows == 6
     truth = [path.split("/")[-2] for path in paths]
     expected = np.mean([p.label == t for p, t in zip(found.rows, truth, strict=True)])
-    assert metrics["accuracy"] == pytest.approx(expected)
+    assert evaluated.metrics["accuracy"] == pytest.approx(expected)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from graft.cli.progress import ProgressBars
-from graft.cli.show import readable_cut, readable_rule, show_before_after
+from graft.cli.show import readable_cut, readable_rule, show_run
 from graft.methods.select import blocks, everything, head
+from graft.records import Interval
+from tests.report.test_card import RECORD
 
 
 @pytest.mark.parametrize(
@@ -34,12 +38,15 @@ def test_nothing_frozen():
     assert readable_cut("below block 4 of 6") == "frozen below block 4 of 6"
 
 
-def test_micro_f1_is_not_shown_beside_accuracy(capsys):
-    found = {"accuracy": 0.5, "macro_f1": 0.4, "micro_f1": 0.5}
-    show_before_after(found, found, "9 test rows")
+@pytest.mark.parametrize(("task", "shown"), [("classify", False), ("multilabel", True)])
+def test_micro_f1_is_not_shown_where_it_is_the_accuracy(task, shown, capsys):
+    found = {name: Interval(0.5, 0.4, 0.6) for name in ("accuracy", "macro_f1", "micro_f1")}
+    parts = {"before": found, "after": found, "change": found}
+    show_run(dataclasses.replace(RECORD, task=task, intervals=parts))
     out = capsys.readouterr().out
     assert "macro f1" in out
-    assert "micro" not in out
+    assert "(0.400 to 0.600)" in out
+    assert ("micro" in out) == shown
 
 
 def test_notes_are_shown_while_training(capsys):

@@ -38,7 +38,7 @@ def graft(place, *arguments, stdin=None, env=None):
 def test_help_is_quick_and_names_every_verb(place):
     found = graft(place, "--help")
     assert found.returncode == 0
-    for verb in ("train", "plan", "predict", "evaluate", "list"):
+    for verb in ("train", "plan", "predict", "evaluate", "embed", "list"):
         assert verb in found.stdout
 
 

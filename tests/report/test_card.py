@@ -8,8 +8,10 @@ import yaml
 
 from graft.records import (
     CacheRecord,
+    ClassScores,
     ConvexRecord,
     EpochRecord,
+    Interval,
     PhaseRecord,
     RunRecord,
 )
@@ -38,12 +40,22 @@ RECORD = RunRecord(
     n_parameters=10,
     n_trained=5,
     environment={"torch": "2"},
+    intervals={
+        "before": {"accuracy": Interval(0.5, 0.4, 0.6)},
+        "after": {"accuracy": Interval(0.9, 0.85, 0.95)},
+        "change": {"accuracy": Interval(0.4, 0.3, 0.5)},
+    },
+    per_class=(
+        ClassScores("refund", 15, 0.9, 0.9, 0.9, 1.0, 1.0),
+        ClassScores("delivery", 15, 0.8, 0.8, 0.8, 0.9, 0.9),
+    ),
 )
 
 
 def test_card_says_what_the_record_says():
     card = model_card(RECORD, modality="text")
-    assert "| accuracy | 0.500 | 0.900 |" in card
+    assert "| accuracy | 0.500 (0.400 to 0.600) | 0.900 (0.850 to 0.950) |" in card
+    assert card.index("| delivery |") < card.index("| refund |")  # the hardest first
     assert "30 test rows" in card
     assert "head solved exactly, l2 0.01" in card
     metadata = yaml.safe_load(card.split("---")[1])

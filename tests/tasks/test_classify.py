@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import graft
-from graft.backbones.own import Arrays
 from graft.batch import Batch
 from graft.errors import DataError
 from graft.tasks.classify import Classify, balanced_weights
+from graft.tasks.labelled import keeps_head
 from graft.tasks.task import Progress
 from tests.data.makers import text_table
+from tests.tasks.letters import backbone
 
 CLASSES = ("a", "b", "c")
-
-
-@dataclasses.dataclass(frozen=True)
-class Letters(Arrays):
-    """Turn a text into the numbers of its first two letters."""
-
-    def encode(self, values):
-        return super().encode([[ord(c) - 96.0 for c in v[:2]] for v in values])
-
-    def length(self, row):
-        return 2
-
-
-def backbone(**origin):
-    net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 4))
-    made = graft.backbone(
-        net, blocks="*", width=4, processor=Letters("input"), modality="text", name="letters"
-    )
-    made.origin = dataclasses.replace(made.origin, **origin)
-    return made
 
 
 TEXTS = ("ab", "cd", "ef", "gh")
@@ -88,7 +66,7 @@ def old_head():
 def test_head_is_kept_in_our_order_where_the_targets_are_the_same():
     made = backbone(classes=("c", "a", "b"), old_head=old_head())
     task = Classify(CLASSES)
-    assert task.keeps_head(made)
+    assert keeps_head(task, made)
     model, _ = task.build(made)
     assert model.head.out.bias.tolist() == [10, 20, 0]
     assert torch.equal(model.head.out.weight, old_head()[0][[1, 2, 0]])
@@ -108,13 +86,13 @@ def test_head_is_kept_in_our_order_where_the_targets_are_the_same():
 )
 def test_head_is_replaced_otherwise(task):
     made = backbone(classes=CLASSES, old_head=old_head())
-    assert not task.keeps_head(made)
+    assert not keeps_head(task, made)
     model, _ = task.build(made)
     assert not any(torch.equal(p, old_head()[0]) for p in model.head.parameters())
 
 
 def test_head_is_replaced_where_the_checkpoint_has_none():
-    assert not Classify(CLASSES).keeps_head(backbone(classes=CLASSES))
+    assert not keeps_head(Classify(CLASSES), backbone(classes=CLASSES))
 
 
 def test_convex_problem():

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from graft.api.judging import Worth, judge
 from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_rows
 from graft.engine.replay import evaluating
 from graft.errors import Diverged
 from graft.job import Job
-from graft.metrics.classification import classification_metrics
+from graft.metrics import is_better
 from graft.records import PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
-from graft.run_folder import (
-    epoch_lines,
-    write_predictions,
-    write_text,
-)
+from graft.report.words import UNTOUCHED
+from graft.rows_out import write_predictions
+from graft.run_folder import epoch_lines, write_text
+from graft.tasks.labelled import Labelled, keeps_head
 from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
@@ -38,10 +38,13 @@ def finish(
     folder: Path,
     streams: Streams,
     phases: tuple[PhaseRecord, ...],
-    before: dict[str, dict[str, float]],
+    before: Mapping[str, np.ndarray],
     began: float,
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
+
+    Args:
+        before: by held-out split what the untouched backbone answers for its rows.
 
     Raises:
         Diverged: what the model predicts is not finite; no model is written.
@@ -49,13 +52,17 @@ def finish(
     for part in streams.values():
         if len(part["train"]):
             _refuse_infinite(job, part["train"])
-    opens_with = save_artifact(folder / "model", job.model, job.task)
-    after = {
-        name: _score(job, name, streams, folder)
-        for name, stream in streams.items()
-        if name != "train" and len(stream["train"])
-    }
-    record = _record(job, phases, before, after, opens_with, time.perf_counter() - began)
+    task = job.task.settled(job.model)
+    opens_with = save_artifact(folder / "model", job.model, task)
+    after = {name: predict_rows(job.model, task, streams[name]["train"]) for name in before}
+    targets = {name: streams[name]["train"].targets[task.target].numpy() for name in before}
+    worth = judge(task, targets, before, {n: found[task.output] for n, found in after.items()})
+    if worth.judged_on:
+        rows = getattr(job.splits, worth.judged_on)
+        answers = task.answers(after[worth.judged_on][task.output])
+        path = folder / "predictions.csv"
+        write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
+    record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
     card = model_card(record, modality=job.backbone.modality)
     write_text(folder / "model" / "README.md", card)
     write_text(folder / "metrics.jsonl", epoch_lines(record))
@@ -84,32 +91,20 @@ def _refuse_infinite(job: Job, stream: TableStream) -> None:
         raise Diverged("the trained model predicts values that are not finite; lower the rate")
 
 
-def _score(job: Job, split: str, streams: Streams, folder: Path) -> dict[str, float]:
-    """Score a held-out split; the one that counts leaves its predictions in the run's folder."""
-    stream = streams[split]["train"]
-    probabilities = predict_rows(job.model, job.task, stream)["probabilities"]
-    if split == ("test" if len(job.splits.test) else "validation"):
-        rows = getattr(job.splits, split)
-        path = folder / "predictions.csv"
-        write_predictions(path, job.table, rows, split, probabilities, job.task.classes)
-    return classification_metrics(stream.targets["label"].numpy(), probabilities)
-
-
 def _record(
     job: Job,
     phases: tuple[PhaseRecord, ...],
-    before: dict[str, dict[str, float]],
-    after: dict[str, dict[str, float]],
+    worth: Worth,
     opens_with: str,
     seconds: float,
 ) -> RunRecord:
     notes = [*job.backbone.origin.notes, *(str(f) for f in job.findings)]
-    if job.task.keeps_head(job.backbone):
+    if keeps_head(job.task, job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
-    if _is_worse(before, after):
+    if _is_worse(job.task, worth):
         notes.append(
-            "the trained model is less accurate than the untouched backbone with class means: "
-            "lower the rate, or try --method probe"
+            f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
+            f"{UNTOUCHED[job.task.name]}: lower the rate, or try --method probe"
         )
     n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
     return RunRecord(
@@ -122,8 +117,8 @@ def _record(
         how_split=job.splits.how,
         data_hash=job.table.content_hash(),
         phases=phases,
-        before=before,
-        after=after,
+        before=worth.before,
+        after=worth.after,
         weights_sha256=fingerprint(job.model.state_dict().items()),
         opens_with=opens_with,
         seconds=seconds,
@@ -133,16 +128,18 @@ def _record(
         environment=environment(),
         notes=tuple(notes),
         chosen_on=_chosen_on(phases),
+        task=job.task.name,
+        headline=job.task.headline,
+        intervals=worth.intervals,
+        per_class=worth.per_class,
     )
 
 
-def _is_worse(
-    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
-) -> bool:
-    split = "test" if "test" in after else "validation"
-    if split not in after or split not in before:
+def _is_worse(task: Labelled, worth: Worth) -> bool:
+    if not worth.judged_on:
         return False
-    return after[split]["accuracy"] < before[split]["accuracy"]
+    before, after = (part[worth.judged_on][task.headline] for part in (worth.before, worth.after))
+    return is_better(task.metrics, task.headline, before, after)
 
 
 def _chosen_on(phases: tuple[PhaseRecord, ...]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Predicting and evaluating with the model of a run.
+"""Predicting with the model of a run.
 
 `predict` takes values that lie in memory. `predict_data` takes what a user names on a command
 line, and keeps with every prediction the file and row that it belongs to.
@@ -24,20 +24,11 @@ from graft.data.readers.endings import ending_of
 from graft.data.table import Origin, Table
 from graft.engine.predict import predict_rows
 from graft.errors import InputError, ModelError, SkippedTooMany
-from graft.metrics.classification import classification_metrics
 from graft.model import Model
-from graft.tasks.classify import Classify
-from graft.tasks.streams import TableStream
+from graft.records import Prediction
+from graft.tasks.labelled import Labelled
 
 LARGEST_SKIPPED_SHARE = 0.01
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label with the probability of every class."""
-
-    label: str
-    probabilities: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Predictions:
     """Predictions for data that a user named, row for row.
 
     Args:
-        classes: the classes that the model knows.
+        classes: names of the model's outputs.
         origins: file and row of each of the N rows.
         rows: N predictions, None where a row could not be used.
         findings: why rows could not be used, and what else was noticed.
@@ -64,12 +55,7 @@ class Predictions:
         Raises:
             SkippedTooMany: as said.
         """
-        n_skipped = self.rows.count(None)
-        if n_skipped > LARGEST_SKIPPED_SHARE * len(self.rows):
-            raise SkippedTooMany(
-                f"{n_skipped:,} of {len(self.rows):,} rows have no label, more than 1 %, because "
-                "they could not be used; mend what the notes name"
-            )
+        refuse_many_skipped(self.rows.count(None), len(self.rows))
 
 
 def predict(
@@ -82,7 +68,7 @@ def predict(
         values: texts, or paths of images.
         backbone: the network, where it is the user's own, declared as it was for training.
     """
-    model, task = load_artifact(_model_folder(folder), backbone=backbone)
+    model, task = load_artifact(model_folder(folder), backbone=backbone)
     return _predict(model, task, Table.of_values(values, model.backbone.modality))
 
 
@@ -107,58 +93,43 @@ def predict_data(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
-    model, task = load_artifact(_model_folder(folder), backbone=backbone)
-    table, from_files = _table_of(data, model.backbone.modality, input)
-    refuse_other_modality(model, table, folder)
+    model, task = load_artifact(model_folder(folder), backbone=backbone)
+    table, from_files = table_of(data, model.backbone.modality, input)
+    refuse_other_modality(model.backbone, table, folder)
     # labels do not matter here, so a row without one is as good as any
     table = replace(table, roles=replace(table.roles, label=None))
     kept, findings = usable(table)
     refuse(findings)
-    found = dict(zip(_places(kept), _predict(model, task, kept), strict=True))
+    found = dict(zip(places(kept), _predict(model, task, kept), strict=True))
     return Predictions(
         task.classes,
         tuple(table.origin(i) for i in range(len(table))),
-        tuple(found.get(place) for place in _places(table)),
+        tuple(found.get(place) for place in places(table)),
         (*table.findings, *findings),
         from_files,
     )
 
 
-def evaluate(
-    folder: str | Path,
-    data: str | Path,
-    *,
-    backbone: Backbone | None = None,
-    **roles: str | None,
-) -> tuple[dict[str, float], int]:
-    """Evaluate the model of a run on labelled data; returns metrics and the number of rows.
-
-    Args:
-        folder: of the run, or of its model.
-        data: a table or folder with labels.
-        backbone: as for `predict`.
-        roles: names of columns, and more that `graft.data.readers.read` takes.
+def refuse_many_skipped(n_skipped: int, n_rows: int) -> None:
+    """Raise where more than 1 % of the rows could not be used.
 
     Raises:
-        InputError: the data has no labels, or holds another modality than the model takes.
+        SkippedTooMany: as said.
     """
-    model, task = load_artifact(_model_folder(folder), backbone=backbone)
-    table = read(data, **roles)  # type: ignore[arg-type]
-    refuse_other_modality(model, table, folder)
-    table, findings = usable(table)
-    refuse(findings)
-    if table.labels() is None:
-        raise InputError(f"{data}: no label column to evaluate on; name it with --label")
-    return _evaluate(model, task, task.streams(table, model.backbone)["train"]), len(table)
+    if n_skipped > LARGEST_SKIPPED_SHARE * n_rows:
+        raise SkippedTooMany(
+            f"{n_skipped:,} of {n_rows:,} rows have no answer, more than 1 %, because they could "
+            "not be used; mend what the notes name"
+        )
 
 
-def refuse_other_modality(model: Model, table: Table, folder: str | Path) -> None:
-    """Raise where a table holds another modality than a model takes.
+def refuse_other_modality(backbone: Backbone, table: Table, folder: str | Path) -> None:
+    """Raise where a table holds another modality than a model's backbone takes.
 
     Raises:
         InputError: as said.
     """
-    takes, holds = model.backbone.modality, table.roles.modality
+    takes, holds = backbone.modality, table.roles.modality
     if takes != holds:
         data = shorten_path(table.name_of_source, 50)
         raise InputError(
@@ -167,26 +138,14 @@ def refuse_other_modality(model: Model, table: Table, folder: str | Path) -> Non
         )
 
 
-def _predict(model: Model, task: Classify, table: Table) -> list[Prediction]:
+def _predict(model: Model, task: Labelled, table: Table) -> list[Prediction]:
     stream = task.streams(table, model.backbone)["train"]
     if not len(stream):
         return []
-    probabilities = predict_rows(model, task, stream)["probabilities"]
-    return [
-        Prediction(
-            task.classes[int(row.argmax())],
-            {c: float(p) for c, p in zip(task.classes, row, strict=True)},
-        )
-        for row in probabilities
-    ]
+    return task.answers(predict_rows(model, task, stream)[task.output])
 
 
-def _evaluate(model: Model, task: Classify, stream: TableStream) -> dict[str, float]:
-    probabilities = predict_rows(model, task, stream)["probabilities"]
-    return classification_metrics(stream.targets["label"].numpy(), probabilities)
-
-
-def _table_of(data: str | Sequence[str], modality: str, column: str | None) -> tuple[Table, bool]:
+def table_of(data: str | Sequence[str], modality: str, column: str | None) -> tuple[Table, bool]:
     """Return the table that is meant, and whether it was read from files."""
     assert modality in ("text", "image")
     if not isinstance(data, str):
@@ -221,12 +180,17 @@ def _exists(place: str) -> bool:
         return False
 
 
-def _places(table: Table) -> list[tuple[int, int]]:
+def places(table: Table) -> list[tuple[int, int]]:
     """Return what tells each row of a table from all others: its file and row."""
     return list(zip(table.source_of.tolist(), table.row_of.tolist(), strict=True))
 
 
-def _model_folder(folder: str | Path) -> Path:
+def model_folder(folder: str | Path) -> Path:
+    """Return the folder of a run's model, or of a model, that is given.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; point at a run")

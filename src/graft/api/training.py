@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graft.api.asked import asked_for
 from graft.api.finishing import Streams, finish
-from graft.api.predicting import Prediction, predict
+from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
-from graft.engine.embed import nearest_mean, pooled_features
+from graft.engine.embed import pooled_features
 from graft.engine.processes import from_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
 from graft.errors import ModelError, RecipeError
 from graft.job import Job, open_job
-from graft.metrics.classification import classification_metrics
 from graft.recipe import Recipe, read_recipe
-from graft.records import RunRecord, from_json
+from graft.records import Prediction, RunRecord, from_json
 from graft.run_folder import (
     check_folder,
     make_folder,
@@ -48,7 +49,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """Return the metrics on held-out rows: test rows, or else validation rows."""
-        return self.record.after.get("test") or self.record.after.get("validation", {})
+        return self.record.after.get(self.record.judged_on, {})
 
     def predict(self, values: Sequence[Any]) -> list[Prediction]:
         """Predict labels of texts or of paths to images."""
@@ -166,18 +167,17 @@ def _refuse_another(asked: Recipe, path: Path) -> None:
     )
 
 
-def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[str, float]]:
-    """Score the untouched backbone: nearest class mean on its features."""
+def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, np.ndarray]:
+    """Return what the untouched backbone's features answer for each held-out split."""
     train = streams["train"]["train"]
     features = pooled_features(job.model, job.task, train, settings)
-    labels = train.targets["label"].numpy()
+    targets = train.targets[job.task.target].numpy()
     found = {}
     for name, part in streams.items():
         if name == "train" or not len(part["train"]):
             continue
         queries = pooled_features(job.model, job.task, part["train"], settings)
-        probabilities = nearest_mean(features, labels, queries, len(job.task.classes))
-        found[name] = classification_metrics(part["train"].targets["label"].numpy(), probabilities)
+        found[name] = job.task.untrained(features, targets, queries)
     return found
 
 

@@ -130,7 +130,10 @@ def _read_our_head(backbone: Backbone, folder: Path) -> None:
             f"{folder}/head.safetensors: tensor out.weight does not fit; restore the file"
         )
     backbone.origin = dataclasses.replace(
-        backbone.origin, classes=tuple(about["classes"]), old_head=(weight, bias)
+        backbone.origin,
+        classes=tuple(about["classes"]),
+        old_head=(weight, bias),
+        problem=about.get("problem", backbone.origin.problem),
     )
 
 

@@ -25,6 +25,9 @@ from graft.features import Features
 
 Modality = Literal["text", "image"]
 
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What a head's outputs mean, in the words of transformers' configurations."""
+
 Row = Mapping[str, np.ndarray]
 """One encoded example: named arrays without a batch dimension."""
 
@@ -104,9 +107,11 @@ class Origin:
         name: what the user asked for: hub name, folder, or a description.
         family: the source library's own name of the architecture.
         fresh: builds the same network with random weights (for `scratch`).
-        save: writes network and head into a folder that the source library opens by itself.
+        save: writes network and head into a folder that the source library opens by itself; called
+            with folder, backbone, head, the names of its outputs, and `problem=`.
         classes: label names of the head that the checkpoint carried, if any.
         old_head: that head's weight (C, D) and bias (C,), if it was linear on pooled features.
+        problem: what that head's outputs mean.
         notes: what had to be changed or chosen while loading, for the user.
     """
 
@@ -117,6 +122,7 @@ class Origin:
     save: Callable[..., Any] | None = None
     classes: tuple[str, ...] = ()
     old_head: tuple[Tensor, Tensor] | None = None
+    problem: Problem = "single_label_classification"
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 

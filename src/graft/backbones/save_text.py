@@ -20,21 +20,26 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graft.backbones.backbone import Backbone
+from graft.backbones.backbone import Backbone, Problem
 from graft.backbones.transformers_body import forget_body, name_body
 from graft.backbones.transformers_load import quiet
 from graft.heads import MLP, Cosine, Linear
 
 
 def save_sentence_transformer(
-    folder: Path, backbone: Backbone, head: nn.Module | None, classes: Sequence[str]
+    folder: Path,
+    backbone: Backbone,
+    head: nn.Module | None,
+    classes: Sequence[str],
+    *,
+    problem: Problem = "single_label_classification",
 ) -> str:
     """Write transformer, pooling and head as a sentence-transformers folder.
 
     Returns:
         What opens the folder; it ends in `(body only)` where the head is not inside.
     """
-    del classes  # sentence-transformers has no place for names; the run's own record has them
+    del classes, problem  # the folder has no place for them; the run's own record has
     unread = backbone.origin.details.get("unread", {})
     _save_network(copy.deepcopy(backbone.net).cpu(), folder, unread)
     processor: Any = backbone.processor
@@ -77,7 +82,12 @@ def save_sentence_transformer(
 
 
 def save_native(
-    folder: Path, backbone: Backbone, head: nn.Module | None, classes: Sequence[str]
+    folder: Path,
+    backbone: Backbone,
+    head: nn.Module | None,
+    classes: Sequence[str],
+    *,
+    problem: Problem = "single_label_classification",
 ) -> str:
     """Put a linear head back into the classification class that the network came with.
 
@@ -92,7 +102,7 @@ def save_native(
         whole.set_submodule(path, linear)
         whole.config.id2label = dict(enumerate(classes))
         whole.config.label2id = {c: i for i, c in enumerate(classes)}
-        whole.config.problem_type = "single_label_classification"
+        whole.config.problem_type = problem
     _save_network(whole, folder, {})
     backbone.processor.tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
     if linear is None:

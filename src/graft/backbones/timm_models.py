@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from graft.backbones import shown
-from graft.backbones.backbone import Backbone, Origin
+from graft.backbones.backbone import Backbone, Origin, Problem
 from graft.backbones.hub import from_cache_unless_reached
 from graft.backbones.image_network import (
     copy_of,
@@ -159,6 +159,8 @@ def _save(
     backbone: Backbone,
     head: nn.Module | None = None,
     classes: tuple[str, ...] = (),
+    *,
+    problem: Problem = "single_label_classification",
 ) -> str:
     """Write a folder that timm opens, with the head where it is one linear layer.
 
@@ -167,6 +169,7 @@ def _save(
     """
     from safetensors.torch import save_file
 
+    del problem  # its configuration has no place for it
     linear = plain_linear(head)
     whole = _with_classifier(backbone, linear) if linear is not None else None
     net = whole if whole is not None else copy.deepcopy(backbone.net).cpu()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.backbones import shown
-from graft.backbones.backbone import Backbone, Origin
+from graft.backbones.backbone import Backbone, Origin, Problem
 from graft.backbones.image_network import (
     blank,
     final_linear,
@@ -259,6 +259,8 @@ def _save(
     backbone: Backbone,
     head: nn.Module | None = None,
     classes: tuple[str, ...] = (),
+    *,
+    problem: Problem = "single_label_classification",
 ) -> str:
     """Write a folder with a state dict of torchvision's, with the head where it is one layer.
 
@@ -267,6 +269,7 @@ def _save(
     """
     from safetensors.torch import save_file
 
+    del problem  # its configuration has no place for it
     processor = backbone.processor
     assert isinstance(processor, ImageProcessor)
     net = copy.deepcopy(backbone.net).cpu()

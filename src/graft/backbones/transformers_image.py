@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graft.backbones.backbone import Backbone, Origin
+from graft.backbones.backbone import Backbone, Origin, Problem
 from graft.backbones.image_network import (
     blank,
     final_linear,
@@ -109,6 +109,7 @@ def _assemble(
         save=_save,
         classes=meaningful(labels),
         old_head=old_head,
+        problem=config.problem_type or "single_label_classification",
         notes=notes,
         details={"classifier": path, "preprocessor": dict(preprocessor)},
     )
@@ -201,6 +202,8 @@ def _save(
     backbone: Backbone,
     head: nn.Module | None = None,
     classes: tuple[str, ...] = (),
+    *,
+    problem: Problem = "single_label_classification",
 ) -> str:
     """Write a folder that transformers opens, with the head where it is one linear layer.
 
@@ -216,6 +219,7 @@ def _save(
     if is_whole:
         net.set_submodule(path, linear)
         _name_classes(net, classes or tuple(f"LABEL_{i}" for i in range(linear.out_features)))
+        net.config.problem_type = problem
         is_whole = same_logits(backbone, linear, net, lambda output: output.logits)
         if not is_whole:
             net.set_submodule(path, nn.Identity())

@@ -119,6 +119,7 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
             save=save_native if opened.head_path else save_sentence_transformer,
             classes=meaningful(labels),
             old_head=opened.old_head,
+            problem=config.problem_type or "single_label_classification",
             notes=notes + opened.notes,
             details={"head_path": opened.head_path, "unread": opened.unread},
         ),

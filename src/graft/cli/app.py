@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from graft.cli.embed import embed
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
@@ -27,6 +28,7 @@ app.command(train, name="train")
 app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
+app.command(embed, name="embed")
 
 
 @app.command(name="list")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from graft.errors import UnknownName
+from graft.report.words import UNTOUCHED, readable
+
+if TYPE_CHECKING:
+    from graft.data.faults import Finding
+    from graft.records import ClassScores, Interval, RunRecord
+
+N_NOTES = 10
 
 TABLES = {
     "methods": "graft.methods:METHODS",
@@ -45,21 +54,68 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
-def show_before_after(before: Mapping[str, Any], after: Mapping[str, Any], title: str) -> None:
-    """Print metrics of the untouched backbone beside those of the trained model.
+def show_run(record: RunRecord) -> None:
+    """Print what a run is worth: the untouched backbone beside the trained model, with intervals.
 
-    Micro F1 is left out: where every row has one label it is the accuracy.
+    Micro F1 is left out where every row has one label: there it is the accuracy.
     """
-    table = plain_table(title, "before", "after", "change", right=("before", "after", "change"))
-    for name, value in after.items():
-        if name == "micro_f1":
+    part = record.judged_on
+    n = record.n_test if part == "test" else record.n_validation
+    right = ("before", "after", "change")
+    table = plain_table(f"{n:,} {part} rows", "before", "after", "", "change", "", right=right)
+    before, after, change = (record.intervals[key] for key in ("before", "after", "change"))
+    for name, found in after.items():
+        if name == "micro_f1" and record.task == "classify":
             continue
-        old = before.get(name)
-        change = "" if old is None else f"{value - old:+.3f}"
+        moved = change[name]
         table.add_row(
-            name.replace("_", " "), "" if old is None else f"{old:.3f}", f"{value:.3f}", change
+            readable(name),
+            f"{before[name].value:.3f}",
+            f"{found.value:.3f}",
+            _span(found),
+            f"{moved.value:+.3f}",
+            _span(moved, sign="+"),
         )
     console.print(table)
+    console.print(
+        f"before: the {UNTOUCHED[record.task]}; in brackets the 95 % bootstrap interval",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def show_metrics(intervals: Mapping[str, Interval], title: str) -> None:
+    """Print metrics, each with its interval."""
+    table = plain_table(title, "value", "95 % interval", right=("value",))
+    for name, found in intervals.items():
+        table.add_row(readable(name), f"{found.value:.3f}", _span(found))
+    console.print(table)
+
+
+def show_per_class(rows: Sequence[ClassScores], n_shown: int) -> None:
+    """Print how well each class is told from the rest, the hardest first."""
+    columns = ("rows", "precision", "recall", "f1", "auroc")
+    table = plain_table("class", *columns, right=columns)
+    hardest = sorted(rows, key=lambda row: -1.0 if math.isnan(row.f1) else row.f1)
+    for row in hardest[:n_shown]:
+        cells = (row.precision, row.recall, row.f1, row.auroc)
+        shown = ["–" if math.isnan(x) else f"{x:.3f}" for x in cells]
+        table.add_row(Text(row.name), str(row.support), *shown)
+    console.print(table)
+    if len(hardest) > n_shown:
+        console.print(f"the {n_shown} hardest of {len(hardest)}; --json has all", style="dim")
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print on the error stream what was repaired or left out, the first ten."""
+    for finding in findings[:N_NOTES]:
+        errors.print(f"note: {finding}", markup=False, soft_wrap=True)
+    if len(findings) > N_NOTES:
+        errors.print(f"note: and {len(findings) - N_NOTES:,} more", markup=False)
+
+
+def _span(interval: Interval, sign: str = "") -> str:
+    return f"({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 
 def readable_cut(label: str) -> str:

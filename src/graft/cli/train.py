@@ -55,7 +55,7 @@ def train(
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, show_before_after
+    from graft.cli.show import console, show_run
     from graft.engine.processes import is_main
     from graft.errors import InputError
     from graft.records import to_json
@@ -85,13 +85,8 @@ def train(
     record = run.record
     for note in record.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    part = "test" if "test" in record.after else "validation"
-    if part in record.after:
-        n = record.n_test if part == "test" else record.n_validation
-        show_before_after(record.before.get(part, {}), record.after[part], f"{n} {part} rows")
-        console.print(
-            "before: nearest class mean on the untouched backbone's features", style="dim"
-        )
+    if record.after:
+        show_run(record)
     console.print(
         f"\n{record.model} · {record.method} · {record.n_trained:,} of {record.n_parameters:,} "
         f"parameters trained · {record.seconds:.1f} s",

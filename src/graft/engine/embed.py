@@ -55,26 +55,3 @@ def _by_forward(model: nn.Module, stream: Stream) -> np.ndarray:
             rows = np.arange(start, min(start + BATCH, len(stream)))
             found.append(backbone(stream.batch(rows).inputs).pooled.float().cpu())  # type: ignore[operator]
     return torch.cat(found).numpy()
-
-
-def nearest_mean(
-    features: np.ndarray, labels: np.ndarray, queries: np.ndarray, n_classes: int
-) -> np.ndarray:
-    """Score queries by cosine similarity to the mean of each class: what is known untrained.
-
-    Args:
-        features: (N, D) of the training rows.
-        labels: (N,) their classes.
-        queries: (M, D).
-
-    Returns:
-        (M, C) probabilities, the softmax of ten times the similarities.
-    """
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    means = np.stack([unit[labels == c].mean(0) for c in range(n_classes)])
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    scaled = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
-    scores = 10 * scaled @ means.T
-    scores -= scores.max(1, keepdims=True)
-    exponentials = np.exp(scores)
-    return exponentials / exponentials.sum(1, keepdims=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from graft.batch import Batch
 from graft.engine.replay import evaluating
 from graft.tasks.task import Stream, Task
 
@@ -14,6 +17,22 @@ BATCH = 64
 
 def predict_rows(model: nn.Module, task: Task, stream: Stream) -> dict[str, np.ndarray]:
     """Return the task's predictions for every row, each (N, …)."""
+    return _over_rows(model, stream, lambda batch: task.predict(model, batch))
+
+
+def feature_rows(backbone: nn.Module, stream: Stream) -> np.ndarray:
+    """Return the pooled features (N, D) of every row, in float32."""
+
+    def pooled(batch: Batch) -> dict[str, Tensor]:
+        return {"pooled": backbone(batch.inputs).pooled.float()}
+
+    return _over_rows(backbone, stream, pooled)["pooled"]
+
+
+def _over_rows(
+    model: nn.Module, stream: Stream, compute: Callable[[Batch], Mapping[str, Tensor]]
+) -> dict[str, np.ndarray]:
+    """Run batches of similar length in eval mode; returns what was computed in the rows' order."""
     order = np.arange(len(stream))
     if stream.lengths is not None:
         order = np.argsort(stream.lengths, kind="stable")
@@ -22,8 +41,7 @@ def predict_rows(model: nn.Module, task: Task, stream: Stream) -> dict[str, np.n
     with evaluating(model), torch.no_grad():
         for start in range(0, len(order), BATCH):
             batch = stream.batch(order[start : start + BATCH]).to(device)
-            found = task.predict(model, batch)
-            parts.append({k: v.cpu().numpy() for k, v in found.items()})
+            parts.append({k: v.cpu().numpy() for k, v in compute(batch).items()})
     back = np.argsort(order, kind="stable")
     names = parts[0] if parts else {}
     return {name: np.concatenate([p[name] for p in parts])[back] for name in names}

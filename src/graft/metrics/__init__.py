@@ -18,9 +18,16 @@ What is not defined on the data at hand is NaN, without a warning; `undefined.ga
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from graft.errors import UnknownName
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graft.metrics.scorer import Scorer
+    from graft.records import ClassScores
 
 METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
     "classification": {
@@ -124,6 +131,12 @@ SCORERS: dict[str, str] = {
 }
 """task → where the function is that prepares all its metrics at once."""
 
+PER_CLASS: dict[str, str] = {
+    "classification": "graft.metrics.per_class:class_scores",
+    "multilabel": "graft.metrics.per_class:label_scores",
+}
+"""task → where the function is that looks at each class alone."""
+
 
 def find_metric(task: str, name: str) -> Callable[..., float]:
     """Return the function of a metric.
@@ -135,5 +148,41 @@ def find_metric(task: str, name: str) -> Callable[..., float]:
         raise UnknownName("task", task, METRICS)
     if name not in METRICS[task]:
         raise UnknownName(f"{task} metric", name, METRICS[task])
-    module, function = METRICS[task][name][0].split(":")
+    return _named(METRICS[task][name][0])
+
+
+def scorer_of(task: str) -> Callable[..., Scorer]:
+    """Return the function that prepares all metrics of a task: of targets and outputs a Scorer.
+
+    Raises:
+        UnknownName: no task has that name.
+    """
+    if task not in SCORERS:
+        raise UnknownName("task", task, SCORERS)
+    return _named(SCORERS[task])
+
+
+def per_class(
+    task: str, targets: np.ndarray, outputs: np.ndarray, names: Sequence[str]
+) -> tuple[ClassScores, ...]:
+    """Return a row per class of what a model got right; empty where there are no classes.
+
+    Args:
+        task: a name in `METRICS`.
+        targets: (N,) class numbers or (N, C) zeros and ones.
+        outputs: (N, C) probabilities.
+        names: C names.
+    """
+    if task not in PER_CLASS:
+        return ()
+    return _named(PER_CLASS[task])(targets, outputs, names=names)
+
+
+def is_better(task: str, metric: str, value: float, other: float) -> bool:
+    """Tell whether one value of a metric is better than another; NaN is no better and no worse."""
+    return value > other if METRICS[task][metric][2] else value < other
+
+
+def _named(place: str) -> Callable[..., Any]:
+    module, function = place.split(":")
     return getattr(importlib.import_module(module), function)

@@ -10,34 +10,17 @@ as in P. Koehn, Statistical Significance Tests for Machine Translation Evaluatio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from graft.errors import InputError
 from graft.metrics.scorer import Scorer
+from graft.records import Interval
 
 N_RESAMPLES = 1000
 LEVEL = 0.95
 # Weights of a block stay in the processor's cache while all classes are summed over them.
 BLOCK_SIZE = 2**19
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Hold a metric, or a difference of two, with its interval.
-
-    Args:
-        value: on the rows as they are; NaN where the metric is not defined.
-        low: lower end; NaN if no resample defines the metric.
-        high: upper end.
-        n_undefined: resamples in which the metric was not defined; the ends leave them out.
-    """
-
-    value: float
-    low: float
-    high: float
-    n_undefined: int = 0
 
 
 def bootstrap(
@@ -92,10 +75,7 @@ def bootstrap_difference(
     Raises:
         InputError: the numbers of rows differ, or `n_resamples` or `level` is out of range.
     """
-    if first.n_rows != second.n_rows:
-        raise InputError(
-            f"{first.n_rows} rows against {second.n_rows}: compare two models on the same rows"
-        )
+    _check_paired(first, second)
 
     def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
         one, other = first.weigh(weights), second.weigh(weights)
@@ -103,6 +83,43 @@ def bootstrap_difference(
 
     scorer = Scorer(n_rows=first.n_rows, weigh=difference)
     return bootstrap(scorer, n_resamples=n_resamples, level=level, seed=seed)
+
+
+def bootstrap_change(
+    before: Scorer,
+    after: Scorer,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> dict[str, dict[str, Interval]]:
+    """Return `before`, `after` and `change`, their difference, from the same resamples.
+
+    Args:
+        before: one model's outputs.
+        after: another's, on the same rows in the same order; the same metrics.
+        n_resamples: how many times the rows are drawn again, at least 1.
+        level: share of the resamples inside the interval, between 0 and 1.
+        seed: of the draws; the same seed gives the same intervals.
+
+    Raises:
+        InputError: the numbers of rows differ, or `n_resamples` or `level` is out of range.
+    """
+    _check_paired(before, after)
+
+    def all_three(weights: np.ndarray) -> dict[str, np.ndarray]:
+        old, new = before.weigh(weights), after.weigh(weights)
+        found = {"before": old, "after": new, "change": {n: new[n] - old[n] for n in new}}
+        return {f"{part} {name}": v for part, values in found.items() for name, v in values.items()}
+
+    found = bootstrap(
+        Scorer(after.n_rows, all_three), n_resamples=n_resamples, level=level, seed=seed
+    )
+    parts: dict[str, dict[str, Interval]] = {}
+    for key, interval in found.items():
+        part, name = key.split(" ", 1)
+        parts.setdefault(part, {})[name] = interval
+    return parts
 
 
 def resample_counts(n_rows: int, n_resamples: int, *, seed: int) -> Iterator[np.ndarray]:
@@ -131,6 +148,13 @@ def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value=value, low=float(low), high=float(high), n_undefined=n_undefined)
+
+
+def _check_paired(first: Scorer, second: Scorer) -> None:
+    if first.n_rows != second.n_rows:
+        raise InputError(
+            f"{first.n_rows} rows against {second.n_rows}: compare two models on the same rows"
+        )
 
 
 def _check(n_resamples: int, level: float) -> None:

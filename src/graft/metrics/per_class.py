@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,29 +11,7 @@ from graft.metrics.classification import check_classes
 from graft.metrics.multilabel import check_labels, decide
 from graft.metrics.ranking import rank_columns, weigh
 from graft.metrics.tallies import Tallies, tally_classes, tally_labels
-
-
-@dataclass(frozen=True)
-class ClassScores:
-    """Hold one row of the table; NaN where a metric is not defined for the class.
-
-    Args:
-        name: of the class, or its number.
-        support: examples of the class.
-        precision: share of its predictions that are right; NaN if never predicted.
-        recall: share of its examples that are found; NaN without examples.
-        f1: their harmonic mean; NaN if it neither occurs nor is predicted.
-        auroc: of the class against the rest; NaN unless both occur.
-        average_precision: of the class against the rest; NaN without examples.
-    """
-
-    name: str
-    support: int
-    precision: float
-    recall: float
-    f1: float
-    auroc: float
-    average_precision: float
+from graft.records import ClassScores
 
 
 def class_scores(

@@ -11,6 +11,10 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.cross_entropy:cross_entropy",
         "softmax cross-entropy; hard or soft targets, class weights, label smoothing",
     ),
+    "binary_cross_entropy": (
+        "graft.objectives.binary_cross_entropy:binary_cross_entropy",
+        "sigmoid cross-entropy, averaged over labels; soft targets, label smoothing",
+    ),
     "mean_squared_error": (
         "graft.objectives.squared_error:squared_error",
         "squared error per example, averaged over outputs",

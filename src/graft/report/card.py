@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 
 from graft.records import PhaseRecord, RunRecord
+from graft.report.words import A_MODEL, UNTOUCHED, readable
 
 LIBRARY = {
     "SentenceTransformer": "sentence-transformers",
@@ -12,47 +14,71 @@ LIBRARY = {
     "AutoModelForImageClassification": "transformers",
 }
 
-LIMITS = """## Limits
-
-The figures hold for data like the rows it was trained on. Rows of another kind, or of no class at
-all, still get one of the classes."""
+N_CLASSES_SHOWN = 20
+LIMITS = "## Limits\n\nThe figures hold for data like the rows it was trained on."
+NO_CLASS = " Rows of another kind, or of no class at all, still get one of the classes."
 
 
 def model_card(record: RunRecord, *, modality: str) -> str:
     """Return the card of a run's model as Markdown with YAML metadata, as hubs read it."""
-    split = "test" if "test" in record.after else "validation"
-    after = record.after.get(split, {})
-    before = record.before.get(split, {})
+    split = record.judged_on
     n = record.n_test if split == "test" else record.n_validation
     name = f"{_plain(record.model)}, fine-tuned by {record.method}"
     sections = [
         _metadata(record, modality),
         f"# {name}",
-        f"A {modality} classifier for {len(record.classes)} classes: "
-        + ", ".join(_plain(c) for c in record.classes[:20])
-        + (", …" if len(record.classes) > 20 else "")
-        + ".",
-        f"## How good it is\n\nOn {n} {split} rows that training never saw:\n\n"
-        + _table(
-            ("metric", "untouched backbone", "this model"),
-            [
-                (k.replace("_", " "), f"{before[k]:.3f}" if k in before else "", f"{v:.3f}")
-                for k, v in after.items()
-            ],
-        )
-        + "\n\nUntouched means: nearest class mean on the features of the pretrained backbone.",
+        _about(record, modality),
+        f"## How good it is\n\nOn {n} {split} rows that training never saw, with 95 % bootstrap "
+        "intervals:\n\n"
+        + _table(("metric", "before", "this model"), _metric_rows(record))
+        + f"\n\nBefore: the {UNTOUCHED[record.task]}.",
+        *_per_class(record),
         "## How it was trained\n\n"
         f"{record.n_train} training rows, split {record.how_split}. "
         f"{record.n_trained:,} of {record.n_parameters:,} parameters trained.\n\n"
         + _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases]),
         "## How to use it\n\n" + _usage(record),
-        LIMITS,
+        LIMITS + (NO_CLASS if record.task == "classify" else ""),
         "## To reproduce\n\n`recipe.yaml` in the folder above has the settings. "
         f"Data sha256 `{record.data_hash[:16]}…`, weights `{record.weights_sha256[:16]}…`; "
         + ", ".join(f"{k} {v}" for k, v in record.environment.items())
         + ".",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _about(record: RunRecord, modality: str) -> str:
+    article = "An" if modality[0] in "aeiou" else "A"
+    kind = A_MODEL[record.task].format(n=len(record.classes))
+    names = ", ".join(_plain(c) for c in record.classes[:20])
+    return f"{article} {modality} {kind}: {names}{', …' if len(record.classes) > 20 else ''}."
+
+
+def _metric_rows(record: RunRecord) -> list[tuple[str, ...]]:
+    before = record.before.get(record.judged_on, {})
+    rows: list[tuple[str, ...]] = []
+    for name, value in record.after.get(record.judged_on, {}).items():
+        cells = [f"{before[name]:.3f}" if name in before else "", f"{value:.3f}"]
+        for i, part in enumerate(("before", "after")):
+            interval = record.intervals.get(part, {}).get(name)
+            if interval is not None:
+                cells[i] += f" ({interval.low:.3f} to {interval.high:.3f})"
+        rows.append((readable(name), *cells))
+    return rows
+
+
+def _per_class(record: RunRecord) -> list[str]:
+    if not record.per_class:
+        return []
+    hardest = sorted(record.per_class, key=lambda c: -1.0 if math.isnan(c.f1) else c.f1)
+    rows: list[tuple[str, ...]] = [
+        (_plain(c.name), str(c.support), f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}")
+        for c in hardest[:N_CLASSES_SHOWN]
+    ]
+    text = _table(("class", "rows", "precision", "recall", "f1"), rows)
+    if len(hardest) > N_CLASSES_SHOWN:
+        text += f"\n\nThe {N_CLASSES_SHOWN} hardest of {len(hardest)}; record.json has all."
+    return [f"## Class by class\n\nThe hardest first.\n\n{text}"]
 
 
 def _metadata(record: RunRecord, modality: str) -> str:
@@ -70,7 +96,7 @@ def _usage(record: RunRecord) -> str:
         code = (
             "from sentence_transformers import SentenceTransformer\n\n"
             'model = SentenceTransformer("model")\n'
-            'scores = model.encode(["a text"])  # one score per class, in the order above'
+            'scores = model.encode(["a text"])  # one score per output, in the order above'
         )
     elif record.opens_with in LIBRARY:
         code = (

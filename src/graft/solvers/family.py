@@ -38,7 +38,8 @@ class Family:
         link: the loss.
         weights: (N, F) float64, each column summing to one.
         offset: (F, C) added to the logits: a class without a row in problem f is switched off
-            there by `ABSENT`, since a free bias would run to minus infinity.
+            there by `ABSENT`, since a free bias would run to minus infinity; a label that every row
+            of f has is switched on likewise.
     """
 
     rows: Rows

@@ -49,8 +49,8 @@ class Search:
         chosen: index of the smallest mean loss.
         at_edge: the choice is the first or last of `l2s`, although the grid was extended.
         converged: every fit of the path met its tolerance.
-        n_unscored: held-out rows of a class that their fold's training rows lack; they count in
-            no loss.
+        n_unscored: held-out rows of a class that their fold's training rows lack, or without a
+            label that all of these have; they count in no loss.
         n_products: products with the Hessian over the whole path.
         chosen_on: "folds" or "validation".
         solution: the fit at the chosen penalty: on all rows with folds, on the training rows
@@ -269,19 +269,20 @@ def _fold(everything: Family, weights: Tensor, folds: Tensor) -> tuple[Family, _
     train = torch.where(inside, 0.0, weights[:, None])
     scored = torch.where(inside, weights[:, None], 0.0)
     masses = targets.masses(train)
-    alone = masses <= 0
+    never = masses <= 0
+    always = torch.zeros_like(never)
     if not targets.exclusive:
-        alone |= train.sum(dim=0)[:, None] - masses <= 0
-        if bool(alone.any()):
-            refuse_empty((~alone).all(dim=0).to(torch.float64), "two outcomes outside some fold")
-    offset = torch.where(alone, ABSENT, 0.0).to(torch.float64)
+        always = train.sum(dim=0)[:, None] - masses <= 0
+    offset = torch.where(never, ABSENT, 0.0) - torch.where(always, ABSENT, 0.0)
     unscored = torch.zeros_like(inside)
-    if bool(alone.any()):
+    if bool((never | always).any()):
         for span in rows.spans(targets.n_classes):
             target, _ = targets.block(span)
-            unscored[span] = (target @ alone.T.to(torch.float64)) > 0
+            unscored[span] = target @ never.T.to(target.dtype) > 0
+            if not targets.exclusive:
+                unscored[span] |= (1 - target) @ always.T.to(target.dtype) > 0
     scored = torch.where(unscored, 0.0, scored)
-    family = Family(rows, targets, everything.link, train / train.sum(dim=0), offset)
+    family = Family(rows, targets, everything.link, train / train.sum(dim=0), offset.double())
     return family, _HeldOut(rows, targets, scored, int((unscored & inside).sum()))
 
 

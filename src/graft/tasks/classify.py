@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graft.backbones.backbone import Backbone
+from graft.backbones.backbone import Backbone, Problem
 from graft.batch import Batch
-from graft.data.images import decode
 from graft.data.table import Table
 from graft.errors import DataError
-from graft.heads import Linear, head
 from graft.model import Model
+from graft.neighbours import nearest_mean
 from graft.objectives.cross_entropy import cross_entropy
+from graft.records import Prediction
+from graft.tasks.labelled import headed, table_stream
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem, Loss, Progress
 
@@ -40,27 +41,16 @@ class Classify:
     label_smoothing: float = 0.0
     keep_head: bool = True
 
-    def build(self, backbone: Backbone) -> tuple[Model, None]:
-        """Put a new head on the backbone, or the old one where its targets are exactly ours."""
-        new = head(self.head, backbone.width, len(self.classes))
-        if self.keeps_head(backbone):
-            assert backbone.origin.old_head is not None and isinstance(new, Linear)
-            weight, bias = backbone.origin.old_head
-            order = [backbone.origin.classes.index(c) for c in self.classes]
-            with torch.no_grad():
-                new.out.weight.copy_(weight[order])
-                new.out.bias.copy_(bias[order])
-        return Model(backbone, new), None
+    name: ClassVar[str] = "classify"
+    metrics: ClassVar[str] = "classification"
+    headline: ClassVar[str] = "accuracy"
+    target: ClassVar[str] = "label"
+    output: ClassVar[str] = "probabilities"
+    problem: ClassVar[Problem] = "single_label_classification"
 
-    def keeps_head(self, backbone: Backbone) -> bool:
-        """Return whether the checkpoint's own head predicts exactly our classes."""
-        origin = backbone.origin
-        return (
-            self.keep_head
-            and self.head == "linear"
-            and origin.old_head is not None
-            and sorted(origin.classes) == sorted(self.classes)
-        )
+    def build(self, backbone: Backbone) -> tuple[Model, None]:
+        """Put a new head on the backbone, or the old one where its classes are exactly ours."""
+        return headed(self, backbone), None
 
     def streams(self, table: Table, backbone: Backbone) -> dict[str, TableStream]:
         """Return the table as the one stream; rows without labels get class -1."""
@@ -71,26 +61,9 @@ class Classify:
         else:
             unknown = next((i for i, x in enumerate(labels) if x not in number), None)
             if unknown is not None:
-                origin = table.origin(unknown)
-                raise DataError(
-                    f"label {labels[unknown]!r} is none of the {len(self.classes)} classes the "
-                    "model knows; correct it or drop the row",
-                    path=origin.path,
-                    row=origin.row,
-                    column=table.roles.label,
-                )
+                raise unknown_label(table, unknown, labels[unknown], len(self.classes))
             targets = np.asarray([number[x] for x in labels], np.int64)
-        is_image = table.roles.modality == "image"
-        stream = TableStream(
-            table.inputs(),
-            backbone.processor,
-            targets={"label": targets},
-            key=table.content_hash(),
-            groups=_groups(table),
-            load=decode if is_image else None,
-            has_lengths=not is_image,
-        )
-        return {"train": stream}
+        return table_stream(table, backbone, {self.target: targets})
 
     def encode(self, model: nn.Module, batch: Batch, progress: Progress) -> Tensor:
         """Return logits (n, C)."""
@@ -110,7 +83,7 @@ class Classify:
         weights = self.class_weights
         losses, counts = cross_entropy(
             logits,
-            batches["train"].targets["label"],
+            batches["train"].targets[self.target],
             class_weights=None if weights is None else torch.tensor(weights, device=logits.device),
             label_smoothing=self.label_smoothing,
         )
@@ -118,7 +91,7 @@ class Classify:
 
     def convex(self, stream: TableStream) -> ConvexProblem:
         """Return multinomial logistic regression on the stream's labels, smoothed or not."""
-        labels = stream.targets["label"].numpy()
+        labels = stream.targets[self.target].numpy()
         n_classes, share = len(self.classes), self.label_smoothing
         targets = labels
         if share:
@@ -130,12 +103,39 @@ class Classify:
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return `probabilities` (n, C)."""
-        return {"probabilities": torch.softmax(model(batch.inputs).float(), dim=-1)}
+        return {self.output: torch.softmax(model(batch.inputs).float(), dim=-1)}
+
+    def untrained(
+        self, features: np.ndarray, targets: np.ndarray, queries: np.ndarray
+    ) -> np.ndarray:
+        """Return probabilities by nearness to the mean of each class."""
+        return nearest_mean(features, targets, queries, len(self.classes))
+
+    def answers(self, outputs: np.ndarray) -> list[Prediction]:
+        """Return for each row of probabilities (N, C) the most likely class."""
+        found = []
+        for row in outputs:
+            label = self.classes[int(row.argmax())]
+            by_class = {c: float(p) for c, p in zip(self.classes, row, strict=True)}
+            found.append(Prediction(label, by_class, (label,)))
+        return found
+
+    def settled(self, model: Model) -> Classify:
+        """Return the task as it is: the outputs are logits already."""
+        del model
+        return self
 
 
-def _groups(table: Table) -> np.ndarray | None:
-    group = table.roles.group
-    return None if group is None else np.asarray(table.column(group))
+def unknown_label(table: Table, row: int, label: str, n_classes: int) -> DataError:
+    """Return the error for a label that the model does not know."""
+    origin = table.origin(row)
+    return DataError(
+        f"label {label!r} is none of the {n_classes} classes the model knows; correct it or drop "
+        "the row",
+        path=origin.path,
+        row=origin.row,
+        column=table.roles.label,
+    )
 
 
 def balanced_weights(labels: Mapping[str, int]) -> dict[str, float]:

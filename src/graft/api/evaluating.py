@@ -1,0 +1,112 @@
+"""Evaluating the model of a run on labelled data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft.api.predicting import model_folder, refuse_other_modality
+from graft.artifact import load_artifact
+from graft.backbones.backbone import Backbone
+from graft.data.check import usable
+from graft.data.faults import Finding, refuse
+from graft.data.readers import read
+from graft.data.split import Part, given_parts
+from graft.data.table import Table
+from graft.data.targets import TargetKind
+from graft.engine.predict import predict_rows
+from graft.errors import InputError
+from graft.metrics import per_class, scorer_of
+from graft.metrics.intervals import bootstrap
+from graft.records import ClassScores, Interval
+
+TARGETS: dict[str, TargetKind] = {
+    "classify": "single",
+    "multilabel": "multi",
+    "regress": "number",
+}
+"""task → how a label column is read for it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Say what a model is worth on N labelled rows.
+
+    Args:
+        n_rows: N.
+        task: name in `TASKS`.
+        headline: the metric by which the model is judged at a glance.
+        intervals: every metric with its 95 % bootstrap interval.
+        per_class: a row per class or label; empty for numbers.
+        findings: rows that could not be used, and what else was noticed.
+    """
+
+    n_rows: int
+    task: str
+    headline: str
+    intervals: dict[str, Interval]
+    per_class: tuple[ClassScores, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return every metric without its interval."""
+        return {name: interval.value for name, interval in self.intervals.items()}
+
+
+def evaluate(
+    folder: str | Path,
+    data: str | Path,
+    *,
+    backbone: Backbone | None = None,
+    only: Part | None = None,
+    **roles: str | None,
+) -> Evaluation:
+    """Evaluate the model of a run on labelled data.
+
+    Args:
+        folder: of the run, or of its model.
+        data: a table or folder with labels.
+        backbone: where the run's network was declared in Python: the same, declared again.
+        only: evaluate the rows of one part of the split that the data brings, such as `test`.
+        roles: names of columns, and more that `graft.data.readers.read` takes.
+
+    Raises:
+        InputError: the data has no labels, or no such part, or another modality than the model.
+        DataError: a label is none that the model knows.
+    """
+    model, task = load_artifact(model_folder(folder), backbone=backbone)
+    table = read(data, **{**roles, "target_kind": TARGETS[task.name]})  # type: ignore[arg-type]
+    refuse_other_modality(model.backbone, table, folder)
+    if table.roles.label is None:
+        raise InputError(f"{data}: no label column to evaluate on; name it with --label")
+    if only is not None:
+        table = _part(table, only)
+    table, findings = usable(table)
+    refuse(findings)
+    stream = task.streams(table, model.backbone)["train"]
+    outputs = predict_rows(model, task, stream)[task.output]
+    targets = stream.targets[task.target].numpy()
+    return Evaluation(
+        len(table),
+        task.name,
+        task.headline,
+        bootstrap(scorer_of(task.metrics)(targets, outputs)),
+        per_class(task.metrics, targets, outputs, task.classes),
+        (*table.findings, *findings),
+    )
+
+
+def _part(table: Table, part: Part) -> Table:
+    """Return the rows of one part of a split.
+
+    Raises:
+        InputError: the data brings no split, or no row of this part.
+    """
+    rows = [i for i, found in enumerate(given_parts(table) or ()) if found == part]
+    if not rows:
+        raise InputError(
+            f"{table.name_of_source}: no row is marked as {part}; name the column with "
+            "--split-column, or leave out --only"
+        )
+    return table.take(rows)

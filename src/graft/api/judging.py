@@ -1,0 +1,61 @@
+"""What outputs are worth: metrics of every held-out split, intervals where it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graft.metrics import per_class, scorer_of
+from graft.metrics.intervals import bootstrap_change
+from graft.records import ClassScores, Interval
+from graft.tasks.labelled import Labelled
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Hold what a trained model is worth beside the untouched backbone.
+
+    Args:
+        before: metrics of the untouched backbone by split.
+        after: metrics of the trained model by split.
+        judged_on: the split that counts, test or else validation; empty where none is held out.
+        intervals: of that split, `before`, `after` and `change` by metric.
+        per_class: of that split, of the trained model.
+    """
+
+    before: dict[str, dict[str, float]] = field(default_factory=dict)
+    after: dict[str, dict[str, float]] = field(default_factory=dict)
+    judged_on: str = ""
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    per_class: tuple[ClassScores, ...] = ()
+
+
+def judge(
+    task: Labelled,
+    targets: Mapping[str, np.ndarray],
+    before: Mapping[str, np.ndarray],
+    after: Mapping[str, np.ndarray],
+) -> Worth:
+    """Score two sets of outputs by held-out split.
+
+    Args:
+        task: names the metrics.
+        targets: by split, (N,) or (N, C).
+        before: by split, outputs of the untouched backbone.
+        after: by split, outputs of the trained model.
+    """
+    score = scorer_of(task.metrics)
+    old = {name: score(targets[name], before[name]) for name in targets}
+    new = {name: score(targets[name], after[name]) for name in targets}
+    judged_on = next((name for name in ("test", "validation") if name in targets), "")
+    if not judged_on:
+        return Worth()
+    return Worth(
+        {name: scorer.scores() for name, scorer in old.items()},
+        {name: scorer.scores() for name, scorer in new.items()},
+        judged_on,
+        bootstrap_change(old[judged_on], new[judged_on]),
+        per_class(task.metrics, targets[judged_on], after[judged_on], task.classes),
+    )
