@@ -213,7 +213,7 @@ def test_blocks_and_recomputed_probabilities_change_nothing(monkeypatch):
     monkeypatch.setattr("graft.solvers.family.FULL_CLASS_CURVATURE", 0)
     two = fit_logistic(x, y, l2=1e-3)
     assert two.converged
-    torch.testing.assert_close(one.weight, two.weight, rtol=0, atol=1e-8)
+    torch.testing.assert_close(one.weight, two.weight, rtol=0, atol=1e-7)
 
 
 def test_reads_a_memory_map_and_leaves_it_alone(tmp_path):
