@@ -17,12 +17,11 @@ timm's features; the ratio is the lower end of the paired bootstrap's 95 % inter
 from __future__ import annotations
 
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from racing import Line, chosen, finish, interleave, options, paired_interval, race, shared
+from racing import Line, chosen, finish, interleave, now, options, paired_interval, race, shared
 
 DATA = ("hymenoptera", "signdigits")
 EPOCHS = 10
@@ -73,9 +72,9 @@ def image_lines(name: str, folder: Path, asked: Any) -> list[Line]:
         stream = task.streams(train, backbone)["train"]
         with tempfile.TemporaryDirectory() as place:
             settings = Settings(cache=Path(place) / "cache", checkpoints=Path(place) / "points")
-            began = time.perf_counter()
+            began = now()
             run(probe(), model, task, {"train": {"train": stream}}, settings=settings)
-            taken = time.perf_counter() - began
+            taken = now() - began
         held["model"] = model
         return taken
 
@@ -167,7 +166,7 @@ def tutorial_seconds(
         multiprocessing_context="fork",
     )
     n_epochs = int(min(EPOCHS, epochs or EPOCHS))
-    began = time.perf_counter()
+    began = now()
     for _ in range(n_epochs):
         net.train(not is_best)
         for images, targets in loader:
@@ -183,7 +182,7 @@ def tutorial_seconds(
             optimizer.step()
             loss.item()
         schedule.step()
-    return (time.perf_counter() - began) * EPOCHS / n_epochs
+    return (now() - began) * EPOCHS / n_epochs
 
 
 class Pictures:

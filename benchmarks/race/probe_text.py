@@ -16,11 +16,10 @@ Four lines for each data set:
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from racing import Line, chosen, finish, interleave, options, paired_interval, race, seconds
+from racing import Line, chosen, finish, interleave, now, options, paired_interval, race, seconds
 
 DATA = ("sst2", "banking77")
 BATCH_SIZES = (16, 32, 64, 128)
@@ -62,9 +61,9 @@ def probe_lines(name: str, asked: Any) -> list[Line]:
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(cache=Path(folder) / "cache", checkpoints=Path(folder) / "points")
             encoding = seconds(lambda: pooled_features(model, task, stream, settings))
-            began = time.perf_counter()
+            began = now()
             run(probe(), model, task, {"train": {"train": stream}}, settings=settings)
-            solving.append(time.perf_counter() - began)
+            solving.append(now() - began)
         held["model"] = model
         return encoding
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from racing import shared
+from racing import now, shared
 
 Flags = Literal["defaults", "best flags"]
 N_BLOCKS = 6
@@ -101,9 +100,9 @@ def graft_seconds(texts: Texts, plan: Any) -> float:
     model, task, stream = graft_model(texts)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(cache=Path(folder) / "cache", checkpoints=Path(folder) / "points")
-        began = time.perf_counter()
+        began = now()
         run(plan, model, task, {"train": {"train": stream}}, settings=settings)
-        return time.perf_counter() - began
+        return now() - began
 
 
 def trainer_seconds(
@@ -156,9 +155,9 @@ def trainer_seconds(
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[first],
         )
-        began = time.perf_counter()
+        began = now()
         trainer.train()
-        ended = time.perf_counter()
+        ended = now()
     # what comes before the first step is not repeated in further epochs
     return first.at - began + (ended - first.at) * epochs / run
 
@@ -189,7 +188,7 @@ def _first_step() -> Any:
         at = 0.0
 
         def on_step_begin(self, *_args: Any, **_kwargs: Any) -> None:
-            self.at = self.at or time.perf_counter()
+            self.at = self.at or now()
 
     return FirstStep()
 

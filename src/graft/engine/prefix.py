@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.batch import Batch
-from graft.engine.replay import Replay, Run, Tap, capture
+from graft.engine.replay import Replay, Run, Tap, capture, evaluating
 from graft.engine.store import RowStore
 from graft.tasks.task import Stream
 
@@ -157,15 +157,16 @@ def fill(
     if not open_:
         return 0
     n_computed = 0
-    for index, rows in enumerate(groups(np.arange(len(stream)), stream)):
-        lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
-        if not lacking:
-            continue
-        values = compute_group(model, [r for r, _ in lacking], run, stream, rows)
-        for (_, store), leaves in zip(lacking, values, strict=True):
-            if write:
-                store.write_group(index, rows, leaves)
-        n_computed += len(rows)
+    with evaluating(model):
+        for index, rows in enumerate(groups(np.arange(len(stream)), stream)):
+            lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
+            if not lacking:
+                continue
+            values = compute_group(model, [r for r, _ in lacking], run, stream, rows)
+            for (_, store), leaves in zip(lacking, values, strict=True):
+                if write:
+                    store.write_group(index, rows, leaves)
+            n_computed += len(rows)
     for _, store in open_ if write else ():
         store.finish()
     return n_computed
