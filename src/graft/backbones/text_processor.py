@@ -74,8 +74,8 @@ class TextProcessor:
         return len(row["input_ids"])
 
     def bucket(self, length: int) -> int:
-        """Round up to a multiple of 4 for short texts, 8, 16 and 64 for longer ones."""
+        """Round up to a multiple of 2 for short texts, 4, 16 and 64 for longer ones."""
         step = next(
-            s for limit, s in ((32, 4), (128, 8), (512, 16), (1 << 62, 64)) if length <= limit
+            s for limit, s in ((64, 2), (128, 4), (512, 16), (1 << 62, 64)) if length <= limit
         )
         return min(-(-length // step) * step, self.max_length)

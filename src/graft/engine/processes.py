@@ -305,3 +305,12 @@ def _leave() -> None:
 def is_shard(tensor: Tensor) -> bool:
     """Return whether this process holds a part of the tensor only."""
     return hasattr(tensor, "full_tensor")
+
+
+def holds_shards(module: nn.Module) -> bool:
+    """Return whether a parameter is sharded; parameters are looked at only where some may be."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return False
+    return any(map(is_shard, module.parameters()))

@@ -31,7 +31,7 @@ from torch.utils import _pytree as pytree
 
 from graft.batch import Batch
 from graft.engine.cut import Cut
-from graft.engine.processes import is_shard
+from graft.engine.processes import holds_shards
 from graft.engine.stubs import Player, Recorder, replaced
 
 Run = Callable[[Batch], Any]
@@ -200,7 +200,7 @@ def capture(
     recorder = Recorder(submodules(model, sorted({path for path, _ in wanted})))
     forwards = recorder.forwards()
     # a pass through sharded parameters must end, or they stay gathered
-    may_stop = not any(map(is_shard, model.parameters()))
+    may_stop = not holds_shards(model)
 
     def stop_when_seen(forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
@@ -235,13 +235,14 @@ def submodules(model: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put the whole model into eval mode and give every module its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    trained = [module for module in model.modules() if module.training]
+    if trained:  # walking hundreds of modules once more for each group of rows is felt
+        model.eval()
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in trained:
+            module.training = True
 
 
 def _blank(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
