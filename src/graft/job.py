@@ -138,7 +138,7 @@ def _task(recipe: Recipe, table: Table, splits: Splits) -> Classify:
     if recipe.class_weights == "balanced":
         by_name = balanced_weights(counts)
         weights = tuple(by_name[c] for c in classes)
-    return Classify(classes, recipe.head, weights, recipe.label_smoothing)
+    return Classify(classes, recipe.head, weights, recipe.label_smoothing, focal=recipe.focal)
 
 
 def count_blocks(backbone: Backbone) -> int:

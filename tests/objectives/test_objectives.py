@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from graft.objectives import OBJECTIVES
 from graft.objectives.cross_entropy import cross_entropy
+from graft.objectives.focal import focal_loss
 from graft.objectives.squared_error import squared_error
 
 LOGITS = torch.tensor(
@@ -90,6 +91,54 @@ def test_cross_entropy_of_large_and_masked_logits_is_finite():
     logits = torch.tensor([[1e4, -1e4, 0.0], [0.0, 1.0, -math.inf]], requires_grad=True)
     losses, _ = cross_entropy(logits, torch.tensor([1, 0]))
     assert losses.tolist() == pytest.approx([2e4, math.log(1 + math.e)])
+    losses.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def slow_focal(logits, targets, gamma, weights):
+    """Return losses by the definition, one number at a time."""
+    losses = []
+    for row, target in zip(logits.tolist(), targets.tolist(), strict=True):
+        total = sum(math.exp(z) for z in row)
+        probabilities = [math.exp(z) / total for z in row]
+        if isinstance(target, int):
+            target = [float(c == target) for c in range(len(row))]
+        loss = -sum(
+            q * (1 - p) ** gamma * math.log(p) for q, p in zip(target, probabilities, strict=True)
+        )
+        weight = sum(q * w for q, w in zip(target, weights.tolist(), strict=True))
+        losses.append(weight * loss)
+    return losses
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_focal_loss_equals_the_slow_loop(targets, gamma):
+    losses, counts = focal_loss(LOGITS, targets, gamma=gamma, class_weights=WEIGHTS)
+    assert losses.tolist() == pytest.approx(slow_focal(LOGITS, targets, gamma, WEIGHTS))
+    assert counts.tolist() == cross_entropy(LOGITS, targets, class_weights=WEIGHTS)[1].tolist()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_focal_loss_without_gamma_is_cross_entropy(targets, smoothing):
+    options = {"class_weights": WEIGHTS, "label_smoothing": smoothing}
+    found = focal_loss(LOGITS, targets, gamma=0.0, **options)
+    torch.testing.assert_close(found, cross_entropy(LOGITS, targets, **options), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_focal_loss_gradient_equals_finite_differences(targets, gamma):
+    logits = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: focal_loss(z, targets, gamma=gamma)[0], logits)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_of_certain_and_masked_logits_is_finite(gamma):
+    logits = torch.tensor([[1e4, -1e4, 0.0], [1e4, 1.0, -math.inf]], requires_grad=True)
+    losses, _ = focal_loss(logits, torch.tensor([1, 0]), gamma=gamma)
+    assert losses.tolist() == pytest.approx([2e4, 0.0])
     losses.sum().backward()
     assert torch.isfinite(logits.grad).all()
 

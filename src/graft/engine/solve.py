@@ -23,6 +23,8 @@ def why_not_convex(task: Task, model: nn.Module, feeds: PhaseFeeds) -> str:
     """Return why the head cannot be solved exactly, or an empty string."""
     if not hasattr(task, "convex"):
         return f"{type(task).__name__} has no convex form"
+    if reason := getattr(task, "why_not_convex", ""):
+        return reason
     if not isinstance(getattr(model, "head", None), Linear):
         return "only a linear head has a convex form"
     if len(feeds.replays) != 1 or any(len(r.taps) != 1 for r in feeds.replays.values()):

@@ -11,6 +11,10 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.cross_entropy:cross_entropy",
         "softmax cross-entropy; hard or soft targets, class weights, label smoothing",
     ),
+    "focal": (
+        "graft.objectives.focal:focal_loss",
+        "softmax cross-entropy that counts well predicted examples less (gamma)",
+    ),
     "mean_squared_error": (
         "graft.objectives.squared_error:squared_error",
         "squared error per example, averaged over outputs",

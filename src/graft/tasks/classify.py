@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from graft.errors import DataError
 from graft.heads import Linear, head
 from graft.model import Model
 from graft.objectives.cross_entropy import cross_entropy
+from graft.objectives.focal import focal_loss
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem, Loss, Progress
 
@@ -32,6 +34,7 @@ class Classify:
         class_weights: one weight per class, or None for all alike.
         label_smoothing: share of each target spread over all classes.
         keep_head: keep the checkpoint's own head where its classes are exactly ours.
+        focal: γ of the focal loss, or None for cross-entropy.
     """
 
     classes: tuple[str, ...]
@@ -39,6 +42,12 @@ class Classify:
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     keep_head: bool = True
+    focal: float | None = None
+
+    @property
+    def why_not_convex(self) -> str:
+        """Say why the head cannot be solved exactly; empty where it can."""
+        return "" if self.focal is None else "the focal loss is not convex"
 
     def build(self, backbone: Backbone) -> tuple[Model, None]:
         """Put a new head on the backbone, or the old one where its targets are exactly ours."""
@@ -104,11 +113,12 @@ class Classify:
         state: nn.Module | None,
         progress: Progress,
     ) -> Loss:
-        """Return weighted cross-entropy, summed."""
+        """Return weighted cross-entropy, or focal loss, summed."""
         del state, progress
         logits = encoded["train"].float()
         weights = self.class_weights
-        losses, counts = cross_entropy(
+        objective = cross_entropy if self.focal is None else partial(focal_loss, gamma=self.focal)
+        losses, counts = objective(
             logits,
             batches["train"].targets["label"],
             class_weights=None if weights is None else torch.tensor(weights, device=logits.device),
