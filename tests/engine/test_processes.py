@@ -127,6 +127,15 @@ def test_killed_and_resumed(launched, strategy, tmp_path):
 
 
 @pytest.mark.slow
+def test_killed_and_resumed_with_averaged_weights(launched, strategy, tmp_path):
+    codes = launch(tmp_path, strategy, "resume:ema", GRAFT_FAIL_AT="after_rename:12")
+    assert codes[0] == -9 and codes[1] not in (0, -9)
+    assert launch(tmp_path, strategy, "resume:ema") == [0, 0]
+    for a, b in zip(results(launched, "ema"), results(tmp_path, "ema"), strict=True):
+        assert largest_difference(a, b) == 0.0
+
+
+@pytest.mark.slow
 def test_begun_by_two_processes_and_finished_by_one(strategy, tmp_path):
     import dataclasses
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from graft.backbones.backbone import join
 from graft.data.sampling import batches, shares
+from graft.engine.average import Average, begin_average
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import STATE, Group, trainable
 from graft.engine.modes import set_modes
@@ -63,6 +65,7 @@ class LoopState:
     n_bad: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
+    n_averaged: int = 0
 
 
 @dataclass
@@ -92,10 +95,22 @@ class Loop:
     checkpoint: Callable[[Loop, bool], None]
     at: LoopState = field(default_factory=LoopState)
     best: dict[str, Tensor] = field(default_factory=dict)
+    average: Average | None = None
 
     def __post_init__(self) -> None:
         self.optimizer = build_optimizer(self.groups, self.by)
         self.step_module = Step(self.model, self.state, self.task)
+
+    def begin_average(self, saved: Mapping[str, Tensor]) -> None:
+        """Begin the moving average that the phase asks for, or go on with a checkpoint's."""
+        if self.by.ema is None:
+            return
+        moving = {id(buffer) for buffer in _running_statistics(self.step_module)}
+        moving |= {id(member.parameter) for member in trainable(self.groups)}
+        live = {name: t for name, t in self.trained_tensors().items() if id(t) in moving}
+        self.average = begin_average(
+            live, self.by.ema, n_updates=self.at.n_averaged, saved=saved
+        )
 
     def run(self) -> tuple[EpochRecord, ...]:
         """Train until the last epoch is done or patience is over."""
@@ -109,7 +124,9 @@ class Loop:
             self.processes.unwrap(wrapped)
         if self.best:
             self._load(self.best)
-        elif self.at.history and not _ends_finite(self.at.history[-1]):
+        elif self.average is not None:
+            self.average.write()
+        if not self.best and self.at.history and not _ends_finite(self.at.history[-1]):
             raise Diverged(f"phase `{self.name}`: the loss ends not finite; lower the rate")
         return tuple(EpochRecord(**e) for e in self.at.history)
 
@@ -147,7 +164,9 @@ class Loop:
                 )
             if self.at.step < len(plan):
                 self.checkpoint(self, False)
-        validation = self._validate()
+        with nullcontext() if self.average is None else self.average.in_place():
+            validation = self._validate()
+            self._judge(validation)
         self.at.history.append(
             {
                 "epoch": self.at.epoch,
@@ -159,7 +178,6 @@ class Loop:
                 "seconds": time.perf_counter() - began,
             }
         )
-        self._judge(validation)
         self.at.epoch += 1
         self.at.step, self.at.loss_sum, self.at.loss_count = 0, 0.0, 0.0
         self.checkpoint(self, True)
@@ -201,6 +219,9 @@ class Loop:
         after = getattr(self.task, "after_step", None)
         if after is not None:
             after(self.model, self.state, progress)
+        if self.average is not None:
+            self.average.update()
+            self.at.n_averaged = self.average.n_updates
         return Loss(total, count)
 
     def _refuse(self, rows: np.ndarray, progress: Progress) -> None:

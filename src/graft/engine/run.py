@@ -245,6 +245,7 @@ def _run_phase(
         loop.at = loop_state
         restore_optimizer(loop.optimizer, under("optimizer.", restored))
         loop.best = under("best.", restored)
+    loop.begin_average(under("average.", restored))
     epochs = loop.run()
     return PhaseRecord(
         item.phase.name,
