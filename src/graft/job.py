@@ -7,11 +7,13 @@ refused here, before any work is done.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from graft.data.augment import Augment, read_augment
 from graft.data.check import check, usable
 from graft.data.faults import Finding, refuse
 from graft.data.readers import read
@@ -22,8 +24,8 @@ from graft.methods.plan import Plan
 from graft.model import Model
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
+from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
-from graft.tasks.streams import TableStream
 
 DEFAULT_TEXT_MODEL = "minilm"
 
@@ -40,23 +42,36 @@ class Job:
     task: Classify
     model: Model
     plan: Plan
+    augment: Augment | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_blocks(self) -> int:
         """Blocks of the backbone's longest chain."""
         return count_blocks(self.backbone)
 
-    def streams(self) -> dict[str, dict[str, TableStream]]:
-        """Return the task's streams for each split."""
+    @property
+    def varies_without_end(self) -> bool:
+        """Whether every epoch sees new variants of the training pictures."""
+        return self.augment is not None and self.augment.views is None
+
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """Return the task's streams for each split; training pictures vary where that is asked."""
         parts = {
             "train": self.splits.train,
             "validation": self.splits.validation,
             "test": self.splits.test,
         }
-        return {
+        streams: dict[str, dict[str, Any]] = {
             name: self.task.streams(self.table.take(rows), self.backbone)
             for name, rows in parts.items()
         }
+        if self.augment is not None:
+            streams["train"] = {
+                name: AugmentedStream(stream, self.augment)
+                for name, stream in streams["train"].items()
+            }
+        return streams
 
 
 def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None = None) -> Job:
@@ -112,6 +127,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
             f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
             f"{table.roles.modality}; choose another --model or --input"
         )
+    augment = _augment(recipe, backbone)
     task = _task(recipe, table, splits)
     torch.manual_seed(recipe.seed)
     model, _ = task.build(backbone)
@@ -124,7 +140,25 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         task,
         model,
         plan or build_plan(recipe, count_blocks(backbone)),
+        augment,
     )
+
+
+def _augment(recipe: Recipe, backbone: Backbone) -> Augment | None:
+    """Return how training pictures vary, or None where they do not."""
+    if recipe.augment is None:
+        if recipe.views is not None:
+            raise InputError("--views needs --augment, which says how pictures vary")
+        return None
+    found = read_augment(recipe.augment, seed=recipe.seed, views=recipe.views)
+    if backbone.modality != "image":
+        raise InputError(
+            f"--augment varies pictures, and `{recipe.data}` holds {backbone.modality}; leave it "
+            "out"
+        )
+    if pictures_of(backbone.processor) is None:
+        raise InputError("--augment needs a backbone with an ImageProcessor; leave it out")
+    return found
 
 
 def _task(recipe: Recipe, table: Table, splits: Splits) -> Classify:

@@ -43,7 +43,9 @@ def free_port() -> int:
 
 def environment(**more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAFT_", "PYTEST_"))}
-    own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    # this tree's own source, wherever another one is installed from
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
     return {**kept, **own, **more}
 
 

@@ -103,7 +103,7 @@ def _record(
     opens_with: str,
     seconds: float,
 ) -> RunRecord:
-    notes = [*job.backbone.origin.notes, *(str(f) for f in job.findings)]
+    notes = [*job.backbone.origin.notes, *job.notes, *(str(f) for f in job.findings)]
     if job.task.keeps_head(job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
     if _is_worse(before, after):
