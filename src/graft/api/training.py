@@ -200,7 +200,7 @@ def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[st
     """Score the untouched backbone: nearest class mean on its features."""
     train = plain(streams["train"]["train"])
     features = pooled_features(job.model, job.task, train, settings)
-    labels = train.targets["label"].numpy()
+    labels = streams["train"]["train"].targets["label"].numpy()
     found = {}
     for name, part in streams.items():
         if name == "train" or not len(part["train"]):
