@@ -1,4 +1,4 @@
-"""Augmentation: every picture is a pure function of (seed, view, row), and each name does its own."""
+"""Augmentation: a picture is a pure function of (seed, view, row), and each name does its own."""
 
 from __future__ import annotations
 

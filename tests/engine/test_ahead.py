@@ -1,4 +1,4 @@
-"""Reading ahead: the same batches whatever the threads, faults where they belong, none left over."""
+"""Reading ahead: the same batches whatever the threads, faults where they belong, no leftovers."""
 
 from __future__ import annotations
 

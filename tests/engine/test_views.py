@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -92,8 +90,18 @@ def train(files, plan, augment, net=None, *, resume=False, **settings):
     return net.state_dict(), records
 
 
-@pytest.mark.parametrize("augment", [ENDLESSLY, TWICE])
-@pytest.mark.parametrize("plan", [last(2, n=1, **OPTIONS), probe()], ids=["last", "probe"])
+LAST = last(2, n=1, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("plan", "augment"),
+    [
+        (LAST, ENDLESSLY),
+        (LAST, TWICE),
+        pytest.param(probe(), ENDLESSLY, marks=pytest.mark.slow),
+        pytest.param(probe(), TWICE, marks=pytest.mark.slow),
+    ],
+)
 def test_cached_equals_uncached_whatever_the_threads(files, plan, augment, tmp_path):
     cached, records = train(files, plan, augment, cache=tmp_path, workers=2)
     again, _ = train(files, plan, augment, cache=tmp_path, workers=0)
@@ -105,8 +113,15 @@ def test_cached_equals_uncached_whatever_the_threads(files, plan, augment, tmp_p
     assert is_stored or records[0].cache.reason == ENDLESS
 
 
-@pytest.mark.parametrize("augment", [ENDLESSLY, TWICE])
-@pytest.mark.parametrize("n_workers", [0, 2])
+@pytest.mark.parametrize(
+    ("augment", "n_workers"),
+    [
+        (ENDLESSLY, 2),
+        pytest.param(ENDLESSLY, 0, marks=pytest.mark.slow),
+        pytest.param(TWICE, 0, marks=pytest.mark.slow),
+        pytest.param(TWICE, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_resumed(files, augment, n_workers, tmp_path):
     plan = unfreeze(2, **{**OPTIONS, "epochs": 2, "ema": 0.9})
     whole, _ = train(files, plan, augment)
@@ -213,11 +228,3 @@ def test_a_stream_without_views_is_plain():
     rows = np.array([2, 0])
     assert plain(stream) is stream and n_numbers(stream) == 4
     assert numbers(stream, rows, 3, 5) is rows
-
-
-def test_a_copied_model_is_not_needed(files):
-    """The run trains in place, whatever reads ahead."""
-    net = model()
-    before = copy.deepcopy(net.state_dict())
-    after, _ = train(files, full(2, **OPTIONS), ENDLESSLY, net)
-    assert all(not torch.equal(before[k], after[k]) for k in before if k.endswith("weight"))
