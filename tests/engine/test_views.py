@@ -90,7 +90,7 @@ def train(files, plan, augment, net=None, *, resume=False, **settings):
     return net.state_dict(), records
 
 
-LAST = last(2, n=1, **OPTIONS)
+LAST = last(2, n=1, **{**OPTIONS, "epochs": 4})
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,12 @@ def test_frozen_tensors_and_statistics_stay(files):
     after, _ = train(files, last(2, n=1, **OPTIONS), ENDLESSLY)
     same = {k for k in before if torch.equal(before[k], after[k])}
     assert same == {k for k in before if ".layers.0." in k}
+
+
+def test_views_that_are_read_less_than_stored_are_not_stored(files, tmp_path):
+    _, [record] = train(files, last(2, n=1, **OPTIONS), TWICE, cache=tmp_path)
+    assert not record.cache.used
+    assert record.cache.reason == "to store 3 views of each row does not pay: 3 are read"
 
 
 class Watching(AugmentedStream):

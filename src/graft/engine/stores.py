@@ -2,7 +2,8 @@
 
 One pass over the data fills the stores of several heights: cuts only descend while unfreezing, and
 what lies below a later cut has not moved by then. A store pays where its rows are wanted more than
-once, by this phase or by later ones, and where it fits the budget.
+once, by this phase or by later ones, and where it fits the budget. Where a row has several views,
+each pass reads one of them, so there must be more passes than views.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from graft.engine.prefix import Prefix, estimate_bytes, fill, open_store, store_
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
 from graft.engine.store import RowStore
-from graft.engine.views import ENDLESS, is_endless
+from graft.engine.views import ENDLESS, is_endless, n_numbers
 from graft.records import CacheRecord
 from graft.tasks.task import Progress, Stream, Task
 
@@ -130,8 +131,11 @@ def _worth_storing(
         if key not in wanted:  # two phases may read the same store
             wanted[key] = replay
             left_bytes -= size_bytes
-    if n_passes < 2:
-        return {}, "one pass over the rows does not pay"
+    n_views = n_numbers(stream) // max(1, len(stream))
+    if n_passes <= n_views:  # to fill is to compute every view once
+        if n_views == 1:
+            return {}, "one pass over the rows does not pay"
+        return {}, f"to store {n_views} views of each row does not pay: {n_passes} are read"
     return wanted, ""
 
 
