@@ -1,9 +1,10 @@
 """Time steps of training on pictures that vary: how much of a step is the network?
 
-python benchmarks/augmentation.py [--shared FOLDER] [--threads 2] [--epochs 1] [--json FILE]
+python benchmarks/augmentation.py [--shared FOLDER] [--threads 2] [--rows 64] [--json FILE]
 
 A MobileNetV2 with real weights trains on the photographs of hymenoptera. `network` is a step whose
-pictures lie ready; the other rows read, vary and scale them, with so many threads that read ahead.
+pictures lie ready, `forward` the network alone without its way back, as where all of it is frozen;
+the other rows read, vary and scale them, with so many threads that read ahead.
 Nothing is kept in memory, as where the pictures do not fit it.
 """
 
@@ -24,6 +25,7 @@ from graft.backbones import open_backbone
 from graft.data.augment import read_augment
 from graft.data.images import decode
 from graft.data.readers import read
+from graft.engine.predict import predict_rows
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.methods.body import full
@@ -32,7 +34,7 @@ from graft.tasks.classify import Classify
 from graft.tasks.streams import TableStream
 
 BATCH_SIZE = 16
-N_WARM = 2
+N_WARM = 1
 """Steps that are not counted: they build kernels and fill the queue."""
 
 
@@ -52,11 +54,11 @@ class Ready:
         return self._batch
 
 
-def seconds_per_step(model: Any, task: Classify, stream: Any, epochs: int, workers: int) -> float:
+def seconds_per_step(model: Any, task: Classify, stream: Any, workers: int) -> float:
     """Return the mean seconds of a step, the first ones left out."""
     moments: list[float] = []
     run(
-        full(epochs=epochs, batch_size=BATCH_SIZE),
+        full(epochs=1, batch_size=BATCH_SIZE),
         copy.deepcopy(model),
         task,
         {"train": {"train": stream}},
@@ -71,7 +73,7 @@ def main() -> None:
     shared = Path(__file__).resolve().parents[2] / "shared"
     parser.add_argument("--shared", type=Path, default=shared)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -81,6 +83,7 @@ def main() -> None:
     table = table.take(np.flatnonzero(np.asarray(table.column("split")) == "train"))
     task = Classify(("ants", "bees"))
     model, _ = task.build(backbone)
+    table = table.take(np.arange(options.rows))
     labels = np.asarray([task.classes.index(x) for x in table.labels()])
 
     def fresh(names: str | None) -> Any:
@@ -103,9 +106,15 @@ def main() -> None:
     # cases take turns, or a neighbour's work would fall on one of them
     for _ in range(options.repeats):
         for name, (make, workers) in cases.items():
-            seconds = seconds_per_step(model, task, make(), options.epochs, workers)
+            seconds = seconds_per_step(model, task, make(), workers)
             taken[name].append(seconds)
             print(f"{name:22} {seconds:8.3f} s/step", flush=True)
+        for workers in (0, 1, 2):
+            name = f"forward, {workers} ahead"
+            began = time.perf_counter()
+            predict_rows(model, task, fresh(None), n_workers=workers)
+            seconds = (time.perf_counter() - began) * BATCH_SIZE / len(table)
+            taken.setdefault(name, []).append(seconds)
     found = {name: statistics.median(values) for name, values in taken.items()}
     network = found["network"]
     print(f"{len(table)} pictures, batches of {BATCH_SIZE}, {options.threads} threads")
