@@ -125,6 +125,7 @@ def test_an_average_changes_what_comes_out(place, tmp_path):
 # --- augmentation -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_training_pictures_vary_and_the_threads_change_nothing(place, tmp_path):
     options = {"method": "last:1", "epochs": 2, "batch_size": 8, "augment": "strong"}
     first = pictures(place, out=tmp_path / "first", workers=0, **options)
