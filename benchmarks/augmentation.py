@@ -6,6 +6,10 @@ A MobileNetV2 with real weights trains on the photographs of hymenoptera. `netwo
 pictures lie ready, `forward` the network alone without its way back, as where all of it is frozen;
 the other rows read, vary and scale them, with so many threads that read ahead.
 Nothing is kept in memory, as where the pictures do not fit it.
+
+Seen once on 2 busy cores, one thread: the network took 3.4 of 3.4 to 3.8 s of the loop's own thread
+a step, whatever was read and by whom. Reading costs 4 ms of CPU a picture (`strong`: 9), the step
+245: with this network what reading ahead can gain is at most 4 %, less than the noise.
 """
 
 from __future__ import annotations
