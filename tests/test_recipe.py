@@ -84,6 +84,10 @@ def test_absent_file_is_refused(tmp_path):
         ("seed", -1),
         ("precision", "fp16"),
         ("label_smoothing", 1),
+        ("focal", 0),
+        ("ema", 1),
+        ("views", 0),
+        ("workers", -1),
         ("class_weights", "loud"),
         ("lr", float("nan")),
     ],
@@ -145,8 +149,12 @@ def test_digest_follows_what_changes_the_result():
         {"head": "cosine"},
         {"precision": "bf16"},
         {"label_smoothing": 0.1},
+        {"focal": 2.0},
+        {"ema": 0.99},
+        {"augment": "light"},
+        {"augment": "light", "views": 4},
     ]
     digests = {base.model_copy(update=change).digest() for change in others}
     assert len(digests | {base.digest()}) == len(others) + 1
-    for change in ({"cache": "off"}, {"checkpoint_every": 1}):
+    for change in ({"cache": "off"}, {"checkpoint_every": 1}, {"workers": 0}):
         assert base.model_copy(update=change).digest() == base.digest()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from graft.data.augment import Augment, read_augment
 from graft.data.check import check, usable
 from graft.data.faults import Finding, refuse
 from graft.data.readers import read
@@ -23,11 +25,11 @@ from graft.methods.plan import Plan
 from graft.model import Model
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
+from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.labelled import Labelled
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
-from graft.tasks.streams import TableStream
 
 DEFAULT_TEXT_MODEL = "minilm"
 
@@ -44,23 +46,36 @@ class Job:
     task: Labelled
     model: Model
     plan: Plan
+    augment: Augment | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_blocks(self) -> int:
         """Blocks of the backbone's longest chain."""
         return count_blocks(self.backbone)
 
-    def streams(self) -> dict[str, dict[str, TableStream]]:
-        """Return the task's streams for each split."""
+    @property
+    def varies_without_end(self) -> bool:
+        """Whether every epoch sees new variants of the training pictures."""
+        return self.augment is not None and self.augment.views is None
+
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """Return the task's streams for each split; training pictures vary where that is asked."""
         parts = {
             "train": self.splits.train,
             "validation": self.splits.validation,
             "test": self.splits.test,
         }
-        return {
+        streams: dict[str, dict[str, Any]] = {
             name: self.task.streams(self.table.take(rows), self.backbone)
             for name, rows in parts.items()
         }
+        if self.augment is not None:
+            streams["train"] = {
+                name: AugmentedStream(stream, self.augment)
+                for name, stream in streams["train"].items()
+            }
+        return streams
 
 
 def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None = None) -> Job:
@@ -111,6 +126,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
             f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
             f"{table.roles.modality}; choose another --model or --input"
         )
+    augment = _augment(recipe, backbone)
     task = _task(recipe, table, splits)
     torch.manual_seed(recipe.seed)
     model, _ = task.build(backbone)
@@ -123,7 +139,25 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         task,
         model,
         plan or build_plan(recipe, count_blocks(backbone)),
+        augment,
     )
+
+
+def _augment(recipe: Recipe, backbone: Backbone) -> Augment | None:
+    """Return how training pictures vary, or None where they do not."""
+    if recipe.augment is None:
+        if recipe.views is not None:
+            raise InputError("--views needs --augment, which says how pictures vary")
+        return None
+    found = read_augment(recipe.augment, seed=recipe.seed, views=recipe.views)
+    if backbone.modality != "image":
+        raise InputError(
+            f"--augment varies pictures, and `{recipe.data}` holds {backbone.modality}; leave it "
+            "out"
+        )
+    if pictures_of(backbone.processor) is None:
+        raise InputError("--augment needs a backbone with an ImageProcessor; leave it out")
+    return found
 
 
 def _refuse_options_of_classes(recipe: Recipe, table: Table) -> None:
@@ -136,8 +170,9 @@ def _refuse_options_of_classes(recipe: Recipe, table: Table) -> None:
         return
     kind = "numbers" if table.target_kind == "number" else "several labels a row"
     given = ["--class-weights"] if recipe.class_weights else []
-    if recipe.label_smoothing and table.target_kind == "number":
-        given.append("--label-smoothing")
+    if table.target_kind == "number":
+        given += ["--label-smoothing"] * bool(recipe.label_smoothing)
+        given += ["--focal"] * (recipe.focal is not None)
     if given:
         raise InputError(
             f"{recipe.data}: column `{table.roles.label}` holds {kind}, for which {given[0]} has "
@@ -158,12 +193,12 @@ def _task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
     counts = Counter(label for row in splits.train for label in lists[row] or ())
     classes = tuple(sorted(counts))
     if table.target_kind == "multi":
-        return Multilabel(classes, recipe.head, recipe.label_smoothing)
+        return Multilabel(classes, recipe.head, recipe.label_smoothing, focal=recipe.focal)
     weights = None
     if recipe.class_weights == "balanced":
         by_name = balanced_weights(counts)
         weights = tuple(by_name[c] for c in classes)
-    return Classify(classes, recipe.head, weights, recipe.label_smoothing)
+    return Classify(classes, recipe.head, weights, recipe.label_smoothing, focal=recipe.focal)
 
 
 def count_blocks(backbone: Backbone) -> int:

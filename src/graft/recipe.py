@@ -47,6 +47,9 @@ class Recipe(BaseModel):
     channels: int | None = Field(None, ge=1)
     class_weights: Literal["balanced"] | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal: float | None = Field(None, gt=0)
+    augment: str | None = None
+    views: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     lr: float | None = Field(None, gt=0)
     head_lr: float | None = Field(None, gt=0)
@@ -59,10 +62,12 @@ class Recipe(BaseModel):
     warmup: float | None = Field(None, ge=0, lt=1)
     clip: float | None = Field(None, gt=0)
     patience: int | None = Field(None, ge=1)
+    ema: float | None = Field(None, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"
     threads: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=0)
     cache: str = "auto"
     checkpoint_every: int = Field(200, ge=0)
 
@@ -77,9 +82,9 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
 
-        Where data and stores lie and how often is saved does not.
+        Where data and stores lie, how often is saved and what runs ahead does not.
         """
-        kept = self.model_dump(exclude={"data", "cache", "checkpoint_every"})
+        kept = self.model_dump(exclude={"data", "cache", "checkpoint_every", "workers"})
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -150,6 +155,7 @@ OPTIONS = (
     "warmup",
     "clip",
     "patience",
+    "ema",
 )
 
 

@@ -81,6 +81,7 @@ class Case:
     dropout: bool = False
     double: bool = False
     resume: bool = False
+    ema: float | None = None
 
 
 CASES = {
@@ -91,6 +92,7 @@ CASES = {
     "convex": Case(convex=True, micro_batch_size=2),
     "joint": Case(task=Contrast, double=True),
     "joint-micro": Case(task=Contrast, micro_batch_size=2, cached=True, double=True),
+    "ema": Case(ema=0.9, patience=1),
     "dropout": Case(dropout=True, micro_batch_size=2),
     "relative": Case("t5", micro_batch_size=2, double=True),
     "image": Case("vit", cached=True),
@@ -104,6 +106,7 @@ def plan(case: Case) -> Plan:
         batch_size=6,
         micro_batch_size=case.micro_batch_size,
         patience=case.patience,
+        ema=case.ema,
         # biases of keys get no gradient but noise, which Adam would blow up to steps
         eps=1e-5,
     )

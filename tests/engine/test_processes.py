@@ -43,7 +43,9 @@ def free_port() -> int:
 
 def environment(**more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GRAFT_", "PYTEST_"))}
-    own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    # this tree's own source, wherever another one is installed from
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
     return {**kept, **own, **more}
 
 
@@ -123,6 +125,15 @@ def test_killed_and_resumed(launched, strategy, tmp_path):
     assert codes[0] == -9 and codes[1] not in (0, -9)
     assert launch(tmp_path, strategy, "resume:dropout") == [0, 0]
     for a, b in zip(results(launched, "dropout"), results(tmp_path, "dropout"), strict=True):
+        assert largest_difference(a, b) == 0.0
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_with_averaged_weights(launched, strategy, tmp_path):
+    codes = launch(tmp_path, strategy, "resume:ema", GRAFT_FAIL_AT="after_rename:12")
+    assert codes[0] == -9 and codes[1] not in (0, -9)
+    assert launch(tmp_path, strategy, "resume:ema") == [0, 0]
+    for a, b in zip(results(launched, "ema"), results(tmp_path, "ema"), strict=True):
         assert largest_difference(a, b) == 0.0
 
 

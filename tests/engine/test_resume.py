@@ -29,8 +29,8 @@ POINTS = (
 
 
 @functools.cache
-def never_killed(patience: int | None = None) -> str:
-    return job(None, patience=patience)
+def never_killed(patience: int | None = None, ema: float | None = None) -> str:
+    return job(None, patience=patience, ema=ema)
 
 
 def test_two_runs_are_equal_and_checkpoints_change_nothing(tmp_path):
@@ -65,6 +65,15 @@ def test_killed_while_patience_counts(tmp_path):
     for nth in (4, 9):
         assert forked(lambda: job(tmp_path, patience=1), f"mid_epoch:{nth}")
     assert job(tmp_path, patience=1) == never_killed(1)
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_killed_while_the_weights_are_averaged(tmp_path, patience):
+    options = {"patience": patience, "ema": 0.9}
+    for nth in (4, 9):
+        assert forked(lambda: job(tmp_path, **options), f"mid_epoch:{nth}")
+    assert job(tmp_path, **options) == never_killed(**options)
+    assert never_killed(**options) != never_killed(patience)
 
 
 def test_killed_at_random_moments(tmp_path):

@@ -59,6 +59,7 @@ def job(
     *,
     every: int = 3,
     patience: int | None = None,
+    ema: float | None = None,
     recipe: str = "one",
     notes: list[str] | None = None,
 ) -> str:
@@ -73,6 +74,7 @@ def job(
         batch_size=8,
         micro_batch_size=5,
         patience=patience,
+        ema=ema,
     )
     settings = Settings(
         checkpoints=folder and folder / "checkpoints",

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from graft.backbones import SOURCES
+from graft.data.augment import AUGMENTATIONS
 from graft.data.readers import READERS
 from graft.engine.cut import find_cut
 from graft.engine.groups import locate, resolve, trainable
@@ -29,6 +30,7 @@ TABLES = {
     "TASKS": TASKS,
     "SOURCES": SOURCES,
     "READERS": READERS,
+    "AUGMENTATIONS": AUGMENTATIONS,
 }
 ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entries]
 

@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional
 
 from graft.objectives import OBJECTIVES
+from graft.objectives.binary_cross_entropy import binary_cross_entropy
 from graft.objectives.cross_entropy import cross_entropy
+from graft.objectives.focal import binary_focal_loss, focal_loss
 from graft.objectives.squared_error import squared_error
 
 LOGITS = torch.tensor(
@@ -94,6 +96,54 @@ def test_cross_entropy_of_large_and_masked_logits_is_finite():
     assert torch.isfinite(logits.grad).all()
 
 
+def slow_focal(logits, targets, gamma, weights):
+    """Return losses by the definition, one number at a time."""
+    losses = []
+    for row, target in zip(logits.tolist(), targets.tolist(), strict=True):
+        total = sum(math.exp(z) for z in row)
+        probabilities = [math.exp(z) / total for z in row]
+        if isinstance(target, int):
+            target = [float(c == target) for c in range(len(row))]
+        loss = -sum(
+            q * (1 - p) ** gamma * math.log(p) for q, p in zip(target, probabilities, strict=True)
+        )
+        weight = sum(q * w for q, w in zip(target, weights.tolist(), strict=True))
+        losses.append(weight * loss)
+    return losses
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_focal_loss_equals_the_slow_loop(targets, gamma):
+    losses, counts = focal_loss(LOGITS, targets, gamma=gamma, class_weights=WEIGHTS)
+    assert losses.tolist() == pytest.approx(slow_focal(LOGITS, targets, gamma, WEIGHTS))
+    assert counts.tolist() == cross_entropy(LOGITS, targets, class_weights=WEIGHTS)[1].tolist()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_focal_loss_without_gamma_is_cross_entropy(targets, smoothing):
+    options = {"class_weights": WEIGHTS, "label_smoothing": smoothing}
+    found = focal_loss(LOGITS, targets, gamma=0.0, **options)
+    torch.testing.assert_close(found, cross_entropy(LOGITS, targets, **options), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+@pytest.mark.parametrize("targets", [HARD, SOFT])
+def test_focal_loss_gradient_equals_finite_differences(targets, gamma):
+    logits = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: focal_loss(z, targets, gamma=gamma)[0], logits)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_of_certain_and_masked_logits_is_finite(gamma):
+    logits = torch.tensor([[1e4, -1e4, 0.0], [1e4, 1.0, -math.inf]], requires_grad=True)
+    losses, _ = focal_loss(logits, torch.tensor([1, 0]), gamma=gamma)
+    assert losses.tolist() == pytest.approx([2e4, 0.0])
+    losses.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_squared_error_equals_the_slow_loop_and_torch():
     outputs, targets = LOGITS, SOFT
     losses, counts = squared_error(outputs, targets)
@@ -126,3 +176,33 @@ def test_every_objective_is_per_item_and_indifferent_to_order(name):
     torch.testing.assert_close(shuffled_counts, counts[order])
     none, no_counts = objective(LOGITS[:0], SOFT[:0])
     assert none.sum() == no_counts.sum() == 0
+
+
+@pytest.mark.parametrize(("gamma", "smoothing"), [(0.0, 0.0), (2.0, 0.0), (1.5, 0.2)])
+def test_binary_focal_loss_equals_its_slow_loop(gamma, smoothing):
+    z = torch.tensor([[2.0, -1.0, 0.0], [-3.0, 0.5, 4.0]], dtype=torch.float64, requires_grad=True)
+    t = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.25]])
+
+    def loss(logits):
+        return binary_focal_loss(logits, t, gamma=gamma, label_smoothing=smoothing)[0]
+
+    slow = []
+    for row, truth in zip(z.tolist(), t.tolist(), strict=True):
+        terms = []
+        for x, y in zip(row, truth, strict=True):
+            p, y = 1 / (1 + math.exp(-x)), (1 - smoothing) * y + smoothing / 2
+            terms.append(-y * (1 - p) ** gamma * math.log(p) - (1 - y) * p**gamma * math.log(1 - p))
+        slow.append(sum(terms) / len(terms))
+    torch.testing.assert_close(loss(z), torch.tensor(slow, dtype=torch.float64))
+    assert torch.autograd.gradcheck(loss, (z,))
+    if not gamma:
+        torch.testing.assert_close(
+            loss(z), binary_cross_entropy(z, t, label_smoothing=smoothing)[0]
+        )
+
+
+def test_binary_focal_loss_stays_finite_where_all_is_certain():
+    z = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    losses, _ = binary_focal_loss(z, torch.tensor([[1.0, 0.0]]), gamma=0.5)
+    losses.sum().backward()
+    assert losses.isfinite().all() and z.grad.isfinite().all()

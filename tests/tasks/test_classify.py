@@ -9,6 +9,7 @@ from torch import nn
 
 from graft.batch import Batch
 from graft.errors import DataError
+from graft.objectives.focal import focal_loss
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.labelled import keeps_head
 from graft.tasks.task import Progress
@@ -41,6 +42,17 @@ def test_loss_is_the_weighted_sum():
     torch.testing.assert_close(loss.total, (each * torch.tensor([1.0, 2, 4, 4])).sum())
     parts = [step(task, model, stream, rows)[1] for rows in ((0, 1), (2, 3))]
     torch.testing.assert_close(sum(p.total for p in parts), loss.total)
+
+
+def test_focal_loss_counts_certain_examples_less_and_is_not_convex():
+    plain, focused = Classify(CLASSES), Classify(CLASSES, focal=2.0)
+    model, _ = plain.build(backbone())
+    stream = plain.streams(text_table(TEXTS, ["a", "b", "c", "c"]), model.backbone)["train"]
+    logits, loss = step(focused, model, stream)
+    expected, _ = focal_loss(logits, stream.targets["label"], gamma=2.0)
+    torch.testing.assert_close(loss.total, expected.sum())
+    assert loss.total < step(plain, model, stream)[1].total
+    assert plain.why_not_convex == "" and "focal" in focused.why_not_convex
 
 
 def test_predictions_are_probabilities():

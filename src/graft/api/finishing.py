@@ -54,7 +54,10 @@ def finish(
             _refuse_infinite(job, part["train"])
     task = job.task.settled(job.model)
     opens_with = save_artifact(folder / "model", job.model, task)
-    after = {name: predict_rows(job.model, task, streams[name]["train"]) for name in before}
+    n = job.recipe.workers
+    after = {
+        name: predict_rows(job.model, task, streams[name]["train"], n_workers=n) for name in before
+    }
     targets = {name: streams[name]["train"].targets[task.target].numpy() for name in before}
     worth = judge(task, targets, before, {n: found[task.output] for n, found in after.items()})
     if worth.judged_on:
@@ -98,7 +101,7 @@ def _record(
     opens_with: str,
     seconds: float,
 ) -> RunRecord:
-    notes = [*job.backbone.origin.notes, *(str(f) for f in job.findings)]
+    notes = [*job.backbone.origin.notes, *job.notes, *(str(f) for f in job.findings)]
     if keeps_head(job.task, job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
     if _is_worse(job.task, worth):

@@ -12,6 +12,7 @@ from graft.data.faults import Finding
 from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
 from graft.engine.solve import why_not_convex
+from graft.engine.views import ENDLESS
 from graft.job import open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
@@ -71,8 +72,10 @@ def plan(
             by = f"gradient ({why})" if why else "convex"
         else:
             by = f"{phase.by.n_epochs(len(job.splits.train))} epochs"
-        cached = bool(feeds.replays)
-        phases.append(PlannedPhase(phase.name, by, feeds.cut.label, cached, feeds.reason, records))
+        cached, reason = bool(feeds.replays), feeds.reason
+        if cached and by != "convex" and job.varies_without_end:
+            cached, reason = False, ENDLESS
+        phases.append(PlannedPhase(phase.name, by, feeds.cut.label, cached, reason, records))
     return Planned(
         job.recipe.model or "",
         job.recipe.method,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from graft.api.asked import asked_for
 from graft.api.finishing import Streams, finish
 from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
+from graft.engine.ahead import default_workers
 from graft.engine.embed import pooled_features
-from graft.engine.processes import from_main
+from graft.engine.precision import choose_precision
+from graft.engine.processes import Processes, from_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
+from graft.engine.views import plain
 from graft.errors import ModelError, RecipeError
 from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe
@@ -92,7 +95,7 @@ def train(
     asked = asked_for(data, model, recipe, options)
     folder = from_main(lambda: _choose_folder(asked.recipe, out, overwrite, resume))
     if before is not None and before.is_file():
-        _refuse_another(asked.recipe, before)
+        asked = replace(asked, recipe=_refuse_another(asked.recipe, before))
         if (folder / "record.json").is_file():
             return load(folder, backbone=asked.backbone)
     threads = asked.recipe.threads or from_main(choose_threads)
@@ -105,10 +108,13 @@ def train(
 
 
 def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: float) -> RunRecord:
+    streams = job.streams()
+    job = _with_precision(job, streams)
     if not (resume and (folder / RECIPE).is_file()):
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
     listener.on_note(f"{job.table.because}; {job.splits.how}")
-    streams = job.streams()
+    for note in job.notes:
+        listener.on_note(note)
     settings = _settings(job, folder)
     before = _before(job, streams, settings)
     phases = run(
@@ -140,6 +146,23 @@ def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
     return Run(Path(folder), record, backbone)
 
 
+def _with_precision(job: Job, streams: Streams) -> Job:
+    """Return the job with the precision that is fastest, where the recipe leaves it open."""
+    notes = job.notes
+    if job.augment is not None:
+        notes = (*notes, f"training pictures vary: {job.augment}")
+    if job.recipe.precision != "auto":
+        return replace(job, notes=notes)
+    stream = streams["train"]["train"]
+    device = Processes().device
+    chosen = from_main(
+        lambda: choose_precision(job.model, job.task, stream, job.plan, device=device)
+    )
+    recipe = job.recipe.model_copy(update={"precision": chosen.name})
+    notes = (*notes, f"precision: {chosen.name}, {chosen.because}")
+    return replace(job, recipe=recipe, notes=notes)
+
+
 def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool) -> Path:
     """Return the run's folder; nothing is written yet."""
     folder = Path(out) if out else new_folder(asked.data, asked.method)
@@ -147,18 +170,25 @@ def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resum
     return folder
 
 
-def _refuse_another(asked: Recipe, path: Path) -> None:
+def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     """Refuse to resume a run that was asked to do something else.
+
+    Returns:
+        What is asked, with what was measured when the run began.
 
     Raises:
         RecipeError: a setting that changes the result differs.
     """
     before = read_recipe({}, path)
     resolved = asked.model_copy(
-        update={"model": asked.model or before.model, "threads": asked.threads or before.threads}
+        update={
+            "model": asked.model or before.model,
+            "threads": asked.threads or before.threads,
+            "precision": before.precision if asked.precision == "auto" else asked.precision,
+        }
     )
     if resolved.digest() == before.digest():
-        return
+        return resolved
     was, now = before.model_dump(), resolved.model_dump()
     odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k != "data"]
     raise RecipeError(
@@ -169,9 +199,9 @@ def _refuse_another(asked: Recipe, path: Path) -> None:
 
 def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, np.ndarray]:
     """Return what the untouched backbone's features answer for each held-out split."""
-    train = streams["train"]["train"]
+    train = plain(streams["train"]["train"])
     features = pooled_features(job.model, job.task, train, settings)
-    targets = train.targets[job.task.target].numpy()
+    targets = streams["train"]["train"].targets[job.task.target].numpy()
     found = {}
     for name, part in streams.items():
         if name == "train" or not len(part["train"]):
@@ -194,6 +224,7 @@ def _settings(job: Job, folder: Path) -> Settings:
         cache=cache,
         checkpoints=folder / "checkpoints",
         checkpoint_every=recipe.checkpoint_every,
+        workers=default_workers() if recipe.workers is None else recipe.workers,
         recipe=digest,
     )
 

@@ -100,11 +100,33 @@ class ImageProcessor:
     def bucket(self, length: int) -> int:
         return length
 
+    def frame(self, value: Any, box: tuple[int, int, int, int]) -> list[Image.Image]:
+        """Scale a part of a decoded picture to what the network sees.
+
+        Args:
+            value: as for `encode`.
+            box: left, top, right and bottom of the part, in pixels.
+
+        Returns:
+            Pillow planes of `size`, which together hold the channels.
+        """
+        how = INTERPOLATIONS[self.interpolation]
+        planes = _planes(value, self.n_channels)
+        return [plane.resize(self.size[::-1], how, box=box) for plane in planes]
+
+    def pack(self, planes: Sequence[Image.Image]) -> dict[str, np.ndarray]:
+        """Return the row, as from `encode`, of planes that have their size already."""
+        pixels = np.concatenate([np.atleast_3d(np.asarray(plane)) for plane in planes], axis=2)
+        return {"pixels": np.ascontiguousarray(pixels.transpose(2, 0, 1))}
+
+    def unpack(self, row: Mapping[str, np.ndarray]) -> list[Image.Image]:
+        """Return a row as Pillow planes again."""
+        return _planes(row["pixels"].transpose(1, 2, 0), self.n_channels)
+
     def _encode_one(self, value: Any) -> np.ndarray:
         # Pillow's own resampling, one plane at a time where it has no mode for the channels.
         planes = [self._resized(plane) for plane in _planes(value, self.n_channels)]
-        pixels = np.concatenate([np.atleast_3d(np.asarray(plane)) for plane in planes], axis=2)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return self.pack(planes)["pixels"]
 
     def _resized(self, image: Image.Image) -> Image.Image:
         if isinstance(self.resize, int):

@@ -53,6 +53,12 @@ class RecipeOptions:
     "balanced: every class weighs the same, however many rows it has."
     label_smoothing: Annotated[float | None, _in(MODEL)] = None
     "Share of each target spread over all classes."
+    focal: Annotated[float | None, _in(MODEL)] = None
+    "Focal loss: gamma, 2 for instance; well predicted rows count less. Solves no head exactly."
+    augment: Annotated[str | None, _in(TRAINING)] = None
+    "Vary training pictures: light, strong, or a list such as crop,flip,colour."
+    views: Annotated[int | None, _in(TRAINING)] = None
+    "So many variants of each picture, stored below what is frozen; without end unless given."
     epochs: Annotated[int | None, _in(TRAINING)] = None
     "Passes over the training rows, in each phase that uses gradients."
     lr: Annotated[float | None, _in(TRAINING)] = None
@@ -79,14 +85,18 @@ class RecipeOptions:
     "Largest gradient norm."
     patience: Annotated[int | None, _in(TRAINING)] = None
     "Stop after so many epochs without a better validation loss, and keep the best."
+    ema: Annotated[float | None, _in(TRAINING)] = None
+    "Keep a moving average of the weights, which is what comes out: its decay, 0.999 for instance."
     seed: Annotated[int | None, _in(TRAINING)] = None
     "Of everything random (default 0)."
-    precision: Annotated[Literal["fp32", "bf16"] | None, _in(TRAINING)] = None
-    "fp32 (default) or bf16."
+    precision: Annotated[Literal["auto", "fp32", "bf16"] | None, _in(TRAINING)] = None
+    "fp32 or bf16; measured unless given."
     strategy: Annotated[Literal["ddp", "fsdp"] | None, _in(TRAINING)] = None
     "How several processes share the model, under torchrun or accelerate launch."
     threads: Annotated[int | None, _in(TRAINING)] = None
     "Threads to compute with; measured unless given or OMP_NUM_THREADS is set."
+    workers: Annotated[int | None, _in(TRAINING)] = None
+    "Threads that decode pictures ahead of the network (0 for none; changes no result)."
     cache: Annotated[str | None, _in(TRAINING)] = None
     "Folder of feature stores; `off` stores nothing."
     checkpoint_every: Annotated[int | None, _in(TRAINING)] = None

@@ -27,6 +27,7 @@ TABLES = {
     "sources": "graft.backbones:SOURCES",
     "tasks": "graft.tasks:TASKS",
     "objectives": "graft.objectives:OBJECTIVES",
+    "augmentations": "graft.data.augment:AUGMENTATIONS",
     "readers": "graft.data.readers:READERS",
 }
 

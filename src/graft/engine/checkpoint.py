@@ -61,7 +61,7 @@ class Checkpoint:
 
     Args:
         position: where training goes on.
-        tensors: `model.*`, `state.*`, `optimizer.*`, `best.*` by name.
+        tensors: `model.*`, `state.*`, `optimizer.*`, `best.*`, `average.*` by name.
         values: everything else, JSON.
         recipe: hash of what the run was asked to do; another one refuses to resume.
     """

@@ -39,6 +39,7 @@ def pooled_features(
             root=settings.cache,
             budget_bytes=settings.cache_bytes,
             processes=processes,
+            n_workers=settings.workers,
         )
         prefix = feeds.prefixes["rows", name]
         if prefix.store is not None:

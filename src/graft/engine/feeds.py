@@ -45,6 +45,13 @@ class PhaseFeeds:
     prefixes: dict[tuple[str, str], Prefix] = field(default_factory=dict)
     only_length: dict[str, int] = field(default_factory=dict)
 
+    def reads(self, split: str, name: str) -> bool:
+        """Return whether a step reads the examples themselves, or only what is stored of them."""
+        prefix = self.prefixes.get((split, name))
+        if prefix is None or prefix.store is None or not prefix.store.is_complete:
+            return True
+        return not prefix.replay.unread
+
     def feed(
         self,
         split: str,

@@ -48,6 +48,8 @@ class Keeper:
             self._touched |= loop.trained_tensors().keys()
             tensors = {f"optimizer.{k}": v for k, v in optimizer_tensors(loop.optimizer).items()}
             tensors |= {f"best.{k}": v for k, v in loop.best.items()}
+            if loop.average is not None:
+                tensors |= {f"average.{k}": v for k, v in loop.average.shadow.items()}
             at: dict[str, Any] = dataclasses.asdict(loop.at)
             at["best_loss"] = None if math.isinf(loop.at.best_loss) else loop.at.best_loss
             position = Position(loop.index, loop.at.epoch, loop.at.step)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from graft.backbones.backbone import join
 from graft.data.sampling import batches, shares
+from graft.engine.ahead import N_STEPS, Ahead
+from graft.engine.average import Average, begin_average
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import STATE, Group, trainable
 from graft.engine.modes import set_modes
@@ -28,6 +31,7 @@ from graft.engine.optim import build_optimizer, set_rates
 from graft.engine.processes import Processes, assign, is_shard, whole
 from graft.engine.replay import evaluating
 from graft.engine.step import Part, Step, accumulate, accumulate_joint
+from graft.engine.views import numbers
 from graft.errors import Diverged
 from graft.methods.plan import Gradient
 from graft.records import EpochRecord
@@ -63,6 +67,7 @@ class LoopState:
     n_bad: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
+    n_averaged: int = 0
 
 
 @dataclass
@@ -74,6 +79,7 @@ class Loop:
         groups: rules and their parameters.
         splits: streams by split, `train` and perhaps `validation`.
         on_step: called after each step.
+        n_workers: threads that read ahead.
         checkpoint: called with the loop where one may be written: after a step, after an epoch.
     """
 
@@ -92,10 +98,22 @@ class Loop:
     checkpoint: Callable[[Loop, bool], None]
     at: LoopState = field(default_factory=LoopState)
     best: dict[str, Tensor] = field(default_factory=dict)
+    average: Average | None = None
+    n_workers: int = 0
 
     def __post_init__(self) -> None:
+        self.ahead = Ahead()
         self.optimizer = build_optimizer(self.groups, self.by)
         self.step_module = Step(self.model, self.state, self.task)
+
+    def begin_average(self, saved: Mapping[str, Tensor]) -> None:
+        """Begin the moving average that the phase asks for, or go on with a checkpoint's."""
+        if self.by.ema is None:
+            return
+        moving = {id(buffer) for buffer in _running_statistics(self.step_module)}
+        moving |= {id(member.parameter) for member in trainable(self.groups)}
+        live = {name: t for name, t in self.trained_tensors().items() if id(t) in moving}
+        self.average = begin_average(live, self.by.ema, n_updates=self.at.n_averaged, saved=saved)
 
     def run(self) -> tuple[EpochRecord, ...]:
         """Train until the last epoch is done or patience is over."""
@@ -103,13 +121,16 @@ class Loop:
         n_epochs = self.by.n_epochs(len(next(iter(self.splits["train"].values()))))
         n_steps = n_epochs * len(self._plan(0))
         try:
-            while self.at.epoch < n_epochs and not self.at.stopped:
-                self._epoch(wrapped, n_steps)
+            with Ahead(self.n_workers) as self.ahead:
+                while self.at.epoch < n_epochs and not self.at.stopped:
+                    self._epoch(wrapped, n_steps)
         finally:
             self.processes.unwrap(wrapped)
         if self.best:
             self._load(self.best)
-        elif self.at.history and not _ends_finite(self.at.history[-1]):
+        elif self.average is not None:
+            self.average.write()
+        if not self.best and self.at.history and not _ends_finite(self.at.history[-1]):
             raise Diverged(f"phase `{self.name}`: the loss ends not finite; lower the rate")
         return tuple(EpochRecord(**e) for e in self.at.history)
 
@@ -135,6 +156,9 @@ class Loop:
         plan = self._plan(self.at.epoch)
         while self.at.step < len(plan):
             progress = Progress(self.at.epoch * len(plan) + self.at.step, n_steps, self.at.epoch)
+            self._expect(plan[self.at.step :][: 1 + N_STEPS], self.at.epoch)
+            if len(plan) - self.at.step <= N_STEPS and progress.step + 1 < n_steps:
+                self._expect(self._plan(self.at.epoch + 1)[:1], self.at.epoch + 1)
             loss = self._train_step(wrapped, plan[self.at.step], progress)
             self.at.step += 1
             if loss is not None:
@@ -147,7 +171,9 @@ class Loop:
                 )
             if self.at.step < len(plan):
                 self.checkpoint(self, False)
-        validation = self._validate()
+        with nullcontext() if self.average is None else self.average.in_place():
+            validation = self._validate()
+            self._judge(validation)
         self.at.history.append(
             {
                 "epoch": self.at.epoch,
@@ -159,7 +185,6 @@ class Loop:
                 "seconds": time.perf_counter() - began,
             }
         )
-        self._judge(validation)
         self.at.epoch += 1
         self.at.step, self.at.loss_sum, self.at.loss_count = 0, 0.0, 0.0
         self.checkpoint(self, True)
@@ -201,6 +226,9 @@ class Loop:
         after = getattr(self.task, "after_step", None)
         if after is not None:
             after(self.model, self.state, progress)
+        if self.average is not None:
+            self.average.update()
+            self.at.n_averaged = self.average.n_updates
         return Loss(total, count)
 
     def _refuse(self, rows: np.ndarray, progress: Progress) -> None:
@@ -221,9 +249,12 @@ class Loop:
         share = -(-len(rows) // self.processes.n)
         n_parts = -(-share // (self.by.micro_batch_size or share))
         streams = self.splits["train"]
-        drawn = dict.fromkeys(streams, rows)
-        for name in list(streams)[1:]:
-            drawn[name] = self._cycled(name, len(rows), progress.step)
+        drawn = {
+            name: self._cycled(name, len(rows), progress.step)
+            if i
+            else numbers(stream, rows, self.index, progress.epoch)
+            for i, (name, stream) in enumerate(streams.items())
+        }
         parts = []
         for i in range(n_parts):
             feeds, counts = {}, True
@@ -254,7 +285,15 @@ class Loop:
         number = self._epoch_number(epoch)
         drawn = batches(None, len(stream), size, self.seed, number, drop_last=True)[place]
         # as many as of the first stream, or a process could have rows of the one and not the other
-        return np.resize(drawn, batch_size)
+        return numbers(stream, np.resize(drawn, batch_size), self.index, epoch)
+
+    def _expect(self, coming: Sequence[np.ndarray], epoch: int) -> None:
+        """Let this process's share of the next steps be read ahead."""
+        name, stream = next(iter(self.splits["train"].items()))
+        if self.feeds.reads("train", name):
+            for rows in coming:
+                share = shares(rows, self.processes.n)[self.processes.rank]
+                self.ahead.expect(stream, numbers(stream, share, self.index, epoch))
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         stream = next(iter(self.splits["train"].values()))
@@ -272,7 +311,14 @@ class Loop:
         streams = self.splits.get("validation")
         if not streams or not len(next(iter(streams.values()))):
             return None
-        return mean_loss(self.step_module, streams, self.feeds, self.processes, split="validation")
+        return mean_loss(
+            self.step_module,
+            streams,
+            self.feeds,
+            self.processes,
+            split="validation",
+            ahead=self.ahead,
+        )
 
     def _judge(self, validation: float | None) -> None:
         """Keep the best epoch and stop when patience is over."""
@@ -297,21 +343,31 @@ def _ends_finite(epoch: Mapping[str, Any]) -> bool:
 
 
 def mean_loss(
-    step: Step, streams: Streams, feeds: PhaseFeeds, processes: Processes, *, split: str
+    step: Step,
+    streams: Streams,
+    feeds: PhaseFeeds,
+    processes: Processes,
+    *,
+    split: str,
+    ahead: Ahead | None = None,
 ) -> float:
-    """Return the mean loss over a split, in eval mode, summed in float64."""
+    """Return the mean loss over a split, in eval mode, summed in float64.
+
+    Args:
+        ahead: reads the first stream's examples ahead.
+    """
     first, *others = streams.items()
     name, stream = first
     order = np.arange(len(stream))
     if stream.lengths is not None:
         order = np.argsort(stream.lengths, kind="stable")
+    cuts = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
+    # processes take turns, but where parameters are sharded all must run together
+    mine = cuts if processes.is_sharded else cuts[processes.rank :: processes.n]
+    ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
     total, count = 0.0, 0.0
     with evaluating(step), torch.no_grad():
-        for number, start in enumerate(range(0, len(order), EVALUATION_BATCH)):
-            # processes take turns, but where parameters are sharded all must run together
-            if not processes.is_sharded and number % processes.n != processes.rank:
-                continue
-            rows = order[start : start + EVALUATION_BATCH]
+        for rows in ahead.over(stream, mine):
             fed = {name: feeds.feed(split, name, stream, rows, processes.device)}
             for other, further in others:
                 fed[other] = feeds.feed(

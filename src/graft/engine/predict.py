@@ -9,15 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from graft.batch import Batch
+from graft.engine.ahead import Ahead, default_workers
 from graft.engine.replay import evaluating
 from graft.tasks.task import Stream, Task
 
 BATCH = 64
 
 
-def predict_rows(model: nn.Module, task: Task, stream: Stream) -> dict[str, np.ndarray]:
-    """Return the task's predictions for every row, each (N, …)."""
-    return _over_rows(model, stream, lambda batch: task.predict(model, batch))
+def predict_rows(
+    model: nn.Module, task: Task, stream: Stream, *, n_workers: int | None = None
+) -> dict[str, np.ndarray]:
+    """Return the task's predictions for every row, each (N, …).
+
+    Args:
+        n_workers: threads that read ahead; one a core unless given.
+    """
+    return _over_rows(model, stream, lambda batch: task.predict(model, batch), n_workers)
 
 
 def feature_rows(backbone: nn.Module, stream: Stream) -> np.ndarray:
@@ -26,11 +33,14 @@ def feature_rows(backbone: nn.Module, stream: Stream) -> np.ndarray:
     def pooled(batch: Batch) -> dict[str, Tensor]:
         return {"pooled": backbone(batch.inputs).pooled.float()}
 
-    return _over_rows(backbone, stream, pooled)["pooled"]
+    return _over_rows(backbone, stream, pooled, None)["pooled"]
 
 
 def _over_rows(
-    model: nn.Module, stream: Stream, compute: Callable[[Batch], Mapping[str, Tensor]]
+    model: nn.Module,
+    stream: Stream,
+    compute: Callable[[Batch], Mapping[str, Tensor]],
+    n_workers: int | None,
 ) -> dict[str, np.ndarray]:
     """Run batches of similar length in eval mode; returns what was computed in the rows' order."""
     order = np.arange(len(stream))
@@ -38,9 +48,11 @@ def _over_rows(
         order = np.argsort(stream.lengths, kind="stable")
     device = next(model.parameters()).device
     parts: list[dict[str, np.ndarray]] = []
-    with evaluating(model), torch.no_grad():
-        for start in range(0, len(order), BATCH):
-            batch = stream.batch(order[start : start + BATCH]).to(device)
+    n_workers = default_workers() if n_workers is None else n_workers
+    cuts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    with evaluating(model), torch.no_grad(), Ahead(n_workers) as ahead:
+        for rows in ahead.over(stream, cuts):
+            batch = stream.batch(rows).to(device)
             parts.append({k: v.cpu().numpy() for k, v in compute(batch).items()})
     back = np.argsort(order, kind="stable")
     names = parts[0] if parts else {}

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from graft.batch import Batch
+from graft.engine.ahead import Ahead
 from graft.engine.replay import Replay, Run, Tap, capture, evaluating
 from graft.engine.store import RowStore
+from graft.engine.views import n_numbers
 from graft.tasks.task import Stream
 
 GROUP = 16
@@ -148,20 +150,24 @@ def fill(
     stream: Stream,
     *,
     write: bool = True,
+    n_workers: int = 0,
 ) -> int:
     """Complete stores at several cuts in one pass over the stream; returns the rows computed.
 
     Processes that share sharded parameters must all run the pass; one of them writes.
+
+    Args:
+        n_workers: threads that read ahead.
     """
     open_ = [(r, s) for r, s in wanted if not s.is_complete]
     if not open_:
         return 0
     n_computed = 0
-    with evaluating(model):
-        for index, rows in enumerate(groups(np.arange(len(stream)), stream)):
+    first = min(store.n_groups for _, store in open_)
+    rest = groups(np.arange(n_numbers(stream)), stream)[first:]
+    with evaluating(model), Ahead(n_workers) as ahead:
+        for index, rows in enumerate(ahead.over(stream, rest), start=first):
             lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
-            if not lacking:
-                continue
             values = compute_group(model, [r for r, _ in lacking], run, stream, rows)
             for (_, store), leaves in zip(lacking, values, strict=True):
                 if write:
@@ -196,7 +202,7 @@ def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
 
 def open_store(root: Path, key: str, replay: Replay, stream: Stream) -> RowStore:
     """Open or begin the store of a key under `root`."""
-    return RowStore(root / key, len(stream), [tap_axes(tap, stream) for tap in replay.taps])
+    return RowStore(root / key, n_numbers(stream), [tap_axes(tap, stream) for tap in replay.taps])
 
 
 def tap_axes(tap: Tap, stream: Stream) -> tuple[int, ...]:
@@ -214,7 +220,9 @@ def collate(tensors: Sequence[Tensor], ragged: tuple[int, ...]) -> Tensor:
 
 def estimate_bytes(replay: Replay, stream: Stream) -> int:
     """Estimate the size of a store of all rows; exact where lengths are the tokens' own."""
-    lengths = stream.lengths if stream.lengths is not None else np.zeros(len(stream), np.int64)
+    lengths = (
+        stream.lengths if stream.lengths is not None else np.zeros(n_numbers(stream), np.int64)
+    )
     total = 0.0
     for tap in replay.taps:
         per_row = np.ones(len(lengths)) * tap.dtype.itemsize * max(tap.dims[0].rows, 1)

@@ -27,6 +27,7 @@ from graft.engine.processes import Processes
 from graft.engine.settings import Listener, Settings
 from graft.engine.solve import solve_head, why_not_convex
 from graft.engine.stores import MANY, Wish, attach
+from graft.engine.views import finite, is_endless
 from graft.errors import ModelError
 from graft.methods.plan import Convex, Gradient, Phase, Plan
 from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
@@ -202,6 +203,9 @@ def _run_phase(
 ) -> PhaseRecord:
     began = time.perf_counter()
     item = rest[0]
+    if isinstance(item.phase.by, Convex) and any(map(is_endless, splits["train"].values())):
+        # what it stores are plain pictures, which no phase by gradient reads
+        splits, rest = finite(splits), rest[:1]
     set_trainable(item.groups)
     set_modes(model)
     n_rows = len(next(iter(splits["train"].values())))
@@ -214,6 +218,7 @@ def _run_phase(
             root=settings.cache,
             budget_bytes=settings.cache_bytes,
             processes=processes,
+            n_workers=settings.workers,
         )
     cache = caches[0] if caches else CacheRecord(item.feeds.cut.label, False, item.feeds.reason)
     groups = tuple(
@@ -240,11 +245,13 @@ def _run_phase(
         settings.seed,
         listener.on_step,
         keeper,
+        n_workers=settings.workers,
     )
     if loop_state is not None:
         loop.at = loop_state
         restore_optimizer(loop.optimizer, under("optimizer.", restored))
         loop.best = under("best.", restored)
+    loop.begin_average(under("average.", restored))
     epochs = loop.run()
     return PhaseRecord(
         item.phase.name,

@@ -23,6 +23,7 @@ class Settings:
         cache_bytes: most bytes of stores per split.
         checkpoints: folder of checkpoints; None writes none.
         checkpoint_every: steps between checkpoints inside an epoch; 0 for epoch ends alone.
+        workers: threads that read examples ahead; 0 reads them when they are needed.
         recipe: hash of what is asked, so that a checkpoint of another run is refused.
     """
 
@@ -33,6 +34,7 @@ class Settings:
     cache_bytes: int = 4_000_000_000
     checkpoints: Path | None = None
     checkpoint_every: int = 200
+    workers: int = 0
     recipe: str = ""
 
 

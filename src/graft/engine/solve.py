@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from graft.data.split import folds
 from graft.engine.feeds import PhaseFeeds
 from graft.engine.prefix import Prefix
 from graft.engine.processes import assign
+from graft.engine.views import n_numbers
 from graft.heads import Linear
 from graft.methods.plan import Convex
 from graft.records import ConvexRecord
@@ -31,6 +34,8 @@ def why_not_convex(task: Task, model: nn.Module, feeds: PhaseFeeds) -> str:
     """Return why the head cannot be solved exactly, or an empty string."""
     if not hasattr(task, "convex"):
         return f"{type(task).__name__} has no convex form"
+    if reason := getattr(task, "why_not_convex", ""):
+        return reason
     if not isinstance(getattr(model, "head", None), Linear):
         return "only a linear head has a convex form"
     if len(feeds.replays) != 1 or any(len(r.taps) != 1 for r in feeds.replays.values()):
@@ -42,7 +47,7 @@ def solve_head(
     model: nn.Module, task: Task, stream: Stream, prefix: Prefix, by: Convex, seed: int
 ) -> ConvexRecord:
     """Solve the head on the stream's pooled features and write it into the model."""
-    problem: ConvexProblem = task.convex(stream)  # type: ignore[attr-defined]
+    problem: ConvexProblem = _of_all_views(task.convex(stream), stream)  # type: ignore[attr-defined]
     features = _features(stream, prefix)
     if by.l2 == "cv":
         solution = search(features, problem, by.n_folds, seed).solution
@@ -98,10 +103,22 @@ def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:
 
 def _features(stream: Stream, prefix: Prefix) -> np.ndarray:
     """Return (N, D) pooled features, memory-mapped where they are stored."""
+    n = n_numbers(stream)
     if prefix.store is not None and prefix.store.is_complete:
-        return prefix.store.array(0).reshape(len(stream), -1)
-    tensors = prefix.compute(np.arange(len(stream)))[0]
-    return torch.stack(tensors).float().cpu().numpy().reshape(len(stream), -1)
+        return prefix.store.array(0).reshape(n, -1)
+    tensors = prefix.compute(np.arange(n))[0]
+    return torch.stack(tensors).float().cpu().numpy().reshape(n, -1)
+
+
+def _of_all_views(problem: ConvexProblem, stream: Stream) -> ConvexProblem:
+    """Return the problem for every view of each row, those of one row in one fold."""
+    n_views = n_numbers(stream) // max(1, len(stream))
+    if n_views == 1:
+        return problem
+    groups = np.arange(len(stream)) if problem.groups is None else problem.groups
+    weights = None if problem.weights is None else np.tile(problem.weights, n_views)
+    targets = np.concatenate([problem.targets] * n_views)
+    return replace(problem, targets=targets, weights=weights, groups=np.tile(groups, n_views))
 
 
 def _folds(problem: ConvexProblem, n_folds: int, seed: int) -> np.ndarray:

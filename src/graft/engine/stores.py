@@ -2,7 +2,8 @@
 
 One pass over the data fills the stores of several heights: cuts only descend while unfreezing, and
 what lies below a later cut has not moved by then. A store pays where its rows are wanted more than
-once, by this phase or by later ones, and where it fits the budget.
+once, by this phase or by later ones, and where it fits the budget. Where a row has several views,
+each pass reads one of them, so there must be more passes than views.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from graft.engine.prefix import Prefix, estimate_bytes, fill, open_store, store_
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
 from graft.engine.store import RowStore
+from graft.engine.views import ENDLESS, is_endless, n_numbers
 from graft.records import CacheRecord
 from graft.tasks.task import Progress, Stream, Task
 
@@ -56,6 +58,7 @@ def attach(
     root: Path | None,
     budget_bytes: int,
     processes: Processes,
+    n_workers: int = 0,
 ) -> list[CacheRecord]:
     """Give the first phase its prefixes, filling on the way the stores of the later ones.
 
@@ -65,6 +68,7 @@ def attach(
         root: folder of the stores; None to store nothing.
         budget_bytes: most bytes for the stores of one stream.
         processes: one of them writes; all take part in the passes where parameters are sharded.
+        n_workers: threads that read ahead.
 
     Returns:
         For each split and stream the record of the first phase's store.
@@ -75,13 +79,16 @@ def attach(
         for name, stream in streams.items():
             if name not in now.replays or not _lengths_are_known(now, name, stream):
                 continue
+            if is_endless(stream):
+                records.append(CacheRecord(now.cut.label, False, ENDLESS))
+                continue
             run = _encode_only(model, task)
             wanted, reason = {}, "nothing is stored (--cache off)"
             if root is not None:
                 wanted, reason = _worth_storing(model, task, wishes, name, stream, budget_bytes)
             store, n_computed = None, 0
             if root is not None and wanted:
-                store, n_computed = _filled(model, wanted, run, stream, root, processes)
+                store, n_computed = _filled(model, wanted, run, stream, root, processes, n_workers)
                 reason = "" if store else "the processes do not see one folder of stores"
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
             size = 0 if store is None else store.size_bytes
@@ -124,8 +131,11 @@ def _worth_storing(
         if key not in wanted:  # two phases may read the same store
             wanted[key] = replay
             left_bytes -= size_bytes
-    if n_passes < 2:
-        return {}, "one pass over the rows does not pay"
+    n_views = n_numbers(stream) // max(1, len(stream))
+    if n_passes <= n_views:  # to fill is to compute every view once
+        if n_views == 1:
+            return {}, "one pass over the rows does not pay"
+        return {}, f"to store {n_views} views of each row does not pay: {n_passes} are read"
     return wanted, ""
 
 
@@ -136,6 +146,7 @@ def _filled(
     stream: Stream,
     root: Path,
     processes: Processes,
+    n_workers: int,
 ) -> tuple[RowStore | None, int]:
     """Return the first store, complete, and how many rows had to be computed.
 
@@ -158,7 +169,9 @@ def _filled(
     n_computed = 0
     if not wanted[0][1].is_complete:
         if processes.is_main or processes.is_sharded:
-            n_computed = fill(model, wanted, run, stream, write=processes.is_main)
+            n_computed = fill(
+                model, wanted, run, stream, write=processes.is_main, n_workers=n_workers
+            )
         processes.barrier()
     store = wanted[0][1] if processes.is_main else open_store(root, keys[0], replays[0], stream)
     return (store if processes.everywhere(store.is_complete) else None), n_computed

@@ -50,6 +50,8 @@ class Gradient:
         clip: largest gradient norm; None for no clipping.
         patience: stop after so many epochs without a better validation loss, and always keep the
             best epoch; None runs all epochs and keeps the last.
+        ema: decay of a moving average of the weights, which is what is validated and what the phase
+            ends with; None for no average.
         betas: decay of the two moments of AdamW (Loshchilov and Hutter 2019).
         eps: added to the root of the second moment.
     """
@@ -62,6 +64,7 @@ class Gradient:
     warmup: float = 0.1
     clip: float | None = 1.0
     patience: int | None = None
+    ema: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 

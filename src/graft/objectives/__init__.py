@@ -15,6 +15,14 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.binary_cross_entropy:binary_cross_entropy",
         "sigmoid cross-entropy, averaged over labels; soft targets, label smoothing",
     ),
+    "binary_focal": (
+        "graft.objectives.focal:binary_focal_loss",
+        "sigmoid cross-entropy that counts well predicted labels less (gamma)",
+    ),
+    "focal": (
+        "graft.objectives.focal:focal_loss",
+        "softmax cross-entropy that counts well predicted examples less (gamma)",
+    ),
     "mean_squared_error": (
         "graft.objectives.squared_error:squared_error",
         "squared error per example, averaged over outputs",

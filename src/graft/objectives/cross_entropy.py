@@ -28,17 +28,25 @@ def cross_entropy(
     Returns:
         losses (N,), already weighted, and weights (N,).
     """
+    shares, weights = shares_and_weights(logits, targets, class_weights, label_smoothing)
+    # where a class has no share its logit may be -inf, and 0 · inf would be NaN
+    logs = torch.log_softmax(logits, dim=-1).masked_fill(shares == 0, 0)
+    return -(shares * logs).sum(-1) * weights, weights
+
+
+def shares_and_weights(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None, label_smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Return each class's share (N, C) of the targets, smoothed, and each example's weight (N,)."""
     n_classes = logits.shape[-1]
     if targets.ndim == 1:
-        distribution = functional.one_hot(targets, n_classes).to(logits.dtype)
+        shares = functional.one_hot(targets, n_classes).to(logits.dtype)
     else:
-        distribution = targets.to(logits.dtype)
+        shares = targets.to(logits.dtype)
     if class_weights is None:
         weights = logits.new_ones(len(logits))
     else:
-        weights = distribution @ class_weights.to(logits)
+        weights = shares @ class_weights.to(logits)
     if label_smoothing:
-        distribution = (1 - label_smoothing) * distribution + label_smoothing / n_classes
-    # where a class has no share its logit may be -inf, and 0 · inf would be NaN
-    logs = torch.log_softmax(logits, dim=-1).masked_fill(distribution == 0, 0)
-    return -(distribution * logs).sum(-1) * weights, weights
+        shares = (1 - label_smoothing) * shares + label_smoothing / n_classes
+    return shares, weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,8 +18,9 @@ from graft.errors import DataError
 from graft.model import Model
 from graft.neighbours import nearest_mean
 from graft.objectives.cross_entropy import cross_entropy
+from graft.objectives.focal import focal_loss
 from graft.records import Prediction
-from graft.tasks.labelled import headed, table_stream
+from graft.tasks.labelled import headed, table_stream, why_not_convex
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem, Loss, Progress
 
@@ -33,6 +35,7 @@ class Classify:
         class_weights: one weight per class, or None for all alike.
         label_smoothing: share of each target spread over all classes.
         keep_head: keep the checkpoint's own head where its classes are exactly ours.
+        focal: γ of the focal loss, or None for cross-entropy.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +43,7 @@ class Classify:
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     keep_head: bool = True
+    focal: float | None = None
 
     name: ClassVar[str] = "classify"
     metrics: ClassVar[str] = "classification"
@@ -77,17 +81,23 @@ class Classify:
         state: nn.Module | None,
         progress: Progress,
     ) -> Loss:
-        """Return weighted cross-entropy, summed."""
+        """Return weighted cross-entropy, or focal loss, summed."""
         del state, progress
         logits = encoded["train"].float()
         weights = self.class_weights
-        losses, counts = cross_entropy(
+        objective = cross_entropy if self.focal is None else partial(focal_loss, gamma=self.focal)
+        losses, counts = objective(
             logits,
             batches["train"].targets[self.target],
             class_weights=None if weights is None else torch.tensor(weights, device=logits.device),
             label_smoothing=self.label_smoothing,
         )
         return Loss(losses.sum(), counts.sum())
+
+    @property
+    def why_not_convex(self) -> str:
+        """Return why the head cannot be solved exactly, or an empty string."""
+        return why_not_convex(self.focal)
 
     def convex(self, stream: TableStream) -> ConvexProblem:
         """Return multinomial logistic regression on the stream's labels, smoothed or not."""

@@ -100,6 +100,11 @@ def keeps_head(task: Labelled, backbone: Backbone) -> bool:
     )
 
 
+def why_not_convex(focal: float | None) -> str:
+    """Return why a head under a focal loss cannot be solved exactly; empty without one."""
+    return "" if focal is None else "the focal loss is not convex"
+
+
 def table_stream(
     table: Table, backbone: Backbone, targets: dict[str, np.ndarray]
 ) -> dict[str, TableStream]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,9 +19,10 @@ from graft.metrics.multilabel import decide
 from graft.model import Model
 from graft.neighbours import nearest_average
 from graft.objectives.binary_cross_entropy import binary_cross_entropy
+from graft.objectives.focal import binary_focal_loss
 from graft.records import Prediction
 from graft.tasks.classify import unknown_label
-from graft.tasks.labelled import headed, labels_of, table_stream
+from graft.tasks.labelled import headed, labels_of, table_stream, why_not_convex
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem, Loss, Progress
 
@@ -33,6 +35,7 @@ class Multilabel:
         classes: label names; their order is that of the outputs.
         head: `linear`, `mlp:256` or `cosine`.
         label_smoothing: share of each target that is moved to one half.
+        focal: gamma of the focal loss, or None for cross-entropy.
         keep_head: keep the checkpoint's own head where its labels are exactly ours.
     """
 
@@ -40,6 +43,7 @@ class Multilabel:
     head: str = "linear"
     label_smoothing: float = 0.0
     keep_head: bool = True
+    focal: float | None = None
 
     name: ClassVar[str] = "multilabel"
     metrics: ClassVar[str] = "multilabel"
@@ -75,14 +79,22 @@ class Multilabel:
         state: nn.Module | None,
         progress: Progress,
     ) -> Loss:
-        """Return sigmoid cross-entropy, summed over examples."""
+        """Return sigmoid cross-entropy, or focal loss, summed over examples."""
         del state, progress
-        losses, counts = binary_cross_entropy(
+        objective = binary_cross_entropy
+        if self.focal is not None:
+            objective = partial(binary_focal_loss, gamma=self.focal)
+        losses, counts = objective(
             encoded["train"].float(),
             batches["train"].targets[self.target],
             label_smoothing=self.label_smoothing,
         )
         return Loss(losses.sum(), counts.sum())
+
+    @property
+    def why_not_convex(self) -> str:
+        """Return why the head cannot be solved exactly, or an empty string."""
+        return why_not_convex(self.focal)
 
     def convex(self, stream: TableStream) -> ConvexProblem:
         """Return one logistic regression per label.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,10 @@ class TableStream:
         self._load = load
         self._kept: dict[int, Row] = {}
         self._left_bytes = budget_bytes
+        self._pending: dict[int, Future[Row]] = {}
         self.lengths: np.ndarray | None = None
         if has_lengths:
-            rows = self._encoded(np.arange(len(values)))
+            rows = self.encoded(np.arange(len(values)))
             self.lengths = np.asarray([processor.length(row) for row in rows], np.int64)
 
     def __len__(self) -> int:
@@ -67,7 +69,7 @@ class TableStream:
     ) -> Batch:
         inputs: dict[str, Tensor] = {}
         if self.lengths is not None or not without:
-            encoded = self._encoded(rows)
+            encoded = self.encoded(rows)
             inputs = self.processor.collate(encoded, length=length, without=without)
         mask = inputs.get("attention_mask")
         padded = 0 if mask is None else mask.shape[1]
@@ -75,18 +77,56 @@ class TableStream:
         targets = {name: t[chosen] for name, t in self.targets.items()}
         return Batch(inputs, targets, np.asarray(rows), padded)
 
-    def _encoded(self, rows: np.ndarray) -> list[Row]:
+    def expect(self, rows: np.ndarray, submit: Callable[..., Future[Row]]) -> None:
+        """Let files that will be asked for soon be read in the background.
+
+        Args:
+            submit: takes a function and its arguments, and returns what will hold the result.
+        """
+        if self._load is None:
+            return
+        for r in map(int, rows):
+            if r not in self._kept and r not in self._pending:
+                self._pending[r] = submit(self.encode, r)
+
+    def forget(self) -> None:
+        """Expect no more rows."""
+        self._pending.clear()
+
+    def encode(self, row: int) -> Row:
+        """Return one row encoded, kept or anew; changes nothing, so any thread may call it."""
+        kept = self._kept.get(row)
+        return self._encode([row])[0] if kept is None else kept
+
+    def keep(self, row: int, encoded: Row) -> None:
+        """Keep an encoded row, within the budget."""
+        if row not in self._kept and self.afford(sum(a.nbytes for a in encoded.values())):
+            self._kept[row] = encoded
+
+    def afford(self, size_bytes: int) -> bool:
+        """Return whether so much may still be kept, and count it."""
+        if size_bytes > self._left_bytes:
+            return False
+        self._left_bytes -= size_bytes
+        return True
+
+    def load(self, row: int) -> Any:
+        """Return the value of one row as the processor takes it: a picture decoded."""
+        value = self.values[row]
+        return value if self._load is None else self._load(value)
+
+    def _encode(self, rows: Sequence[int]) -> list[Row]:
+        return self.processor.encode([self.load(r) for r in rows])
+
+    def encoded(self, rows: np.ndarray) -> list[Row]:
+        """Return rows encoded; what is new is kept, within the budget."""
         missing = [r for r in dict.fromkeys(map(int, rows)) if r not in self._kept]
-        fresh: dict[int, Row] = {}
+        ready = {r: self._pending.pop(r) for r in missing if r in self._pending}
+        fresh = {r: future.result() for r, future in ready.items()}
+        missing = [r for r in missing if r not in fresh]
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
-            values = [self.values[r] for r in part]
-            if self._load is not None:
-                values = [self._load(v) for v in values]
-            for r, row in zip(part, self.processor.encode(values), strict=True):
-                fresh[r] = row
-                size = sum(a.nbytes for a in row.values())
-                if size <= self._left_bytes:
-                    self._kept[r] = row
-                    self._left_bytes -= size
+            fresh |= zip(part, self._encode(part), strict=True)
+        for r, row in fresh.items():
+            self.keep(r, row)
         return [fresh[int(r)] if int(r) in fresh else self._kept[int(r)] for r in rows]

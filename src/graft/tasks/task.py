@@ -85,7 +85,8 @@ class Task(Protocol):
     """Say what is predicted.
 
     Besides these five a task may have `convex(stream) -> ConvexProblem`, if its loss is convex in a
-    linear head; `after_step(model, state, progress)`, called when the weights have moved; and
+    linear head, and `why_not_convex: str` where its settings may make it none (empty otherwise);
+    `after_step(model, state, progress)`, called when the weights have moved; and
     `is_joint = True`, if the loss of a step is no sum over its examples (in-batch negatives), which
     makes micro-batches go through gradient caching.
     """

@@ -1,0 +1,147 @@
+"""Whether to compute in bfloat16: measured, because on most CPUs it is the slower way.
+
+Autocast to bf16 halves the bytes, and gains where the processor multiplies bf16 by itself; where it
+does not, every product is emulated. The decision is taken once, before training, on a batch as
+training sees it, and written into the recipe, since another precision gives other bits.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from graft.batch import Batch
+from graft.engine.groups import locate, resolve, trainable
+from graft.engine.replay import evaluating
+from graft.methods.plan import Convex, Plan
+from graft.tasks.task import Progress, Stream, Task
+
+GAIN_WANTED = 1.2
+N_RUNS = 5
+LEAST_PARAMETERS = 1_000_000
+MOST_ROWS = 32
+FEATURE_ROWS = 16
+"""Rows of a batch where no phase says how many: frozen features are computed in such groups."""
+
+Measure = Callable[[Callable[[], None]], float]
+"""Run something and return how many seconds it took."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision, and why it was chosen."""
+
+    name: Literal["fp32", "bf16"]
+    because: str
+
+
+def choose_precision(
+    model: nn.Module,
+    task: Task,
+    stream: Stream,
+    plan: Plan,
+    *,
+    device: torch.device,
+    measure: Measure | None = None,
+    is_native: bool | None = None,
+) -> Precision:
+    """Return bf16 where it is clearly faster for this model on this machine, else fp32.
+
+    Nothing of the model or of the random numbers changes.
+
+    Args:
+        stream: of the training rows; its first rows make the batch.
+        plan: says whether a backbone trains, and so what a step computes.
+        device: where training will run.
+        measure: takes the time; the clock unless given.
+        is_native: whether the device multiplies bf16 by itself; asked of it unless given.
+    """
+    if not (multiplies_bf16(device) if is_native is None else is_native):
+        return Precision("fp32", f"this {device.type} does not compute bf16 by itself")
+    n_parameters = sum(p.numel() for p in model.parameters())
+    if n_parameters < LEAST_PARAMETERS:
+        return Precision("fp32", f"{n_parameters:,} parameters are too few to gain by bf16")
+    if not len(stream):
+        return Precision("fp32", "there is no row to measure with")
+    model.to(device)
+    batch = _batch(stream, plan).to(device)
+    trains = trains_backbone(plan, model)
+    runs = {
+        "fp32": lambda: _run(model, task, batch, trains=trains, autocast=False),
+        "bf16": lambda: _run(model, task, batch, trains=trains, autocast=True),
+    }
+    measure = _seconds if measure is None else measure
+    taken: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    with evaluating(model), torch.random.fork_rng():
+        for run in runs.values():
+            run()  # the first pass also builds kernels
+        # taking turns, so that a neighbour who starts to compute slows both
+        for _ in range(N_RUNS):
+            for name, run in runs.items():
+                taken[name].append(measure(run))
+    slow, fast = statistics.median(taken["fp32"]), statistics.median(taken["bf16"])
+    share = fast / max(slow, 1e-12)
+    told = f"bf16 took {share:.2f} × as long as fp32"
+    return Precision("bf16" if share * GAIN_WANTED <= 1 else "fp32", told)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Return whether a device has instructions for products in bf16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+
+
+def trains_backbone(plan: Plan, model: nn.Module) -> bool:
+    """Return whether any phase trains a parameter of a backbone."""
+    located = locate(model)
+    return any(
+        member.place.role == "backbone"
+        for phase in plan.phases
+        for member in trainable(resolve(phase.rules, located))
+    )
+
+
+def _batch(stream: Stream, plan: Plan) -> Batch:
+    sizes = [
+        phase.by.micro_batch_size or phase.by.batch_size
+        for phase in plan.phases
+        if not isinstance(phase.by, Convex)
+    ]
+    n = min(max(sizes, default=FEATURE_ROWS), MOST_ROWS, len(stream))
+    return stream.batch(np.arange(n))
+
+
+def _run(model: nn.Module, task: Task, batch: Batch, *, trains: bool, autocast: bool) -> None:
+    """Run the network once, and back where a backbone trains, and leave no gradient."""
+    kind = next(model.parameters()).device.type
+    precision = torch.autocast(kind, dtype=torch.bfloat16, enabled=autocast)
+    with precision, torch.set_grad_enabled(trains):
+        encoded = task.encode(model, batch, Progress())
+    if trains:
+        leaves = [t for t in pytree.tree_leaves(encoded) if _has_gradient(t)]
+        torch.stack([t.float().sum() for t in leaves]).sum().backward()
+        model.zero_grad(set_to_none=True)
+    if kind == "cuda":
+        torch.cuda.synchronize()
+
+
+def _has_gradient(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.requires_grad
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
