@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from graft.api.choosing import BlockChoice, with_depths
 from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_rows
@@ -22,6 +23,7 @@ from graft.job import Job
 from graft.metrics.classification import classification_metrics
 from graft.records import PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
+from graft.report.depths import draw_depths
 from graft.run_folder import (
     epoch_lines,
     write_predictions,
@@ -40,6 +42,7 @@ def finish(
     phases: tuple[PhaseRecord, ...],
     before: dict[str, dict[str, float]],
     began: float,
+    chosen: BlockChoice | None = None,
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
 
@@ -56,6 +59,9 @@ def finish(
         if name != "train" and len(stream["train"])
     }
     record = _record(job, phases, before, after, opens_with, time.perf_counter() - began)
+    if chosen is not None:
+        record = with_depths(record, chosen)
+        write_text(folder / "depths.svg", draw_depths(record.depths))
     card = model_card(record, modality=job.backbone.modality)
     write_text(folder / "model" / "README.md", card)
     write_text(folder / "metrics.jsonl", epoch_lines(record))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.api.asked import asked_for
+from graft.api.choosing import at_best_block
 from graft.api.finishing import Streams, finish
 from graft.api.predicting import Prediction, predict
 from graft.backbones.backbone import Backbone
@@ -110,6 +111,10 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     streams = job.streams()
     settings = _settings(job, folder)
     before = _before(job, streams, settings)
+    found = None
+    if job.recipe.at == "any":
+        found = at_best_block(job, streams["train"]["train"], settings)
+        job = found.job
     phases = run(
         job.plan,
         job.model,
@@ -119,7 +124,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         listener=listener,
         resume=resume,
     )
-    return from_main(lambda: finish(job, folder, streams, phases, before, began))
+    return from_main(lambda: finish(job, folder, streams, phases, before, began, found))
 
 
 def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graft.errors import UnknownName
+from graft.records import DepthRecord
 
 TABLES = {
     "methods": "graft.methods:METHODS",
@@ -20,6 +21,8 @@ TABLES = {
     "objectives": "graft.objectives:OBJECTIVES",
     "readers": "graft.data.readers:READERS",
 }
+
+BAR_WIDTH = 24
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -58,6 +61,24 @@ def show_before_after(before: Mapping[str, Any], after: Mapping[str, Any], title
         change = "" if old is None else f"{value - old:+.3f}"
         table.add_row(
             name.replace("_", " "), "" if old is None else f"{old:.3f}", f"{value:.3f}", change
+        )
+    console.print(table)
+
+
+def show_depths(depths: Sequence[DepthRecord]) -> None:
+    """Print what a head on each block would reach, the best block with the longest bar."""
+    right = ("width", "accuracy", "loss")
+    table = plain_table("a head on", *right, "", right=right)
+    longest = max((d.accuracy or 0.0 for d in depths), default=0.0) or 1.0
+    for depth in depths:
+        share = None if depth.accuracy is None else depth.accuracy / longest
+        bar = "" if share is None else "█" * round(BAR_WIDTH * share)
+        table.add_row(
+            depth.block,
+            str(depth.width),
+            "" if depth.accuracy is None else f"{depth.accuracy:.3f}",
+            f"{depth.loss:.3f}",
+            f"{bar}{' ← this model' if depth.chosen else ''}",
         )
     console.print(table)
 

@@ -55,7 +55,7 @@ def train(
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, show_before_after
+    from graft.cli.show import console, show_before_after, show_depths
     from graft.engine.processes import is_main
     from graft.errors import InputError
     from graft.records import to_json
@@ -85,6 +85,9 @@ def train(
     record = run.record
     for note in record.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if record.depths:
+        show_depths(record.depths)
+        console.print("by cross-validation on training rows\n", style="dim")
     part = "test" if "test" in record.after else "validation"
     if part in record.after:
         n = record.n_test if part == "test" else record.n_validation

@@ -13,7 +13,15 @@ from graft.engine.processes import assign
 from graft.heads import Linear
 from graft.methods.plan import Convex
 from graft.records import ConvexRecord
-from graft.solvers import fit_logistic, fit_multilabel, search_l2
+from graft.solvers import (
+    Search,
+    Solution,
+    fit_logistic,
+    fit_multilabel,
+    ridge_path,
+    search_l2,
+    search_ridge,
+)
 from graft.tasks.task import ConvexProblem, Stream, Task
 
 SMALLEST_FOLD = 2
@@ -36,32 +44,11 @@ def solve_head(
     """Solve the head on the stream's pooled features and write it into the model."""
     problem: ConvexProblem = task.convex(stream)  # type: ignore[attr-defined]
     features = _features(stream, prefix)
-    is_softmax = problem.loss == "softmax"
-    n_classes = problem.n_classes if is_softmax else None
-    chosen_by = "given"
     if by.l2 == "cv":
-        found = search_l2(
-            features,
-            problem.targets,
-            folds=_folds(problem, by.n_folds, seed),
-            loss=problem.loss,
-            sample_weights=problem.weights,
-            n_classes=n_classes,
-        )
-        solution = found.solution
+        solution = search(features, problem, by.n_folds, seed).solution
         chosen_by = f"{by.n_folds}-fold cross-validation on training rows"
-    elif is_softmax:
-        solution = fit_logistic(
-            features,
-            problem.targets,
-            l2=float(by.l2),
-            sample_weights=problem.weights,
-            n_classes=n_classes,
-        )
     else:
-        solution = fit_multilabel(
-            features, problem.targets, l2=float(by.l2), sample_weights=problem.weights
-        )
+        solution, chosen_by = _fit(features, problem, float(by.l2)), "given"
     head = model.head
     assert isinstance(head, Linear)
     assign(head.out.weight, solution.weight)
@@ -76,6 +63,39 @@ def solve_head(
     )
 
 
+def search(features: np.ndarray, problem: ConvexProblem, n_folds: int, seed: int) -> Search:
+    """Choose l2 by cross-validation and solve.
+
+    Args:
+        features: (N, D).
+        problem: what to solve on them.
+        n_folds: of the cross-validation; fewer where there are fewer rows or groups.
+        seed: of the folds.
+    """
+    folds = _folds(problem, n_folds, seed)
+    if problem.loss == "squared":
+        return search_ridge(features, problem.targets, folds=folds, sample_weights=problem.weights)
+    return search_l2(
+        features,
+        problem.targets,
+        folds=folds,
+        loss=problem.loss,
+        sample_weights=problem.weights,
+        n_classes=problem.n_classes if problem.loss == "softmax" else None,
+    )
+
+
+def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:
+    weights = problem.weights
+    if problem.loss == "squared":
+        return ridge_path(features, problem.targets, l2s=[l2], sample_weights=weights)[0]
+    if problem.loss == "sigmoid":
+        return fit_multilabel(features, problem.targets, l2=l2, sample_weights=weights)
+    return fit_logistic(
+        features, problem.targets, l2=l2, sample_weights=weights, n_classes=problem.n_classes
+    )
+
+
 def _features(stream: Stream, prefix: Prefix) -> np.ndarray:
     """Return (N, D) pooled features, memory-mapped where they are stored."""
     if prefix.store is not None and prefix.store.is_complete:
@@ -86,7 +106,9 @@ def _features(stream: Stream, prefix: Prefix) -> np.ndarray:
 
 def _folds(problem: ConvexProblem, n_folds: int, seed: int) -> np.ndarray:
     labels = problem.targets
-    if labels.ndim > 1:
+    if problem.loss == "softmax" and labels.ndim > 1:
         labels = labels.argmax(1)
+    elif problem.loss == "sigmoid":
+        labels = (labels > 0.5).astype(np.int64)
     n_units = len(labels) if problem.groups is None else len(set(problem.groups.tolist()))
     return folds(labels, max(SMALLEST_FOLD, min(n_folds, n_units)), seed, problem.groups)

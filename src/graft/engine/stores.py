@@ -164,6 +164,31 @@ def _filled(
     return (store if processes.everywhere(store.is_complete) else None), n_computed
 
 
+def fill_all(
+    model: nn.Module,
+    by_key: Mapping[str, Replay],
+    run: Run,
+    stream: Stream,
+    root: Path,
+    processes: Processes,
+) -> list[RowStore]:
+    """Return the store of each key, completed where needed by one pass over the stream."""
+    lacking = processes.agree(
+        [k for k, r in by_key.items() if not open_store(root, k, r, stream).is_complete]
+    )
+    # the first one's state decides whether a pass is made: those that are complete stay outside
+    if lacking:
+        _filled(model, {k: by_key[k] for k in lacking}, run, stream, root, processes)
+    return [open_store(root, key, replay, stream) for key, replay in by_key.items()]
+
+
+def identity(
+    model: nn.Module, task: Task, frozen: frozenset[str], replay: Replay
+) -> tuple[str, str]:
+    """Return what a store's content depends on beside its rows: weights, and who reads them."""
+    return _below(model, frozen, replay), _about(model, task)
+
+
 def _encode_only(model: nn.Module, task: Task) -> Run:
     def run(batch: Batch) -> Any:
         return task.encode(model, batch, Progress())

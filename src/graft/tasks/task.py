@@ -45,14 +45,15 @@ class ConvexProblem:
     """What the convex phase solves on frozen features, for tasks whose loss is convex in the head.
 
     Args:
-        loss: `softmax` for one class per example, `sigmoid` for labels.
-        targets: (N,) class numbers or (N, C) distributions, of the stream's rows.
+        loss: `softmax` for one class per example, `sigmoid` for labels, `squared` for numbers.
+        targets: of the stream's rows: (N,) class numbers or (N, C) distributions for `softmax`,
+            (N, C) in [0, 1] for `sigmoid`, (N,) numbers for `squared`.
         n_classes: C.
         weights: (N,) with which each row counts, or None for all alike.
         groups: (N,) rows of one group share a fold, or None.
     """
 
-    loss: Literal["softmax", "sigmoid"]
+    loss: Literal["softmax", "sigmoid", "squared"]
     targets: np.ndarray
     n_classes: int
     weights: np.ndarray | None = None
