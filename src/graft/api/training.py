@@ -109,7 +109,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
     listener.on_note(f"{job.table.because}; {job.splits.how}")
     streams = job.streams()
-    settings = _settings(job, folder)
+    settings = settings_of(job, folder / "checkpoints")
     before = _before(job, streams, settings)
     found = None
     if job.recipe.at == "any":
@@ -186,7 +186,8 @@ def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, dict[st
     return found
 
 
-def _settings(job: Job, folder: Path) -> Settings:
+def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
+    """Return how a job would run; without a folder no checkpoints are written."""
     recipe = job.recipe
     cache = None
     if recipe.cache != "off":
@@ -197,7 +198,7 @@ def _settings(job: Job, folder: Path) -> Settings:
         precision=recipe.precision,
         strategy=recipe.strategy,
         cache=cache,
-        checkpoints=folder / "checkpoints",
+        checkpoints=checkpoints,
         checkpoint_every=recipe.checkpoint_every,
         recipe=digest,
     )

@@ -112,3 +112,20 @@ def human_bytes(n: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
+
+    >>> human_seconds(4.21), human_seconds(130), human_seconds(12_000)
+    ('4.2 s', '2 min 10 s', '3 h 20 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

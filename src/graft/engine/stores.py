@@ -75,10 +75,10 @@ def attach(
         for name, stream in streams.items():
             if name not in now.replays or not _lengths_are_known(now, name, stream):
                 continue
-            run = _encode_only(model, task)
+            run = encode_only(model, task)
             wanted, reason = {}, "nothing is stored (--cache off)"
             if root is not None:
-                wanted, reason = _worth_storing(model, task, wishes, name, stream, budget_bytes)
+                wanted, reason = worth_storing(model, task, wishes, name, stream, budget_bytes)
             store, n_computed = None, 0
             if root is not None and wanted:
                 store, n_computed = _filled(model, wanted, run, stream, root, processes)
@@ -95,7 +95,7 @@ def _lengths_are_known(feeds: PhaseFeeds, name: str, stream: Stream) -> bool:
     return not only or stream.lengths is None or bool((stream.lengths == only).all())
 
 
-def _worth_storing(
+def worth_storing(
     model: nn.Module,
     task: Task,
     wishes: Sequence[Wish],
@@ -189,7 +189,9 @@ def identity(
     return _below(model, frozen, replay), _about(model, task)
 
 
-def _encode_only(model: nn.Module, task: Task) -> Run:
+def encode_only(model: nn.Module, task: Task) -> Run:
+    """Return what runs the bare model on a batch, without a loss."""
+
     def run(batch: Batch) -> Any:
         return task.encode(model, batch, Progress())
 
