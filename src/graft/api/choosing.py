@@ -13,9 +13,10 @@ import torch
 
 from graft.engine.depth import Depths, probe_depths, with_choice
 from graft.engine.settings import Settings
+from graft.errors import ModelError
 from graft.job import Job
 from graft.records import RunRecord
-from graft.surgery.truncate import truncated, why_not_truncated
+from graft.surgery.truncate import truncated
 from graft.tasks.streams import TableStream
 
 
@@ -45,13 +46,13 @@ def at_best_block(job: Job, stream: TableStream, settings: Settings) -> BlockCho
     block, end = depths.blocks[depths.best], len(depths.records) - 1
     if block is None:
         return BlockChoice(job, depths, end, depths.notes)
-    why = why_not_truncated(job.backbone)
-    if why:
+    try:
+        backbone = truncated(job.backbone, block + 1)
+    except ModelError as why:
         note = (
             f"block {block} knows most, but the head was trained on the features at the end: {why}"
         )
         return BlockChoice(job, depths, end, (*depths.notes, note))
-    backbone = truncated(job.backbone, block + 1)
     torch.manual_seed(job.recipe.seed)
     model, _ = job.task.build(backbone)
     job = dataclasses.replace(job, backbone=backbone, model=model)

@@ -6,8 +6,9 @@ pooler, which knows the last block alone; its blocks are averaged over the token
 of pictures are averaged as well, the class token among them: low blocks have not yet gathered
 anything in it. Maps are averaged over height and width.
 
-Which axis of a map holds the channels is told by what the block's weights are made for and by the
-shape of the picture; where that leaves a doubt the block is left out, and the reason is given.
+Which axis of a map holds the channels is told by the shape of the picture, which the other two
+have, or else by what the block's weights are made for; where that leaves a doubt the block is left
+out, and the reason is given.
 
 Shapes: N examples, L tokens, D width, H and W of a map.
 """
@@ -170,8 +171,9 @@ def _layout(
     if output.ndim == 4:
         height, width = next((t.shape[-2:] for t in inputs.values() if t.ndim == 4), (1, 1))
         _, a, b, c = output.shape
-        is_first = a in sizes and _alike(b, c, height, width)
-        is_last = c in sizes and _alike(a, b, height, width)
+        is_first, is_last = _alike(b, c, height, width), _alike(a, b, height, width)
+        if is_first and is_last:  # as many channels as pixels: the weights may tell
+            is_first, is_last = a in sizes, c in sizes
         if is_first != is_last:
             return "maps" if is_first else "maps with channels last"
         return "it is not clear which axis of its map holds the channels"

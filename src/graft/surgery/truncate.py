@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graft.backbones import shown
 from graft.backbones.backbone import Backbone, Chain
 from graft.backbones.image_network import evaluated
 from graft.backbones.outlets import Outlet, find_outlets, main_chain, pool
@@ -30,7 +31,7 @@ PER_BLOCK = ("layer_types", "mlp_layer_types")
 """Entries of a configuration that list something for each block."""
 
 
-def why_not_truncated(backbone: Backbone) -> str:
+def _why_not(backbone: Backbone) -> str:
     """Return why a network cannot end above one of its blocks, or an empty string."""
     net: Any = backbone.net
     if not isinstance(backbone.read, tuple(POOLINGS.values())):
@@ -49,7 +50,7 @@ def truncated(backbone: Backbone, n_blocks: int) -> Backbone:
         ModelError: it has no such block, or its library could not open what would be left.
     """
     chain = main_chain(backbone)
-    name = backbone.origin.name
+    name = shown(backbone.origin.name)
     if not 1 <= n_blocks <= chain.n_blocks:
         raise ModelError(
             f"model `{name}` has blocks 0 to {chain.n_blocks - 1}, not {n_blocks - 1}; see "
@@ -57,7 +58,7 @@ def truncated(backbone: Backbone, n_blocks: int) -> Backbone:
         )
     if n_blocks == chain.n_blocks:
         return backbone
-    why = why_not_truncated(backbone)
+    why = _why_not(backbone)
     if why:
         raise ModelError(f"model `{name}` cannot end above block {n_blocks - 1}: {why}")
     gone = tuple(f"{path}." for part in chain.parts[n_blocks + 1 : -1] for path in part)
@@ -67,9 +68,11 @@ def truncated(backbone: Backbone, n_blocks: int) -> Backbone:
         net = fresh()
     try:
         net.load_state_dict(kept)
-    except RuntimeError as error:
-        why = " ".join(str(error).split())[:80]
-        raise ModelError(f"model `{name}` cannot end above block {n_blocks - 1}: {why}") from None
+    except RuntimeError:
+        raise ModelError(
+            f"model `{name}` cannot end above block {n_blocks - 1}: its library builds a network "
+            "of other parts"
+        ) from None
     note = f"ends above block {n_blocks - 1}: {chain.n_blocks - n_blocks} blocks were taken off"
     shorter = Backbone(
         net.to(next(iter(kept.values())).device).eval(),
@@ -130,8 +133,8 @@ def _check(whole: Backbone, shorter: Backbone, n_blocks: int) -> None:
     found = evaluated(shorter.net, lambda: shorter(inputs)).pooled
     if not (expected and torch.allclose(found, expected[0], atol=1e-4, rtol=1e-4)):
         raise ModelError(
-            f"model `{whole.origin.name}` cannot end above block {n_blocks - 1}: what is left does "
-            "not give what the block gave"
+            f"model `{shown(whole.origin.name)}` cannot end above block {n_blocks - 1}: what is "
+            "left does not give what the block gave"
         )
 
 
