@@ -46,6 +46,7 @@ STAND_IN = 1_000_000
 SOLVED_NUMBERS = 1_000_000
 """Rows × features × classes of the problem on which the solver is timed."""
 ROWS_PER_CLASS = 3
+CLASS_DISTANCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -425,7 +426,8 @@ def _like(vectors: np.ndarray, problem: ConvexProblem, n: int) -> tuple[np.ndarr
     labels = targets if targets.ndim == 1 else targets.argmax(1)
     places = np.unique(labels, return_inverse=True)[1]
     moves = random.standard_normal((places.max() + 1, vectors.shape[1]))
-    features = features + 0.3 * scale * moves[places]
+    # about two standard deviations between classes, whatever the width: neither noise nor apart
+    features = features + CLASS_DISTANCE / np.sqrt(moves.shape[1]) * scale * moves[places]
     loss, n_classes = problem.loss, problem.n_classes
     return features.astype(np.float32), ConvexProblem(loss, targets, n_classes)
 
