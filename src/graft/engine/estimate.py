@@ -46,7 +46,7 @@ STAND_IN = 1_000_000
 SOLVED_NUMBERS = 1_000_000
 """Rows × features × classes of the problem on which the solver is timed."""
 ROWS_PER_CLASS = 3
-CLASS_DISTANCE = 1.5
+CLASS_DISTANCE = 1.2
 
 
 @dataclass(frozen=True)
