@@ -158,3 +158,11 @@ def test_digest_follows_what_changes_the_result():
     assert len(digests | {base.digest()}) == len(others) + 1
     for change in ({"cache": "off"}, {"checkpoint_every": 1}, {"workers": 0}):
         assert base.model_copy(update=change).digest() == base.digest()
+
+
+def test_a_block_may_be_a_number_in_yaml(tmp_path):
+    found = read_recipe({}, yaml(tmp_path, "data: a.csv\nmethod: probe\nat: 3\n"))
+    assert found.at == "3"
+    assert found.digest() != found.model_copy(update={"at": "any"}).digest()
+    [line] = faults({"data": "a.csv", "at": "any"})
+    assert "`at`" in line

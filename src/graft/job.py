@@ -25,6 +25,7 @@ from graft.methods.plan import Plan
 from graft.model import Model
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
+from graft.surgery.truncate import truncated
 from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.labelled import Labelled
@@ -121,6 +122,8 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         backbone = open_backbone(recipe.model, random=is_random)
     if recipe.channels is not None:
         backbone = with_channels(backbone, recipe.channels)
+    if recipe.at is not None and recipe.at != "any":
+        backbone = truncated(backbone, int(recipe.at) + 1)
     if backbone.modality != table.roles.modality:
         raise InputError(
             f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "

@@ -32,6 +32,7 @@ class Recipe(BaseModel):
     data: str = ""
     model: str | None = None
     method: str = "lp-ft"
+    at: str | None = None
     plan: str | None = None
     input: str | None = None
     label: str | None = None
@@ -77,6 +78,22 @@ class Recipe(BaseModel):
         # YAML reads `on`, `no` and `true` as booleans, which would pass for 1 and 0
         if isinstance(value, bool) and info.field_name != "allow_leak":
             raise ValueError("should be a number or a word")
+        return value
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _block_as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("at")
+    @classmethod
+    def _any_or_block(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if value != "any" and not value.isdecimal():
+            raise ValueError("should be `any` or the number of a block")
+        if info.data.get("method", "probe") != "probe":
+            raise ValueError("goes with method `probe` alone: pass --method probe or leave it out")
         return value
 
     def digest(self) -> str:

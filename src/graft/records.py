@@ -64,6 +64,27 @@ class ConvexRecord:
 
 
 @dataclass(frozen=True)
+class DepthRecord:
+    """How well one block's pooled output serves a linear head, by cross-validation.
+
+    Args:
+        block: `block 3`, or `features` for what stands at the end of the network.
+        width: D of the vectors.
+        accuracy: share of held-out training rows that are right; None where numbers are predicted.
+        loss: mean on held-out training rows.
+        l2: the penalty at which the loss is smallest.
+        chosen: the head was trained on this one.
+    """
+
+    block: str
+    width: int
+    accuracy: float | None
+    loss: float
+    l2: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
 class PhaseRecord:
     """One phase of a plan, done."""
 
@@ -158,6 +179,7 @@ class RunRecord:
     headline: str = "accuracy"
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     per_class: tuple[ClassScores, ...] = ()
+    depths: tuple[DepthRecord, ...] = ()
 
     @property
     def judged_on(self) -> str:

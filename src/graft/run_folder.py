@@ -23,6 +23,7 @@ OURS = frozenset(
         "record.json",
         "metrics.jsonl",
         "predictions.csv",
+        "depths.svg",
         "README.md",
         "model",
         "checkpoints",

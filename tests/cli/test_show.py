@@ -7,9 +7,15 @@ import dataclasses
 import pytest
 
 from graft.cli.progress import ProgressBars
-from graft.cli.show import readable_cut, readable_rule, show_run
+from graft.cli.show import (
+    human_seconds,
+    readable_cut,
+    readable_rule,
+    show_depths,
+    show_run,
+)
 from graft.methods.select import blocks, everything, head
-from graft.records import Interval
+from graft.records import DepthRecord, Interval
 from tests.report.test_card import RECORD
 
 
@@ -59,3 +65,22 @@ def test_quiet_shows_no_notes(capsys):
     with ProgressBars(enabled=False) as bars:
         bars.listener().on_note("anything")
     assert not capsys.readouterr().err
+
+
+def test_depths_have_bars_and_the_chosen_one_is_named(capsys):
+    show_depths(
+        [
+            DepthRecord("block 0", 8, 0.8, 0.5, 0.1, chosen=True),
+            DepthRecord("features", 6, 0.4, 0.7, 0.1),
+        ]
+    )
+    first, second = capsys.readouterr().out.splitlines()[1:]
+    assert "this model" in first
+    assert first.count("█") == 2 * second.count("█") > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (42.4, "42 s"), (59.7, "60 s"), (3600, "1 h 0 min")]
+)
+def test_durations(seconds, text):
+    assert human_seconds(seconds) == text

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
 from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
@@ -23,6 +24,7 @@ from graft.job import Job
 from graft.metrics import is_better
 from graft.records import PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
+from graft.report.depths import draw_depths
 from graft.report.words import UNTOUCHED
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines, write_text
@@ -40,6 +42,7 @@ def finish(
     phases: tuple[PhaseRecord, ...],
     before: Mapping[str, np.ndarray],
     began: float,
+    chosen: BlockChoice | None = None,
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
 
@@ -66,6 +69,9 @@ def finish(
         path = folder / "predictions.csv"
         write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
+    if chosen is not None:
+        record = with_depths(record, chosen)
+        write_text(folder / "depths.svg", draw_depths(record.depths))
     card = model_card(record, modality=job.backbone.modality)
     write_text(folder / "model" / "README.md", card)
     write_text(folder / "metrics.jsonl", epoch_lines(record))

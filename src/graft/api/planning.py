@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from graft.api.asked import asked_for
+from graft.api.training import settings_of
 from graft.backbones.backbone import Backbone
 from graft.data.faults import Finding
+from graft.engine.estimate import estimate
 from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
 from graft.engine.solve import why_not_convex
+from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import ENDLESS
-from graft.job import open_job
+from graft.job import Job, open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
+from graft.tasks.task import Stream
+
+MOST_ROWS = 4096
+"""Rows of a split whose lengths are looked at; the rest is taken to be like them."""
 
 
 @dataclass(frozen=True)
 class PlannedPhase:
-    """A phase as it would run: its groups, and where the network would be cut."""
+    """A phase as it would run: its groups, where the network would be cut, and what it would take.
+
+    Args:
+        seconds: estimated, on this machine as busy as it is now.
+        memory_bytes: estimated peak, on top of what Python and its libraries hold.
+        store_bytes: of the feature stores that it would add.
+        n_steps: optimiser steps; 0 where the head is solved.
+    """
 
     name: str
     by: str
@@ -28,6 +44,10 @@ class PlannedPhase:
     cached: bool
     reason: str
     groups: tuple[GroupRecord, ...]
+    seconds: float = 0.0
+    memory_bytes: int = 0
+    store_bytes: int = 0
+    n_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,9 @@ class Planned:
     how_split: str
     phases: tuple[PlannedPhase, ...]
     findings: tuple[Finding, ...]
+    seconds: float = 0.0
+    memory_bytes: int = 0
+    store_bytes: int = 0
 
 
 def plan(
@@ -56,10 +79,17 @@ def plan(
 ) -> Planned:
     """Say what `train` would do, without training."""
     asked = asked_for(data, model, recipe, options)
-    job = open_job(asked.recipe, asked.backbone, asked.plan)
+    began = time.perf_counter()
+    with computing_with(asked.recipe.threads or choose_threads()):
+        job = open_job(asked.recipe, asked.backbone, asked.plan)
+        streams, n_rows = _some_streams(job)
+        loading = time.perf_counter() - began
+        costs = estimate(
+            job.plan, job.model, job.task, streams, n_rows=n_rows, settings=settings_of(job)
+        )
     stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
     phases = []
-    for phase in job.plan.phases:
+    for phase, cost in zip(job.plan.phases, costs.phases, strict=True):
         groups = resolve(phase.rules, locate(job.model))
         feeds = find_feeds(job.model, None, job.task, groups, stream)
         records = tuple(
@@ -75,7 +105,20 @@ def plan(
         cached, reason = bool(feeds.replays), feeds.reason
         if cached and by != "convex" and job.varies_without_end:
             cached, reason = False, ENDLESS
-        phases.append(PlannedPhase(phase.name, by, feeds.cut.label, cached, reason, records))
+        phases.append(
+            PlannedPhase(
+                phase.name,
+                by,
+                feeds.cut.label,
+                cached,
+                reason,
+                records,
+                cost.seconds,
+                cost.memory_bytes,
+                cost.store_bytes,
+                cost.n_steps,
+            )
+        )
     return Planned(
         job.recipe.model or "",
         job.recipe.method,
@@ -88,4 +131,22 @@ def plan(
         job.splits.how,
         tuple(phases),
         job.findings,
+        loading + costs.seconds,
+        costs.memory_bytes,
+        costs.store_bytes,
     )
+
+
+def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, int]]:
+    """Return streams of up to MOST_ROWS rows of each split, and how many rows it has."""
+    parts = {
+        "train": job.splits.train,
+        "validation": job.splits.validation,
+        "test": job.splits.test,
+    }
+    streams: dict[str, Mapping[str, Stream]] = {
+        name: job.task.streams(job.table.take(rows[:MOST_ROWS]), job.backbone)
+        for name, rows in parts.items()
+        if len(rows)
+    }
+    return streams, {name: len(rows) for name, rows in parts.items()}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
+from graft.api.choosing import at_best_block
 from graft.api.finishing import Streams, finish
 from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
@@ -115,8 +116,12 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     listener.on_note(f"{job.table.because}; {job.splits.how}")
     for note in job.notes:
         listener.on_note(note)
-    settings = _settings(job, folder)
+    settings = settings_of(job, folder / "checkpoints")
     before = _before(job, streams, settings)
+    found = None
+    if job.recipe.at == "any":
+        found = at_best_block(job, plain(streams["train"]["train"]), settings)
+        job = found.job
     phases = run(
         job.plan,
         job.model,
@@ -126,7 +131,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         listener=listener,
         resume=resume,
     )
-    return from_main(lambda: finish(job, folder, streams, phases, before, began))
+    return from_main(lambda: finish(job, folder, streams, phases, before, began, found))
 
 
 def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
@@ -211,7 +216,8 @@ def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, np.ndar
     return found
 
 
-def _settings(job: Job, folder: Path) -> Settings:
+def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
+    """Return how a job would run; without a folder no checkpoints are written."""
     recipe = job.recipe
     cache = None
     if recipe.cache != "off":
@@ -222,7 +228,7 @@ def _settings(job: Job, folder: Path) -> Settings:
         precision=recipe.precision,
         strategy=recipe.strategy,
         cache=cache,
-        checkpoints=folder / "checkpoints",
+        checkpoints=checkpoints,
         checkpoint_every=recipe.checkpoint_every,
         workers=default_workers() if recipe.workers is None else recipe.workers,
         recipe=digest,

@@ -45,6 +45,8 @@ class RecipeOptions:
     "`minilm` (default for text), a folder, a run, timm:NAME, torchvision:NAME, or a hub name."
     method: Annotated[str | None, _in(MODEL)] = None
     "How to fine-tune (default lp-ft); `graft list methods` tells them apart."
+    at: Annotated[str | None, _in(MODEL)] = None
+    "Block that the head reads: a number, or `any` to ask which block knows most (probe)."
     head: Annotated[str | None, _in(MODEL)] = None
     "linear (default), mlp:256 or cosine."
     channels: Annotated[int | None, _in(MODEL)] = None

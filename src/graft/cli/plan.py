@@ -23,7 +23,7 @@ def plan(
     """Show what `graft train` would do, without training.
 
     One table per phase: which parameters train at which rate, and where the network is cut, below
-    which features are computed once and stored.
+    which features are computed once and stored; and what it would take in time, memory and disk.
 
     Parameters
     ----------
@@ -37,7 +37,14 @@ def plan(
     """
     from graft import api
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, plain_table, readable_cut, readable_rule
+    from graft.cli.show import (
+        console,
+        human_bytes,
+        human_seconds,
+        plain_table,
+        readable_cut,
+        readable_rule,
+    )
     from graft.errors import InputError
 
     if data is None and recipe is None:
@@ -72,3 +79,16 @@ def plan(
                 rate = "solved"
             table.add_row(f"  {rule}", rate, str(group.n_tensors), f"{group.n_parameters:,}")
         console.print(table)
+        steps = f"{phase.n_steps:,} steps · " if phase.n_steps else ""
+        stores = f" · {human_bytes(phase.store_bytes)} on disk" if phase.store_bytes else ""
+        console.print(
+            f"  {steps}about {human_seconds(phase.seconds)} · "
+            f"{human_bytes(phase.memory_bytes)} of memory{stores}",
+            style="dim",
+        )
+    console.print(
+        f"\nabout {human_seconds(planned.seconds)} in all, on this machine as busy as it is now; "
+        f"{human_bytes(planned.memory_bytes)} of memory beside Python's own, "
+        f"{human_bytes(planned.store_bytes)} of feature stores",
+        soft_wrap=True,
+    )

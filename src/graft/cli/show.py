@@ -17,7 +17,7 @@ from graft.report.words import UNTOUCHED, readable
 
 if TYPE_CHECKING:
     from graft.data.faults import Finding
-    from graft.records import ClassScores, Interval, RunRecord
+    from graft.records import ClassScores, DepthRecord, Interval, RunRecord
 
 N_NOTES = 10
 
@@ -30,6 +30,8 @@ TABLES = {
     "augmentations": "graft.data.augment:AUGMENTATIONS",
     "readers": "graft.data.readers:READERS",
 }
+
+BAR_WIDTH = 24
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -119,6 +121,24 @@ def _span(interval: Interval, sign: str = "") -> str:
     return f"({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 
+def show_depths(depths: Sequence[DepthRecord]) -> None:
+    """Print what a head on each block would reach, the best block with the longest bar."""
+    right = ("width", "accuracy", "loss")
+    table = plain_table("a head on", *right, "", right=right)
+    longest = max((d.accuracy or 0.0 for d in depths), default=0.0) or 1.0
+    for depth in depths:
+        share = None if depth.accuracy is None else depth.accuracy / longest
+        bar = "" if share is None else "█" * round(BAR_WIDTH * share)
+        table.add_row(
+            depth.block,
+            str(depth.width),
+            "" if depth.accuracy is None else f"{depth.accuracy:.3f}",
+            f"{depth.loss:.3f}",
+            f"{bar}{' ← this model' if depth.chosen else ''}",
+        )
+    console.print(table)
+
+
 def readable_cut(label: str) -> str:
     """Return what is frozen: `frozen below block 4 of 6`, `nothing frozen`."""
     return "nothing frozen" if label == "nothing is frozen" else f"frozen {label}"
@@ -148,3 +168,20 @@ def human_bytes(n: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
+
+    >>> human_seconds(4.21), human_seconds(130), human_seconds(12_000)
+    ('4.2 s', '2 min 10 s', '3 h 20 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -55,7 +55,7 @@ def train(
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, show_run
+    from graft.cli.show import console, show_depths, show_run
     from graft.engine.processes import is_main
     from graft.errors import InputError
     from graft.records import to_json
@@ -85,6 +85,9 @@ def train(
     record = run.record
     for note in record.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if record.depths:
+        show_depths(record.depths)
+        console.print("by cross-validation on training rows\n", style="dim")
     if record.after:
         show_run(record)
     console.print(

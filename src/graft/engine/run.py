@@ -35,8 +35,8 @@ from graft.tasks.task import Task
 
 
 @dataclass
-class _Prepared:
-    """A phase with everything that is known before it runs."""
+class Prepared:
+    """Hold a phase with everything that is known before it runs."""
 
     phase: Phase
     groups: tuple[Group, ...]
@@ -93,7 +93,7 @@ def run(
     if plan.start == "random":
         reset(model, settings.seed)
     processes.equalise(model, state)
-    prepared = [_prepare(phase, model, state, task, splits["train"]) for phase in plan.phases]
+    prepared = [prepare(phase, model, state, task, splits["train"]) for phase in plan.phases]
     original = model
     model = processes.sharded(original, _paths_to_shard)
     if model is not original:
@@ -155,24 +155,25 @@ def reset(model: nn.Module, seed: int) -> None:
         backbone.net.load_state_dict(net.state_dict())  # type: ignore[union-attr]
 
 
-def _prepare(
+def prepare(
     phase: Phase, model: nn.Module, state: nn.Module | None, task: Task, streams: Streams
-) -> _Prepared:
+) -> Prepared:
+    """Find the groups, cut and replay of a phase; a convex one without such a form is changed."""
     groups = resolve(phase.rules, locate(model, state))
     feeds = find_feeds(model, state, task, groups, streams)
     note = ""
     if isinstance(phase.by, Convex) and (why := why_not_convex(task, model, feeds)):
         phase = dataclasses.replace(phase, by=Gradient(epochs=20, patience=3))
         note = f"phase `{phase.name}` trains the head by gradient: {why}"
-    return _Prepared(phase, groups, feeds, note)
+    return Prepared(phase, groups, feeds, note)
 
 
-def _regroup(item: _Prepared, model: nn.Module, state: nn.Module | None) -> _Prepared:
+def _regroup(item: Prepared, model: nn.Module, state: nn.Module | None) -> Prepared:
     """Find the groups again: sharding put new parameters in the place of the old."""
     return dataclasses.replace(item, groups=resolve(item.phase.rules, locate(model, state)))
 
 
-def _is_outdated(item: _Prepared, before: list[_Prepared]) -> bool:
+def _is_outdated(item: Prepared, before: list[Prepared]) -> bool:
     """Return whether a phase's replay remembers tensors whose weights have since trained."""
     trained = {m.place.name for p in before for m in trainable(p.groups)}
     return bool(trained & item.frozen) and any(
@@ -187,7 +188,7 @@ def _paths_to_shard(model: nn.Module) -> list[str]:
 
 
 def _run_phase(
-    rest: list[_Prepared],
+    rest: list[Prepared],
     index: int,
     model: nn.Module,
     state: nn.Module | None,
@@ -266,7 +267,7 @@ def _run_phase(
 
 
 def _solve(
-    item: _Prepared,
+    item: Prepared,
     model: nn.Module,
     task: Task,
     splits: Mapping[str, Streams],

@@ -82,10 +82,10 @@ def attach(
             if is_endless(stream):
                 records.append(CacheRecord(now.cut.label, False, ENDLESS))
                 continue
-            run = _encode_only(model, task)
+            run = encode_only(model, task)
             wanted, reason = {}, "nothing is stored (--cache off)"
             if root is not None:
-                wanted, reason = _worth_storing(model, task, wishes, name, stream, budget_bytes)
+                wanted, reason = worth_storing(model, task, wishes, name, stream, budget_bytes)
             store, n_computed = None, 0
             if root is not None and wanted:
                 store, n_computed = _filled(model, wanted, run, stream, root, processes, n_workers)
@@ -102,7 +102,7 @@ def _lengths_are_known(feeds: PhaseFeeds, name: str, stream: Stream) -> bool:
     return not only or stream.lengths is None or bool((stream.lengths == only).all())
 
 
-def _worth_storing(
+def worth_storing(
     model: nn.Module,
     task: Task,
     wishes: Sequence[Wish],
@@ -177,7 +177,36 @@ def _filled(
     return (store if processes.everywhere(store.is_complete) else None), n_computed
 
 
-def _encode_only(model: nn.Module, task: Task) -> Run:
+def fill_all(
+    model: nn.Module,
+    by_key: Mapping[str, Replay],
+    run: Run,
+    stream: Stream,
+    root: Path,
+    processes: Processes,
+    n_workers: int = 0,
+) -> list[RowStore]:
+    """Return the store of each key, completed where needed by one pass over the stream."""
+    lacking = processes.agree(
+        [k for k, r in by_key.items() if not open_store(root, k, r, stream).is_complete]
+    )
+    # the first one's state decides whether a pass is made: those that are complete stay outside
+    if lacking:
+        wanted = {key: by_key[key] for key in lacking}
+        _filled(model, wanted, run, stream, root, processes, n_workers)
+    return [open_store(root, key, replay, stream) for key, replay in by_key.items()]
+
+
+def identity(
+    model: nn.Module, task: Task, frozen: frozenset[str], replay: Replay
+) -> tuple[str, str]:
+    """Return what a store's content depends on beside its rows: weights, and who reads them."""
+    return _below(model, frozen, replay), _about(model, task)
+
+
+def encode_only(model: nn.Module, task: Task) -> Run:
+    """Return what runs the bare model on a batch, without a loss."""
+
     def run(batch: Batch) -> Any:
         return task.encode(model, batch, Progress())
 

@@ -37,6 +37,7 @@ def model_card(record: RunRecord, *, modality: str) -> str:
         f"{record.n_train} training rows, split {record.how_split}. "
         f"{record.n_trained:,} of {record.n_parameters:,} parameters trained.\n\n"
         + _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases]),
+        *([_depths(record)] if record.depths else []),
         "## How to use it\n\n" + _usage(record),
         LIMITS + (NO_CLASS if record.task == "classify" else ""),
         "## To reproduce\n\n`recipe.yaml` in the folder above has the settings. "
@@ -119,6 +120,23 @@ def _what(phase: PhaseRecord) -> str:
     if last.validation_loss is not None:
         text += f", validation loss {last.validation_loss:.3f}"
     return f"{text}; frozen {phase.cache.cut}"
+
+
+def _depths(record: RunRecord) -> str:
+    rows: list[tuple[str, ...]] = [
+        (
+            d.block + (" ← this model" if d.chosen else ""),
+            str(d.width),
+            "" if d.accuracy is None else f"{d.accuracy:.3f}",
+            f"{d.loss:.3f}",
+        )
+        for d in record.depths
+    ]
+    return (
+        "## Which block knows most\n\nA linear head on the pooled output of each block, by "
+        f"{record.chosen_on.get('block', 'cross-validation')}:\n\n"
+        + _table(("read", "width", "accuracy", "loss"), rows)
+    )
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,0 +1,468 @@
+"""What a plan would take, in seconds and bytes, measured on a few batches without training.
+
+Groups of the prefix and steps of each phase are run through the real replays and timed at three
+sizes; a straight line over the padded tokens of a batch does the rest. No weight moves: there is no
+optimiser step (its time is taken on a stand-in of a million numbers), gradients are dropped, and
+buffers, modes and random numbers are put back.
+
+Bytes are counted, not measured: weights, gradients, AdamW's two moments, and what autograd keeps of
+the longest batch. What Python and its libraries hold comes on top.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.data.sampling import batches
+from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.groups import set_trainable, trainable
+from graft.engine.loop import EVALUATION_BATCH
+from graft.engine.modes import set_modes
+from graft.engine.prefix import GROUP, Prefix, compute_group, estimate_bytes, groups
+from graft.engine.processes import Processes
+from graft.engine.replay import Replay, evaluating
+from graft.engine.run import Prepared, prepare
+from graft.engine.settings import Settings
+from graft.engine.solve import search
+from graft.engine.step import Feed, Step
+from graft.engine.stores import encode_only, worth_storing
+from graft.errors import GraftError
+from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
+from graft.methods.select import everything, head
+from graft.tasks.task import ConvexProblem, Progress, Stream, Task
+
+Clock = Callable[[], float]
+
+N_TIMED = 3
+STAND_IN = 1_000_000
+SOLVED_NUMBERS = 1_000_000
+"""Rows × features × classes of the problem on which the solver is timed."""
+ROWS_PER_CLASS = 3
+CLASS_DISTANCE = 1.2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one phase would take.
+
+    Args:
+        seconds: its passes over the data, steps and validation, or its solving.
+        memory_bytes: peak, on top of what Python and its libraries hold.
+        store_bytes: of the stores that it would add on disk.
+        n_steps: optimiser steps.
+    """
+
+    seconds: float
+    memory_bytes: int
+    store_bytes: int
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan would take.
+
+    Args:
+        phases: one cost for each.
+        before_seconds: features of the untouched backbone for all rows, and finding the cuts.
+        after_seconds: scoring the held-out rows.
+        before_bytes: of the features on disk.
+    """
+
+    phases: tuple[Cost, ...]
+    before_seconds: float
+    after_seconds: float
+    before_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        return self.before_seconds + sum(c.seconds for c in self.phases) + self.after_seconds
+
+    @property
+    def store_bytes(self) -> int:
+        return self.before_bytes + sum(c.store_bytes for c in self.phases)
+
+    @property
+    def memory_bytes(self) -> int:
+        return max((c.memory_bytes for c in self.phases), default=0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Hold seconds as a straight line over units (rows × padded length)."""
+
+    fixed: float
+    per_unit: float
+
+    def total(self, units: np.ndarray) -> float:
+        """Return the seconds of several batches, given the units of each."""
+        return self.fixed * len(units) + self.per_unit * float(units.sum())
+
+
+def fit_line(units: Sequence[float], seconds: Sequence[float]) -> Line:
+    """Fit a line through measured points; neither of its parts is negative.
+
+    >>> fit_line([1, 2], [3.0, 5.0])
+    Line(fixed=1.0, per_unit=2.0)
+    """
+    x, y = np.asarray(units, np.float64), np.asarray(seconds, np.float64)
+    spread = float(((x - x.mean()) ** 2).sum())
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread else 0.0
+    fixed = float(y.mean() - slope * x.mean())
+    if slope <= 0 or not spread:
+        return Line(float(y.mean()), 0.0)
+    if fixed < 0:
+        return Line(0.0, float(y.sum() / x.sum()))
+    return Line(fixed, slope)
+
+
+def estimate(
+    plan: Plan,
+    model: nn.Module,
+    task: Task,
+    splits: Mapping[str, Streams],
+    *,
+    n_rows: Mapping[str, int] | None = None,
+    settings: Settings | None = None,
+    clock: Clock = time.perf_counter,
+) -> Estimate:
+    """Estimate what running a plan would take; the model is left as it was.
+
+    Args:
+        plan: its phases are measured one by one.
+        model: on the device on which it would train.
+        task: encodes and scores.
+        splits: `train`, and perhaps `validation` and `test`, each with the task's streams.
+        n_rows: rows of each split, where the streams hold only some of them.
+        settings: whether and where features would be stored.
+        clock: returns seconds.
+    """
+    settings = settings or Settings()
+    scale = {
+        name: (n_rows or {}).get(name, n) / n
+        for name, streams in splits.items()
+        if (n := len(next(iter(streams.values()))))
+    }
+    splits = {name: splits[name] for name in scale}
+    bench = _Bench(model, task, splits, scale, settings, clock)
+    with untouched(model):
+        began = clock()
+        prepared = [prepare(p, model, None, task, splits["train"]) for p in plan.phases]
+        whole = Phase("features", (Rule(head(), 1.0), Rule(everything(), None)), Convex())
+        features = prepare(whole, model, None, task, splits["train"])
+        found_seconds = clock() - began
+        with bench.processes.autocast():
+            before, after, before_bytes = bench.around(features)
+            costs = [bench.phase(prepared[i:]) for i in range(len(prepared))]
+    return Estimate(tuple(costs), found_seconds + before, after, before_bytes)
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Put buffers, modes, flags and random numbers back at the end, and drop gradients."""
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    modes = [(m, m.training) for m in model.modules()]
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+            for module, training in modes:
+                module.training = training
+            for parameter, needed in flags:
+                parameter.requires_grad_(needed)
+                parameter.grad = None
+
+
+def kept_bytes(model: nn.Module, run: Callable[[], Any]) -> int:
+    """Return the bytes that autograd keeps for the backward pass of `run`, weights aside."""
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        alive = run()  # held until all is counted, or storages would be given out anew
+    del alive
+    return sum(kept.values())
+
+
+@dataclass
+class _Bench:
+    """Time passes and steps of one model, and remember which stores would be there."""
+
+    model: nn.Module
+    task: Task
+    splits: Mapping[str, Streams]
+    scale: Mapping[str, float]
+    settings: Settings
+    clock: Clock
+    stored: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.processes = Processes(precision=self.settings.precision)
+        self.update_seconds = self._update_seconds()
+        self.vectors = np.zeros((0, 1), np.float32)
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        self.weight_bytes = sum(t.numel() * t.element_size() for t in tensors)
+
+    def around(self, features: Prepared) -> tuple[float, float, int]:
+        """Return the seconds before and after all phases, and bytes of the features."""
+        name, stream = next(iter(self.splits["train"].items()))
+        replay = features.feeds.replays.get(name)
+        if replay is None:
+            return 0.0, 0.0, 0
+        line, leaves = self._pass_line([replay], stream)
+        if len(leaves) == 1:
+            self.vectors = torch.stack(leaves[0]).float().cpu().numpy().reshape(len(leaves[0]), -1)
+        before = sum(self._pass_seconds(line, split) for split in self.splits)
+        held_out = [split for split in self.splits if split != "train"]
+        after = sum(self._pass_seconds(line, split) for split in held_out)
+        if self.settings.cache is None:
+            return before, after, 0
+        self.stored.add(_key(replay))
+        streams = {split: next(iter(streams.values())) for split, streams in self.splits.items()}
+        sizes = [self.scale[split] * estimate_bytes(replay, s) for split, s in streams.items()]
+        return before, after, int(sum(sizes))
+
+    def phase(self, rest: Sequence[Prepared]) -> Cost:
+        """Return the cost of the first phase of `rest`."""
+        item = rest[0]
+        set_trainable(item.groups)
+        set_modes(self.model)
+        name, stream = next(iter(self.splits["train"].items()))
+        n_train = round(self.scale["train"] * len(stream))
+        passes, new_bytes, is_stored = self._stores(rest, name, stream, n_train)
+        by = item.phase.by
+        if isinstance(by, Convex):
+            seconds, memory_bytes = self._solving(by, stream, n_train)
+            return Cost(passes + seconds, memory_bytes, new_bytes, 0)
+        n_epochs = by.n_epochs(n_train)
+        if not is_stored:
+            passes *= n_epochs
+        steps, scored, activation_bytes = self._stepping(item, by, name, stream)
+        trained = sum(
+            m.parameter.numel() * m.parameter.element_size() for m in trainable(item.groups)
+        )
+        memory_bytes = self.weight_bytes + 3 * trained + activation_bytes
+        n_steps = n_epochs * -(-n_train // by.batch_size)
+        return Cost(passes + n_epochs * (steps + scored), memory_bytes, new_bytes, n_steps)
+
+    def _stores(
+        self, rest: Sequence[Prepared], name: str, stream: Stream, n_train: int
+    ) -> tuple[float, int, bool]:
+        """Return the seconds of one pass that fills stores, their bytes, and whether they pay."""
+        feeds = rest[0].feeds
+        replay = feeds.replays.get(name)
+        if replay is None:
+            return 0.0, 0, False
+        wanted: dict[str, Replay] = {}
+        if self.settings.cache is not None:
+            found, _ = worth_storing(
+                self.model,
+                self.task,
+                [p.wish(n_train) for p in rest],
+                name,
+                stream,
+                self.settings.cache_bytes,
+            )
+            wanted = {_key(r): r for r in found.values()}
+        lacking = {key: r for key, r in wanted.items() if key not in self.stored}
+        if wanted and _key(replay) in self.stored:
+            return 0.0, 0, True
+        line, _ = self._pass_line(list(lacking.values()) or [replay], stream)
+        splits = [split for split in self.splits if split != "test"]
+        seconds = sum(self._pass_seconds(line, split) for split in splits)
+        self.stored |= lacking.keys()
+        size = sum(
+            self.scale[split] * estimate_bytes(r, self.splits[split][name])
+            for r in lacking.values()
+            for split in splits
+        )
+        return seconds, int(size), bool(wanted)
+
+    def _pass_line(
+        self, replays: Sequence[Replay], stream: Stream
+    ) -> tuple[Line, list[list[Tensor]]]:
+        """Time groups of a pass; returns the line, and what the first replay's taps hold."""
+        every = groups(np.arange(len(stream)), stream)
+        order = sorted(range(len(every)), key=lambda i: _bucket(stream, every[i]))
+        # spread over the lengths, the longest among them; the first is run once to warm up
+        chosen = [every[order[i]] for i in _spread(len(order), 2 * N_TIMED)]
+        run = encode_only(self.model, self.task)
+        compute_group(self.model, replays, run, stream, chosen[0])
+        units, seconds, held = [], [], []
+        for rows in chosen:
+            began = self.clock()
+            values = compute_group(self.model, replays, run, stream, rows)
+            seconds.append(self.clock() - began)
+            units.append(GROUP * _bucket(stream, rows))
+            held.append(values[0])
+        leaves = [[t for part in held for t in part[i]] for i in range(len(held[0]))]
+        return fit_line(units, seconds), leaves
+
+    def _pass_seconds(self, line: Line, split: str) -> float:
+        stream = next(iter(self.splits[split].values()))
+        every = groups(np.arange(len(stream)), stream)
+        units = np.asarray([GROUP * _bucket(stream, rows) for rows in every])
+        return self.scale[split] * line.total(units)
+
+    def _stepping(
+        self, item: Prepared, by: Gradient, name: str, stream: Stream
+    ) -> tuple[float, float, int]:
+        """Return the seconds of an epoch's steps and of its validation, and autograd's bytes."""
+        planned = batches(stream.lengths, len(stream), by.batch_size, self.settings.seed, 0)
+        planned.sort(key=lambda rows: _units(stream, rows))
+        chosen = [planned[i] for i in _spread(len(planned), N_TIMED)][::-1]
+        step = Step(self.model, None, self.task)
+        units, stepped, scored, activation_bytes = [], [], [], 0
+        for rows in chosen:
+            parts = self._parts(item.feeds, by, rows)
+            if not activation_bytes:  # the longest comes first, and warms up
+                activation_bytes = max(
+                    kept_bytes(self.model, lambda part=part: step(part, Progress()))
+                    for part in parts
+                )
+            began = self.clock()
+            for part in parts:
+                total, _ = step(part, Progress())
+                total.backward()
+            stepped.append(self.clock() - began)
+            with evaluating(step), torch.no_grad():
+                began = self.clock()
+                for part in parts:
+                    step(part, Progress())
+                scored.append(self.clock() - began)
+            units.append(_units(stream, rows))
+            for parameter in self.model.parameters():
+                parameter.grad = None
+        n_trained = sum(m.parameter.numel() for m in trainable(item.groups))
+        epoch = np.asarray([_units(stream, rows) for rows in planned])
+        update = self.update_seconds * n_trained * len(planned)
+        seconds = self.scale["train"] * (fit_line(units, stepped).total(epoch) + update)
+        return seconds, self._validation(fit_line(units, scored)), activation_bytes
+
+    def _parts(self, feeds: PhaseFeeds, by: Gradient, rows: np.ndarray) -> list[dict[str, Feed]]:
+        n_parts = -(-len(rows) // (by.micro_batch_size or len(rows)))
+        device = next(self.model.parameters()).device
+        parts = []
+        for piece in np.array_split(rows, n_parts):
+            fed = {}
+            for name, stream in self.splits["train"].items():
+                own = piece % len(stream)
+                fed[name] = Feed(stream.batch(own).to(device))
+                if name in feeds.replays:
+                    run = encode_only(self.model, self.task)
+                    prefix = Prefix(self.model, feeds.replays[name], run, stream)
+                    state, batch = prefix.batch(own)
+                    fed[name] = Feed(batch, prefix.replay, state, run)
+            parts.append(fed)
+        return parts
+
+    def _validation(self, line: Line) -> float:
+        if "validation" not in self.splits:
+            return 0.0
+        stream = next(iter(self.splits["validation"].values()))
+        order = np.arange(len(stream))
+        if stream.lengths is not None:
+            order = np.argsort(stream.lengths, kind="stable")
+        parts = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
+        units = np.asarray([_units(stream, rows) for rows in parts])
+        return self.scale["validation"] * line.total(units)
+
+    def _solving(self, by: Convex, stream: Stream, n_train: int) -> tuple[float, int]:
+        """Return the seconds of a search for l2, and bytes: weights, features, probabilities."""
+        problem: ConvexProblem = self.task.convex(stream)  # type: ignore[attr-defined]
+        width, n_classes = self.vectors.shape[1], problem.n_classes
+        memory_bytes = self.weight_bytes + n_train * (4 * width + 8 * by.n_folds * n_classes)
+        n = SOLVED_NUMBERS // (width * n_classes)
+        n = min(len(stream), max(n, ROWS_PER_CLASS * n_classes))
+        features, small = _like(self.vectors, problem, n)
+        began = self.clock()
+        try:
+            search(features, small, by.n_folds, self.settings.seed)
+        except GraftError:  # too few rows of a class: nothing that training would meet
+            return 0.0, memory_bytes
+        return (self.clock() - began) * n_train / n, memory_bytes
+
+    def _update_seconds(self) -> float:
+        """Return the seconds that AdamW takes for one number, scaling and clipping included."""
+        parameter = nn.Parameter(torch.zeros(STAND_IN, device=self.processes.device))
+        parameter.grad = torch.ones_like(parameter)
+        optimizer = torch.optim.AdamW([parameter], fused=True)
+        optimizer.step()
+        began = self.clock()
+        torch.nn.utils.get_total_norm([parameter.grad])
+        parameter.grad.mul_(0.5)
+        optimizer.step()
+        return (self.clock() - began) / STAND_IN
+
+
+def _like(vectors: np.ndarray, problem: ConvexProblem, n: int) -> tuple[np.ndarray, ConvexProblem]:
+    """Return n rows that are as hard to solve as real ones, every class among them.
+
+    Few vectors are at hand, so they are drawn again and again, blurred, and moved by their class.
+    """
+    random = np.random.default_rng(0)
+    targets = problem.targets[_dealt(problem, n)]
+    scale = vectors.std(0, keepdims=True)
+    features = vectors[random.integers(0, len(vectors), n)]
+    features = features + 0.5 * scale * random.standard_normal(features.shape)
+    labels = targets if targets.ndim == 1 else targets.argmax(1)
+    places = np.unique(labels, return_inverse=True)[1]
+    moves = random.standard_normal((places.max() + 1, vectors.shape[1]))
+    # about two standard deviations between classes, whatever the width: neither noise nor apart
+    features = features + CLASS_DISTANCE / np.sqrt(moves.shape[1]) * scale * moves[places]
+    loss, n_classes = problem.loss, problem.n_classes
+    return features.astype(np.float32), ConvexProblem(loss, targets, n_classes)
+
+
+def _dealt(problem: ConvexProblem, n: int) -> np.ndarray:
+    """Return n rows in which each class comes as early as possible."""
+    targets = problem.targets
+    if problem.loss == "squared":
+        return np.arange(n)
+    labels = targets if targets.ndim == 1 else targets.argmax(1)
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], labels[order])
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = np.arange(len(labels)) - starts
+    first = np.argsort(np.where(rank < ROWS_PER_CLASS, rank, ROWS_PER_CLASS), kind="stable")
+    return first[:n]
+
+
+def _key(replay: Replay) -> str:
+    return repr(replay.taps)
+
+
+def _bucket(stream: Stream, rows: np.ndarray) -> int:
+    return 1 if stream.lengths is None else stream.bucket(int(stream.lengths[rows[0]]))
+
+
+def _units(stream: Stream, rows: np.ndarray) -> int:
+    """Return rows × padded length of a batch; rows alone where all have one shape."""
+    return len(rows) * (1 if stream.lengths is None else int(stream.lengths[rows].max()))
+
+
+def _spread(n: int, n_wanted: int) -> list[int]:
+    """Return up to `n_wanted` indices below n, evenly spread, the last among them.
+
+    >>> _spread(10, 3), _spread(2, 3)
+    ([0, 4, 9], [0, 1])
+    """
+    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).astype(int)).tolist()

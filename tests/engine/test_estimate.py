@@ -1,0 +1,182 @@
+"""Estimates: the arithmetic by a clock of our own, and that nothing is changed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from graft.backbones.own import backbone
+from graft.engine.estimate import (
+    STAND_IN,
+    Line,
+    estimate,
+    fit_line,
+    kept_bytes,
+    untouched,
+)
+from graft.engine.fingerprint import fingerprint
+from graft.engine.settings import Settings
+from graft.methods.body import full, last
+from graft.methods.heads import probe
+from graft.tasks.classify import Classify
+from tests.engine.streams import ArrayStream
+
+TASK = Classify(("a", "b", "c"))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(5, 16), nn.Linear(16, 16), nn.Linear(16, 16)])
+        self.norm = nn.BatchNorm1d(16)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, input):
+        for layer in self.layers:
+            input = torch.tanh(layer(input))
+        return self.dropout(self.norm(input))
+
+
+def make_model():
+    torch.manual_seed(0)
+    example = {"input": torch.randn(2, 5)}
+    source = backbone(Net(), blocks="layers.*", width=16, example=example)
+    model, _ = TASK.build(source)
+    return model
+
+
+def make_splits(n_train=96, n_validation=40):
+    def stream(n, seed):
+        x = torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
+        return {"train": ArrayStream({"input": x}, {"label": x[:, :3].argmax(1)}, key=str(seed))}
+
+    return {"train": stream(n_train, 0), "validation": stream(n_validation, 1)}
+
+
+def ticking():
+    """Return a clock that is a second later at each look: whatever is timed takes one second."""
+    count = itertools.count()
+    return lambda: float(next(count))
+
+
+UPDATE = 1 / STAND_IN  # seconds that a number's update takes by that clock
+
+
+def n_numbers(*modules):
+    return sum(p.numel() for m in modules for p in m.parameters())
+
+
+def test_steps_and_validation_add_up():
+    model = make_model()
+    plan = full(3, epochs=4, batch_size=32)
+    found = estimate(plan, model, TASK, make_splits(), clock=ticking())
+    [cost] = found.phases
+    assert cost.n_steps == 4 * 3
+    # three steps an epoch of a second each, and one validation batch of 40 rows
+    expected = 4 * (3 * (1 + UPDATE * n_numbers(model)) + 1)
+    assert cost.seconds == pytest.approx(expected)
+    # 6 and 3 groups of 16 rows before; one second for finding the cuts
+    assert found.before_seconds == pytest.approx(1 + 6 + 3)
+    assert found.after_seconds == pytest.approx(3)
+    assert found.seconds == pytest.approx(10 + expected + 3)
+    assert found.store_bytes == 0
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_pass_counts_once_where_it_is_stored(is_stored, tmp_path):
+    settings = Settings(cache=tmp_path if is_stored else None)
+    model = make_model()
+    plan = last(3, n=1, epochs=5, batch_size=32)
+    found = estimate(plan, model, TASK, make_splits(), settings=settings, clock=ticking())
+    [cost] = found.phases
+    net = model.backbone.net
+    trained = n_numbers(net.layers[2], net.norm, model.head)
+    passes = 9 if is_stored else 5 * 9
+    expected = passes + 5 * (3 * (1 + UPDATE * trained) + 1)
+    assert cost.seconds == pytest.approx(expected)
+    rows = 96 + 40
+    assert cost.store_bytes == (rows * 16 * 4 if is_stored else 0)
+    assert found.before_bytes == (rows * 16 * 4 if is_stored else 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_are_not_looked_at_count_as_well():
+    plan = full(3, epochs=1, batch_size=32)
+    n_rows = {"train": 960, "validation": 400}
+    found = estimate(plan, make_model(), TASK, make_splits(), n_rows=n_rows, clock=ticking())
+    assert found.phases[0].n_steps == 30
+    seconds = 30 * (1 + UPDATE * n_numbers(make_model())) + 10
+    assert found.phases[0].seconds == pytest.approx(seconds)
+
+
+def test_a_solved_head_takes_a_search():
+    found = estimate(probe(), make_model(), TASK, make_splits(), clock=ticking())
+    assert found.phases[0].n_steps == 0
+    # nothing is stored: another pass over both splits, and the search
+    assert found.phases[0].seconds == pytest.approx(9 + 1)
+
+
+def test_memory_is_weights_gradients_moments_and_activations():
+    model = make_model()
+    splits = make_splits()
+    costs = {
+        name: estimate(plan, model, TASK, splits).phases[0].memory_bytes
+        for name, plan in {
+            "full": full(3, epochs=1, batch_size=32),
+            "small": full(3, epochs=1, batch_size=32, micro_batch_size=8),
+            "last": last(3, n=1, epochs=1, batch_size=32),
+        }.items()
+    }
+    tensors = (*model.parameters(), *model.buffers())
+    weights = sum(t.numel() * t.element_size() for t in tensors)
+    assert costs["full"] > weights + 3 * 4 * n_numbers(model)
+    assert costs["small"] < costs["full"]
+    assert costs["last"] < costs["full"]
+
+
+def test_kept_bytes_are_counted_once_and_without_weights():
+    layer = nn.Linear(4, 4)
+    x = torch.randn(8, 4, requires_grad=True)
+    # the layer keeps its input, tanh its output
+    assert kept_bytes(layer, lambda: torch.tanh(layer(x))) == 2 * 8 * 4 * 4
+    assert kept_bytes(layer, lambda: layer(x) + layer(x)) == 8 * 4 * 4
+
+
+@pytest.mark.parametrize("plan", [probe(), last(3, n=1), full(3)])
+def test_nothing_is_changed(plan):
+    model = make_model()
+    model.backbone.net.layers[0].weight.requires_grad_(False)
+    before = fingerprint(model.state_dict().items())
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    flags = [(p.requires_grad, p._version) for p in model.parameters()]
+    modes = [m.training for m in model.modules()]
+    random = torch.get_rng_state()
+    estimate(plan, model, TASK, make_splits())
+    assert fingerprint(model.state_dict().items()) == before
+    assert all(torch.equal(b, buffers[name]) for name, b in model.named_buffers())
+    assert [(p.requires_grad, p._version) for p in model.parameters()] == flags
+    assert [m.training for m in model.modules()] == modes
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_statistics_are_put_back_after_an_error():
+    model = make_model().train()
+    before = model.backbone.net.norm.running_mean.clone()
+    with pytest.raises(ValueError), untouched(model):
+        model({"input": torch.randn(4, 5) + 3})
+        assert not torch.equal(model.backbone.net.norm.running_mean, before)
+        raise ValueError
+    assert torch.equal(model.backbone.net.norm.running_mean, before)
+
+
+def test_lines():
+    assert fit_line([10, 20, 30], [3.0, 5.0, 7.0]) == Line(pytest.approx(1.0), pytest.approx(0.2))
+    assert fit_line([5], [2.0]) == Line(2.0, 0.0)
+    assert fit_line([1, 2], [2.0, 1.0]) == Line(1.5, 0.0), "faster with more is noise"
+    assert fit_line([1, 10], [0.1, 10.0]) == Line(0.0, pytest.approx(10.1 / 11))
+    assert Line(1.0, 0.5).total(np.asarray([2, 4])) == 5.0
