@@ -7,7 +7,8 @@ refused here, before any work is done.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class Job:
     plan: Plan
     augment: Augment | None = None
     notes: tuple[str, ...] = ()
+    chosen_on: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_blocks(self) -> int:

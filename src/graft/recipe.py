@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -139,23 +139,42 @@ def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
     """
     if recipe.method == CUSTOM:
         raise RecipeError("the run was made with a plan of its own: pass the same Plan as `method`")
-    base, colon, number = recipe.method.partition(":")
-    if base not in METHODS:
-        raise UnknownName("method", recipe.method, METHODS)
-    module, name = METHODS[base][0].split(":")
-    method = getattr(import_module(module), name)
-    asked = {k: getattr(recipe, k) for k in OPTIONS if getattr(recipe, k) is not None}
-    takes = inspect.signature(method).parameters
-    known = set(takes) | (GRADIENT_OPTIONS if "options" in takes else set())
+    _, colon, number = recipe.method.partition(":")
+    method, known = _method(recipe.method)
+    asked = _set_options(recipe)
     if colon:
-        if "n" not in takes or not number.isdecimal():
+        if "n" not in known or not number.isdecimal():
             raise RecipeError(f"method `{recipe.method}`: write `last:2` for the top two blocks")
         asked["n"] = int(number)
     odd = sorted(asked.keys() - known)
     if odd:
-        flags = ", ".join(f"--{o.replace('_', '-')}" for o in odd)
-        raise RecipeError(f"method `{recipe.method}` has no {flags}; leave it out")
+        raise RecipeError(f"method `{recipe.method}` has no {_flags(odd)}; leave it out")
     return method(n_blocks, **asked)
+
+
+def with_own_options(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe without the options that its method does not have, and their flags."""
+    odd = sorted(_set_options(recipe).keys() - _method(recipe.method)[1])
+    return recipe.model_copy(update=dict.fromkeys(odd)), tuple(_flags([o]) for o in odd)
+
+
+def _method(spec: str) -> tuple[Callable[..., Plan], set[str]]:
+    """Return the function of a method, and the options that it takes."""
+    base = spec.partition(":")[0]
+    if base not in METHODS:
+        raise UnknownName("method", spec, METHODS)
+    module, name = METHODS[base][0].split(":")
+    method = getattr(import_module(module), name)
+    takes = set(inspect.signature(method).parameters)
+    return method, takes | (GRADIENT_OPTIONS if "options" in takes else set())
+
+
+def _set_options(recipe: Recipe) -> dict[str, Any]:
+    return {k: getattr(recipe, k) for k in OPTIONS if getattr(recipe, k) is not None}
+
+
+def _flags(options: Sequence[str]) -> str:
+    return ", ".join(f"--{option.replace('_', '-')}" for option in options)
 
 
 GRADIENT_OPTIONS = set(inspect.signature(Gradient).parameters)

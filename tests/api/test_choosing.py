@@ -113,3 +113,51 @@ def test_faults_are_one_line(options, words, place, tmp_path):
 def test_the_default_method_has_no_block_to_choose(place, tmp_path):
     with pytest.raises(RecipeError, match="--method probe"):
         graft.train(place / "things.csv", at="any", out=tmp_path / "run")
+
+
+def test_auto_becomes_the_method_that_it_chose(place, tmp_path):
+    import yaml
+
+    data = place / "things.csv"
+    out = tmp_path / "run"
+    run = graft.train(data, model=str(place / "bert"), method="auto", epochs=1, out=out)
+    chosen = run.record.method
+    assert chosen in ("probe", "lp-ft", "full")
+    assert any(note.startswith(f"auto chose {chosen}: ") for note in run.record.notes)
+    assert run.record.chosen_on["method"] == "5-fold cross-validation on training rows"
+    assert yaml.safe_load((out / "recipe.yaml").read_text())["method"] == chosen
+    again = graft.train(recipe=out / "recipe.yaml", out=tmp_path / "again")
+    assert again.record.weights_sha256 == run.record.weights_sha256
+    resumed = graft.train(
+        data, model=str(place / "bert"), method="auto", epochs=1, out=out, resume=True
+    )
+    assert resumed.record.weights_sha256 == run.record.weights_sha256
+    planned = graft.plan(data, model=str(place / "bert"), method="auto", epochs=1)
+    assert planned.method == chosen
+    assert any(note.startswith("auto chose") for note in planned.notes)
+
+
+def test_auto_looks_at_training_rows_alone(place, tmp_path):
+    """Other labels in the test rows change nothing of what is chosen, and why."""
+    import csv
+
+    rows = list(csv.DictReader((place / "things.csv").read_text().splitlines()))
+    found = []
+    for turn in (0, 1):
+        path = tmp_path / f"data{turn}.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label", "split"])
+            for i, row in enumerate(rows):
+                part = ("train", "train", "train", "validation", "test")[i % 5]
+                label = row["label"]
+                if turn and part == "test":
+                    label = rows[(i + 7) % len(rows)]["label"]
+                writer.writerow([row["text"], label, part])
+        found.append(
+            graft.plan(
+                path, model=str(place / "bert"), method="auto", split_column="split",
+                allow_leak=True,
+            ).notes
+        )  # fmt: skip
+    assert found[0] == found[1]

@@ -1,7 +1,8 @@
-"""Let a probe read the block that knows most: `at: any`.
+"""What is chosen by looking at frozen features before training: the method, the block.
 
-The recipe keeps `any`. Asked again it finds the same vectors, the same folds and so the same block;
-the number of that block, written instead, gives the same weights.
+`method: auto` becomes the method that is chosen, in the recipe too. `at: any` lets a probe read the
+block that knows most. The recipe keeps `any`: asked again it finds the same vectors, the same folds
+and so the same block; the number of that block, written instead, gives the same weights.
 """
 
 from __future__ import annotations
@@ -9,15 +10,25 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from graft.engine.depth import Depths, probe_depths, with_choice
+from graft.engine.embed import pooled_features
+from graft.engine.processes import Processes
 from graft.engine.settings import Settings
+from graft.engine.solve import search
 from graft.errors import ModelError
 from graft.job import Job
+from graft.methods.auto import Look, decide
+from graft.recipe import build_plan, with_own_options
 from graft.records import RunRecord
 from graft.surgery.truncate import truncated
-from graft.tasks.streams import TableStream
+from graft.tasks.task import ConvexProblem, Stream
+
+N_FOLDS = 5
+MOST_ROWS = 20_000
+"""Rows on which the method is chosen; more would not change what is seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +48,51 @@ class BlockChoice:
     notes: tuple[str, ...]
 
 
-def at_best_block(job: Job, stream: TableStream, settings: Settings) -> BlockChoice:
+def with_method(job: Job, stream: Stream, settings: Settings) -> Job:
+    """Return the job with the method that suits its data, where the recipe says `auto`.
+
+    Args:
+        stream: the training rows, plain.
+    """
+    choice = Processes().agree(decide(look_at(job, stream, settings)))
+    recipe, left_out = with_own_options(job.recipe.model_copy(update={"method": choice.method}))
+    note = f"auto chose {choice.method}: {choice.because}"
+    if left_out:
+        note += f" ({', '.join(left_out)} is of no use to it)"
+    return dataclasses.replace(
+        job,
+        recipe=recipe,
+        plan=build_plan(recipe, job.n_blocks),
+        notes=(*job.notes, note),
+        chosen_on={**job.chosen_on, "method": f"{N_FOLDS}-fold cross-validation on training rows"},
+    )
+
+
+def look_at(job: Job, stream: Stream, settings: Settings) -> Look:
+    """Return what is seen of the training rows before a method is chosen."""
+    features = pooled_features(job.model, job.task, stream, settings)
+    problem: ConvexProblem = job.task.convex(stream)  # type: ignore[attr-defined]
+    n_rows = len(problem.targets)
+    if n_rows > MOST_ROWS:
+        drawn = np.linspace(0, n_rows - 1, MOST_ROWS).astype(np.int64)
+        features, problem = features[drawn], problem.take(drawn)
+    found = search(features, problem, N_FOLDS, settings.seed)
+    if problem.loss == "squared":
+        # half the squared error of standardised numbers, whose variance is one
+        score = 1 - 2 * found.losses[found.chosen]
+        return Look(n_rows, 0, n_rows, score, 0.0)
+    counts = stream.targets[job.task.target].numpy()  # type: ignore[attr-defined]
+    if problem.loss == "softmax":
+        counts = np.bincount(counts, minlength=problem.n_classes)
+        of_nothing = counts.max() / n_rows
+    else:
+        counts = counts.sum(0)
+        of_nothing = float(np.maximum(counts, n_rows - counts).mean() / n_rows)
+    score = found.accuracies[found.chosen]
+    return Look(n_rows, problem.n_classes, float(np.median(counts)), score, float(of_nothing))
+
+
+def at_best_block(job: Job, stream: Stream, settings: Settings) -> BlockChoice:
     """Find the block that knows most on training rows, and end the job's network above it.
 
     Where the network cannot end above a block the job stays as it is, and a note says so.

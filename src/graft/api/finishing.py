@@ -136,7 +136,7 @@ def _record(
         n_trained=max(n_trained, default=0),
         environment=environment(),
         notes=tuple(notes),
-        chosen_on=_chosen_on(phases),
+        chosen_on={**job.chosen_on, **_chosen_on(phases)},
         task=job.task.name,
         headline=job.task.headline,
         intervals=worth.intervals,

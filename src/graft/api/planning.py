@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.api.asked import asked_for
+from graft.api.choosing import with_method
 from graft.api.training import settings_of
 from graft.backbones.backbone import Backbone
 from graft.data.faults import Finding
@@ -63,6 +64,7 @@ class Planned:
     n_test: int
     how_read: str
     how_split: str
+    notes: tuple[str, ...]
     phases: tuple[PlannedPhase, ...]
     findings: tuple[Finding, ...]
     seconds: float = 0.0
@@ -82,6 +84,9 @@ def plan(
     began = time.perf_counter()
     with computing_with(asked.recipe.threads or choose_threads()):
         job = open_job(asked.recipe, asked.backbone, asked.plan)
+        if job.recipe.method == "auto":
+            train = job.task.streams(job.table.take(job.splits.train), job.backbone)["train"]
+            job = with_method(job, train, settings_of(job))
         streams, n_rows = _some_streams(job)
         loading = time.perf_counter() - began
         costs = estimate(
@@ -129,6 +134,7 @@ def plan(
         len(job.splits.test),
         job.table.because,
         job.splits.how,
+        job.notes,
         tuple(phases),
         job.findings,
         loading + costs.seconds,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
-from graft.api.choosing import at_best_block
+from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, finish
 from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
@@ -26,7 +26,7 @@ from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import plain
 from graft.errors import ModelError, RecipeError
 from graft.job import Job, open_job
-from graft.recipe import Recipe, read_recipe
+from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
 from graft.run_folder import (
     check_folder,
@@ -111,6 +111,9 @@ def train(
 def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: float) -> RunRecord:
     streams = job.streams()
     job = _with_precision(job, streams)
+    if job.recipe.method == "auto":
+        train = plain(streams["train"]["train"])
+        job = with_method(job, train, settings_of(job))
     if not (resume and (folder / RECIPE).is_file()):
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
     listener.on_note(f"{job.table.because}; {job.splits.how}")
@@ -190,8 +193,11 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
             "model": asked.model or before.model,
             "threads": asked.threads or before.threads,
             "precision": before.precision if asked.precision == "auto" else asked.precision,
+            "method": before.method if asked.method == "auto" else asked.method,
         }
     )
+    if asked.method == "auto":
+        resolved, _ = with_own_options(resolved)
     if resolved.digest() == before.digest():
         return resolved
     was, now = before.model_dump(), resolved.model_dump()

@@ -62,6 +62,8 @@ def plan(
     )
     for finding in planned.findings:
         console.print(f"{finding.severity}: {finding}", markup=False)
+    for note in planned.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"{planned.model} with {planned.n_blocks} blocks · method {planned.method}")
     for phase in planned.phases:
         stored = "stored" if phase.cached else phase.reason

@@ -17,6 +17,10 @@ METHODS: dict[str, tuple[str, str]] = {
     "full": ("graft.methods.body:full", "train everything, the body at a lower rate"),
     "lp-ft": ("graft.methods.body:lp_ft", "solve the head first, then train everything"),
     "unfreeze": ("graft.methods.body:unfreeze", "unfreeze block by block from the top"),
+    "auto": (
+        "graft.methods.auto:auto",
+        "probe, lp-ft or full: decided by the rows' number and a cross-validated look at features",
+    ),
     "scratch": ("graft.methods.body:scratch", "train from random weights: the honest baseline"),
 }
 """name → (where the function is, one-line summary)."""

@@ -8,7 +8,7 @@ or twice (gradient caching), while `loss` sees the whole step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -58,6 +58,12 @@ class ConvexProblem:
     n_classes: int
     weights: np.ndarray | None = None
     groups: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> ConvexProblem:
+        """Return the problem of some rows alone."""
+        weights = None if self.weights is None else self.weights[rows]
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, targets=self.targets[rows], weights=weights, groups=groups)
 
 
 class Stream(Protocol):
