@@ -79,7 +79,7 @@ def test_precision_is_chosen_once_written_and_read_back(place, tmp_path, monkeyp
     out = tmp_path / "run"
     run = texts(place, method="head", epochs=1, out=out)
     assert recipe_of(out)["precision"] == "bf16"
-    assert "precision: bf16, bf16 took 0.50 × as long as fp32" in run.record.notes
+    assert run.record.chosen_on["precision"] == "bf16: bf16 took 0.50 × as long as fp32"
     (out / "record.json").unlink()
     for options in ({}, {"precision": "auto"}):
         texts(place, method="head", epochs=1, out=out, resume=True, **options)
@@ -95,7 +95,7 @@ def test_precision_is_chosen_once_written_and_read_back(place, tmp_path, monkeyp
 def test_a_small_model_stays_in_fp32(place, tmp_path):
     run = texts(place, method="head", epochs=1, out=tmp_path / "run")
     assert recipe_of(run.folder)["precision"] == "fp32"
-    assert any(note.startswith("precision: fp32, ") for note in run.record.notes)
+    assert run.record.chosen_on["precision"].startswith("fp32: ")
 
 
 # --- focal loss and averages --------------------------------------------------------------------

@@ -167,8 +167,8 @@ def _with_precision(job: Job, streams: Streams) -> Job:
         lambda: choose_precision(job.model, job.task, stream, job.plan, device=device)
     )
     recipe = job.recipe.model_copy(update={"precision": chosen.name})
-    notes = (*notes, f"precision: {chosen.name}, {chosen.because}")
-    return replace(job, recipe=recipe, notes=notes)
+    chosen_on = {**job.chosen_on, "precision": f"{chosen.name}: {chosen.because}"}
+    return replace(job, recipe=recipe, notes=notes, chosen_on=chosen_on)
 
 
 def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool) -> Path:
