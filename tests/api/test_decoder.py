@@ -22,11 +22,11 @@ def place(tmp_path_factory):
     torch.manual_seed(0)
     GPT2Model(config).save_pretrained(folder / "gpt2")
     tokenizer.save_pretrained(folder / "gpt2")
-    write_table(folder / "things.csv", n_per_class=60)
+    write_table(folder / "things.csv", n_per_class=100)
     return folder
 
 
-LEARNED = {"method": "full", "epochs": 12, "lr": 1e-3}
+LEARNED = {"method": "full", "epochs": 25, "lr": 1e-3}
 
 
 @pytest.mark.parametrize(

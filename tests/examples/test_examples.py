@@ -157,3 +157,18 @@ def test_readme_is_short_and_its_links_lead_somewhere(repository: Path) -> None:
     measured = re.findall(r"^\| `([\w-]+)` \|", readme, re.MULTILINE)
     assert {"probe", "head", "full", "lp-ft", "unfreeze", "scratch"} <= set(measured)
     assert set(measured) <= METHODS.keys()
+
+
+@pytest.mark.slow
+def test_a_loop_of_ones_own_learns_with_our_plans(repository, tmp_path, capsys) -> None:
+    from tests.tiny import write_checkpoint, write_table
+
+    path = repository / "examples" / "own_loop.py"
+    spec = importlib.util.spec_from_file_location("examples_own_loop", path)
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    model = str(write_checkpoint(tmp_path / "bert"))
+    means = example.train(str(write_table(tmp_path / "d.csv")), model=model, epochs=4)
+    assert means[-1] < 0.9 * means[0]
+    assert "epoch 3" in capsys.readouterr().out
