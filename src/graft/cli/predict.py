@@ -46,7 +46,7 @@ def predict(
     """
     from graft.api.predicting import predict_data
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import show_findings
+    from graft.cli.show import console, show_findings
     from graft.engine.threads import choose_threads, computing_with
     from graft.rows_out import check_ending, write_answers, write_csv, write_json_lines
 
@@ -59,6 +59,8 @@ def predict(
     parts = found.rows, found.origins, found.classes
     if out is not None:
         write_answers(out, *parts, from_files=found.from_files)
+        if not quiet:
+            console.print(f"{out}  {len(found.rows):,} rows", markup=False, soft_wrap=True)
     else:
         write = write_json_lines if as_json else write_csv
         write(sys.stdout, *parts, from_files=found.from_files)
