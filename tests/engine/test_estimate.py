@@ -10,15 +10,9 @@ import torch
 from torch import nn
 
 from graft.backbones.own import backbone
-from graft.engine.estimate import (
-    STAND_IN,
-    Line,
-    estimate,
-    fit_line,
-    kept_bytes,
-    untouched,
-)
+from graft.engine.estimate import STAND_IN, estimate
 from graft.engine.fingerprint import fingerprint
+from graft.engine.measuring import Line, fit_line, kept_bytes, untouched
 from graft.engine.settings import Settings
 from graft.methods.body import full, last
 from graft.methods.heads import probe

@@ -12,10 +12,8 @@ the longest batch. What Python and its libraries hold comes on top.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +23,9 @@ from graft.data.sampling import batches
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import set_trainable, trainable
 from graft.engine.loop import EVALUATION_BATCH
+from graft.engine.measuring import ROWS_PER_CLASS, Line, fit_line, kept_bytes, like_real, untouched
 from graft.engine.modes import set_modes
-from graft.engine.prefix import GROUP, Prefix, compute_group, estimate_bytes, groups
+from graft.engine.prefix import Prefix, compute_group, estimate_bytes, groups, n_in_group
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, evaluating
 from graft.engine.run import Prepared, prepare
@@ -45,8 +44,6 @@ N_TIMED = 3
 STAND_IN = 1_000_000
 SOLVED_NUMBERS = 1_000_000
 """Rows × features × classes of the problem on which the solver is timed."""
-ROWS_PER_CLASS = 3
-CLASS_DISTANCE = 1.2
 
 
 @dataclass(frozen=True)
@@ -95,35 +92,6 @@ class Estimate:
         return max((c.memory_bytes for c in self.phases), default=0)
 
 
-@dataclass(frozen=True)
-class Line:
-    """Hold seconds as a straight line over units (rows × padded length)."""
-
-    fixed: float
-    per_unit: float
-
-    def total(self, units: np.ndarray) -> float:
-        """Return the seconds of several batches, given the units of each."""
-        return self.fixed * len(units) + self.per_unit * float(units.sum())
-
-
-def fit_line(units: Sequence[float], seconds: Sequence[float]) -> Line:
-    """Fit a line through measured points; neither of its parts is negative.
-
-    >>> fit_line([1, 2], [3.0, 5.0])
-    Line(fixed=1.0, per_unit=2.0)
-    """
-    x, y = np.asarray(units, np.float64), np.asarray(seconds, np.float64)
-    spread = float(((x - x.mean()) ** 2).sum())
-    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread else 0.0
-    fixed = float(y.mean() - slope * x.mean())
-    if slope <= 0 or not spread:
-        return Line(float(y.mean()), 0.0)
-    if fixed < 0:
-        return Line(0.0, float(y.sum() / x.sum()))
-    return Line(fixed, slope)
-
-
 def estimate(
     plan: Plan,
     model: nn.Module,
@@ -163,43 +131,6 @@ def estimate(
             before, after, before_bytes = bench.around(features)
             costs = [bench.phase(prepared[i:]) for i in range(len(prepared))]
     return Estimate(tuple(costs), found_seconds + before, after, before_bytes)
-
-
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Put buffers, modes, flags and random numbers back at the end, and drop gradients."""
-    buffers = [(b, b.clone()) for b in model.buffers()]
-    modes = [(m, m.training) for m in model.modules()]
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
-            for module, training in modes:
-                module.training = training
-            for parameter, needed in flags:
-                parameter.requires_grad_(needed)
-                parameter.grad = None
-
-
-def kept_bytes(model: nn.Module, run: Callable[[], Any]) -> int:
-    """Return the bytes that autograd keeps for the backward pass of `run`, weights aside."""
-    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        alive = run()  # held until all is counted, or storages would be given out anew
-    del alive
-    return sum(kept.values())
 
 
 @dataclass
@@ -301,7 +232,7 @@ class _Bench:
     ) -> tuple[Line, list[list[Tensor]]]:
         """Time groups of a pass; returns the line, and what the first replay's taps hold."""
         every = groups(np.arange(len(stream)), stream)
-        order = sorted(range(len(every)), key=lambda i: _bucket(stream, every[i]))
+        order = sorted(range(len(every)), key=lambda i: _group_units(stream, every[i]))
         # spread over the lengths, the longest among them; the first is run once to warm up
         chosen = [every[order[i]] for i in _spread(len(order), 2 * N_TIMED)]
         run = encode_only(self.model, self.task)
@@ -311,7 +242,7 @@ class _Bench:
             began = self.clock()
             values = compute_group(self.model, replays, run, stream, rows)
             seconds.append(self.clock() - began)
-            units.append(GROUP * _bucket(stream, rows))
+            units.append(_group_units(stream, rows))
             held.append(values[0])
         leaves = [[t for part in held for t in part[i]] for i in range(len(held[0]))]
         return fit_line(units, seconds), leaves
@@ -319,7 +250,7 @@ class _Bench:
     def _pass_seconds(self, line: Line, split: str) -> float:
         stream = next(iter(self.splits[split].values()))
         every = groups(np.arange(len(stream)), stream)
-        units = np.asarray([GROUP * _bucket(stream, rows) for rows in every])
+        units = np.asarray([_group_units(stream, rows) for rows in every])
         return self.scale[split] * line.total(units)
 
     def _stepping(
@@ -392,7 +323,7 @@ class _Bench:
         memory_bytes = self.weight_bytes + n_train * (4 * width + 8 * by.n_folds * n_classes)
         n = SOLVED_NUMBERS // (width * n_classes)
         n = min(len(stream), max(n, ROWS_PER_CLASS * n_classes))
-        features, small = _like(self.vectors, problem, n)
+        features, small = like_real(self.vectors, problem, n)
         began = self.clock()
         try:
             search(features, small, by.n_folds, self.settings.seed)
@@ -413,50 +344,21 @@ class _Bench:
         return (self.clock() - began) / STAND_IN
 
 
-def _like(vectors: np.ndarray, problem: ConvexProblem, n: int) -> tuple[np.ndarray, ConvexProblem]:
-    """Return n rows that are as hard to solve as real ones, every class among them.
-
-    Few vectors are at hand, so they are drawn again and again, blurred, and moved by their class.
-    """
-    random = np.random.default_rng(0)
-    targets = problem.targets[_dealt(problem, n)]
-    scale = vectors.std(0, keepdims=True)
-    features = vectors[random.integers(0, len(vectors), n)]
-    features = features + 0.5 * scale * random.standard_normal(features.shape)
-    labels = targets if targets.ndim == 1 else targets.argmax(1)
-    places = np.unique(labels, return_inverse=True)[1]
-    moves = random.standard_normal((places.max() + 1, vectors.shape[1]))
-    # about two standard deviations between classes, whatever the width: neither noise nor apart
-    features = features + CLASS_DISTANCE / np.sqrt(moves.shape[1]) * scale * moves[places]
-    loss, n_classes = problem.loss, problem.n_classes
-    return features.astype(np.float32), ConvexProblem(loss, targets, n_classes)
-
-
-def _dealt(problem: ConvexProblem, n: int) -> np.ndarray:
-    """Return n rows in which each class comes as early as possible."""
-    targets = problem.targets
-    if problem.loss == "squared":
-        return np.arange(n)
-    labels = targets if targets.ndim == 1 else targets.argmax(1)
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], labels[order])
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = np.arange(len(labels)) - starts
-    first = np.argsort(np.where(rank < ROWS_PER_CLASS, rank, ROWS_PER_CLASS), kind="stable")
-    return first[:n]
-
-
 def _key(replay: Replay) -> str:
     return repr(replay.taps)
-
-
-def _bucket(stream: Stream, rows: np.ndarray) -> int:
-    return 1 if stream.lengths is None else stream.bucket(int(stream.lengths[rows[0]]))
 
 
 def _units(stream: Stream, rows: np.ndarray) -> int:
     """Return rows × padded length of a batch; rows alone where all have one shape."""
     return len(rows) * (1 if stream.lengths is None else int(stream.lengths[rows].max()))
+
+
+def _group_units(stream: Stream, rows: np.ndarray) -> int:
+    """Return the same of a group of the prefix, which is filled up to its fixed shape."""
+    if stream.lengths is None:
+        return n_in_group(None)
+    bucket = stream.bucket(int(stream.lengths[rows[0]]))
+    return n_in_group(bucket) * bucket
 
 
 def _spread(n: int, n_wanted: int) -> list[int]:
