@@ -84,3 +84,13 @@ def test_depths_have_bars_and_the_chosen_one_is_named(capsys):
 )
 def test_durations(seconds, text):
     assert human_seconds(seconds) == text
+
+
+def test_a_pass_over_the_rows_has_a_bar_until_it_is_done():
+    with ProgressBars(enabled=True) as bars:
+        listener = bars.listener()
+        listener.on_rows("training rows", 5, 10)
+        (task,) = bars._progress.tasks
+        assert (task.completed, task.total, task.fields["count"]) == (5, 10, "50%")
+        listener.on_rows("training rows", 10, 10)
+        assert not bars._progress.tasks

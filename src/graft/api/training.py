@@ -19,7 +19,7 @@ from graft.backbones.backbone import Backbone
 from graft.engine.ahead import default_workers
 from graft.engine.embed import pooled_features
 from graft.engine.precision import choose_precision
-from graft.engine.processes import Processes, from_main
+from graft.engine.processes import Processes, from_main, is_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
@@ -34,6 +34,7 @@ from graft.run_folder import (
     new_folder,
     write_recipe,
 )
+from graft.tasks.task import Stream
 
 RECIPE = "recipe.yaml"
 
@@ -120,7 +121,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     for note in job.notes:
         listener.on_note(note)
     settings = settings_of(job, folder / "checkpoints")
-    before = _before(job, streams, settings)
+    before = _before(job, streams, settings, listener)
     found = None
     if job.recipe.at == "any":
         found = at_best_block(job, plain(streams["train"]["train"]), settings)
@@ -208,16 +209,26 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     )
 
 
-def _before(job: Job, streams: Streams, settings: Settings) -> dict[str, np.ndarray]:
+def _before(
+    job: Job, streams: Streams, settings: Settings, listener: Listener
+) -> dict[str, np.ndarray]:
     """Return what the untouched backbone's features answer for each held-out split."""
     train = plain(streams["train"]["train"])
-    features = pooled_features(job.model, job.task, train, settings)
+    told = listener if is_main() else Listener()
+
+    def features_of(stream: Stream, what: str) -> np.ndarray:
+        def on_rows(done: int, n: int) -> None:
+            told.on_rows(what, done, n)
+
+        return pooled_features(job.model, job.task, stream, settings, on_rows=on_rows)
+
+    features = features_of(train, "training rows")
     targets = streams["train"]["train"].targets[job.task.target].numpy()
     found = {}
     for name, part in streams.items():
         if name == "train" or not len(part["train"]):
             continue
-        queries = pooled_features(job.model, job.task, part["train"], settings)
+        queries = features_of(part["train"], f"{name} rows")
         found[name] = job.task.untrained(features, targets, queries)
     return found
 

@@ -20,7 +20,7 @@ class ProgressBars:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[detail]}"),
             TimeRemainingColumn(),
             console=errors,
@@ -28,6 +28,7 @@ class ProgressBars:
             disable=not enabled,
         )
         self._task: TaskID | None = None
+        self._pass: TaskID | None = None
 
     def __enter__(self) -> ProgressBars:
         self._progress.start()
@@ -40,16 +41,33 @@ class ProgressBars:
         """Return what the engine tells its progress to."""
         if not self._enabled:
             return Listener()
-        return Listener(self._begin, self._step, self._end, self._note)
+        return Listener(self._begin, self._step, self._end, self._note, self._rows)
 
     def _begin(self, name: str, index: int, n_phases: int, cut: str) -> None:
         title = f"phase {index + 1}/{n_phases} {name}"
-        self._task = self._progress.add_task(title, total=None, detail=readable_cut(cut))
+        self._task = self._progress.add_task(title, total=None, detail=readable_cut(cut), count="")
 
     def _step(self, event: StepEvent) -> None:
         assert self._task is not None
         detail = f"loss {event.loss:.3f}"
-        self._progress.update(self._task, total=event.n_steps, completed=event.step, detail=detail)
+        self._progress.update(
+            self._task,
+            total=event.n_steps,
+            completed=event.step,
+            detail=detail,
+            count=f"{event.step}/{event.n_steps} steps",
+        )
+
+    def _rows(self, what: str, done: int, n: int) -> None:
+        """Show a pass that computes what is stored; its bar goes when it is done."""
+        if self._pass is None:
+            self._pass = self._progress.add_task(
+                "computing features", total=n, detail=what, count=""
+            )
+        self._progress.update(self._pass, completed=done, detail=what, count=f"{done / n:.0%}")
+        if done == n:
+            self._progress.remove_task(self._pass)
+            self._pass = None
 
     def _end(self, record: PhaseRecord) -> None:
         if self._task is not None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
+from graft.engine.prefix import OnRows
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
 from graft.engine.settings import Settings
@@ -20,9 +21,18 @@ BATCH = 64
 
 
 def pooled_features(
-    model: nn.Module, task: Task, stream: Stream, settings: Settings, name: str = "train"
+    model: nn.Module,
+    task: Task,
+    stream: Stream,
+    settings: Settings,
+    name: str = "train",
+    on_rows: OnRows = lambda *_: None,
 ) -> np.ndarray:
-    """Return (N, D) pooled features of every row of a stream, stored on the way."""
+    """Return (N, D) pooled features of every row of a stream, stored on the way.
+
+    Args:
+        on_rows: told how far the pass has come.
+    """
     rules = (Rule(head(), 1.0), Rule(everything(), None))
     groups = resolve(rules, locate(model))
     feeds = find_feeds(model, None, task, groups, {name: stream})
@@ -40,6 +50,7 @@ def pooled_features(
             budget_bytes=settings.cache_bytes,
             processes=processes,
             n_workers=settings.workers,
+            on_rows=on_rows,
         )
         prefix = feeds.prefixes["rows", name]
         if prefix.store is not None:

@@ -10,7 +10,7 @@ equals uncached bit for bit, by construction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from graft.engine.replay import Replay, Run, Tap, capture, evaluating
 from graft.engine.store import RowStore
 from graft.engine.views import n_numbers
 from graft.tasks.task import Stream
+
+OnRows = Callable[[int, int], None]
+"""Be told how far a pass over the rows has come: done, and in all."""
 
 GROUP = 16
 GROUP_TOKENS = 256
@@ -151,6 +154,7 @@ def fill(
     *,
     write: bool = True,
     n_workers: int = 0,
+    on_rows: OnRows = lambda *_: None,
 ) -> int:
     """Complete stores at several cuts in one pass over the stream; returns the rows computed.
 
@@ -158,6 +162,7 @@ def fill(
 
     Args:
         n_workers: threads that read ahead.
+        on_rows: called after each group with what is done and what there is, in rows × length.
     """
     open_ = [(r, s) for r, s in wanted if not s.is_complete]
     if not open_:
@@ -165,6 +170,7 @@ def fill(
     n_computed = 0
     first = min(store.n_groups for _, store in open_)
     rest = groups(np.arange(n_numbers(stream)), stream)[first:]
+    work = np.cumsum([len(rows) * _length(stream, rows) for rows in rest]).tolist()
     with evaluating(model), Ahead(n_workers) as ahead:
         for index, rows in enumerate(ahead.over(stream, rest), start=first):
             lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
@@ -173,9 +179,14 @@ def fill(
                 if write:
                     store.write_group(index, rows, leaves)
             n_computed += len(rows)
+            on_rows(work[index - first], work[-1])
     for _, store in open_ if write else ():
         store.finish()
     return n_computed
+
+
+def _length(stream: Stream, rows: np.ndarray) -> int:
+    return 1 if stream.lengths is None else int(stream.lengths[rows[0]])
 
 
 def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:

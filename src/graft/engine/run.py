@@ -220,6 +220,7 @@ def _run_phase(
             budget_bytes=settings.cache_bytes,
             processes=processes,
             n_workers=settings.workers,
+            on_rows=lambda done, n: listener.on_rows(item.feeds.cut.label, done, n),
         )
     cache = caches[0] if caches else CacheRecord(item.feeds.cut.label, False, item.feeds.reason)
     groups = tuple(

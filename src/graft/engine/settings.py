@@ -46,3 +46,4 @@ class Listener:
     on_step: Callable[[StepEvent], None] = lambda *_: None
     on_phase_end: Callable[[PhaseRecord], None] = lambda *_: None
     on_note: Callable[[str], None] = lambda *_: None
+    on_rows: Callable[[str, int, int], None] = lambda *_: None

@@ -21,7 +21,7 @@ from graft.batch import Batch
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.fingerprint import fingerprint
 from graft.engine.groups import locate
-from graft.engine.prefix import Prefix, estimate_bytes, fill, open_store, store_key
+from graft.engine.prefix import OnRows, Prefix, estimate_bytes, fill, open_store, store_key
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
 from graft.engine.store import RowStore
@@ -59,6 +59,7 @@ def attach(
     budget_bytes: int,
     processes: Processes,
     n_workers: int = 0,
+    on_rows: OnRows = lambda *_: None,
 ) -> list[CacheRecord]:
     """Give the first phase its prefixes, filling on the way the stores of the later ones.
 
@@ -69,6 +70,7 @@ def attach(
         budget_bytes: most bytes for the stores of one stream.
         processes: one of them writes; all take part in the passes where parameters are sharded.
         n_workers: threads that read ahead.
+        on_rows: told how far a pass has come.
 
     Returns:
         For each split and stream the record of the first phase's store.
@@ -88,7 +90,9 @@ def attach(
                 wanted, reason = worth_storing(model, task, wishes, name, stream, budget_bytes)
             store, n_computed = None, 0
             if root is not None and wanted:
-                store, n_computed = _filled(model, wanted, run, stream, root, processes, n_workers)
+                store, n_computed = _filled(
+                    model, wanted, run, stream, root, processes, n_workers, on_rows
+                )
                 reason = "" if store else "the processes do not see one folder of stores"
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
             size = 0 if store is None else store.size_bytes
@@ -147,6 +151,7 @@ def _filled(
     root: Path,
     processes: Processes,
     n_workers: int,
+    on_rows: OnRows = lambda *_: None,
 ) -> tuple[RowStore | None, int]:
     """Return the first store, complete, and how many rows had to be computed.
 
@@ -170,7 +175,13 @@ def _filled(
     if not wanted[0][1].is_complete:
         if processes.is_main or processes.is_sharded:
             n_computed = fill(
-                model, wanted, run, stream, write=processes.is_main, n_workers=n_workers
+                model,
+                wanted,
+                run,
+                stream,
+                write=processes.is_main,
+                n_workers=n_workers,
+                on_rows=on_rows,
             )
         processes.barrier()
     store = wanted[0][1] if processes.is_main else open_store(root, keys[0], replays[0], stream)
