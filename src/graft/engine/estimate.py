@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from graft.data.sampling import batches
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import set_trainable, trainable
+from graft.engine.line import Line, fit_line, spread
 from graft.engine.loop import EVALUATION_BATCH
 from graft.engine.modes import set_modes
 from graft.engine.prefix import GROUP, Prefix, compute_group, estimate_bytes, groups
@@ -32,6 +33,7 @@ from graft.engine.replay import Replay, evaluating
 from graft.engine.run import Prepared, prepare
 from graft.engine.settings import Settings
 from graft.engine.solve import search
+from graft.engine.stand_in import ROWS_PER_CLASS, problem_like
 from graft.engine.step import Feed, Step
 from graft.engine.stores import encode_only, worth_storing
 from graft.errors import GraftError
@@ -45,8 +47,6 @@ N_TIMED = 3
 STAND_IN = 1_000_000
 SOLVED_NUMBERS = 1_000_000
 """Rows × features × classes of the problem on which the solver is timed."""
-ROWS_PER_CLASS = 3
-CLASS_DISTANCE = 1.2
 
 
 @dataclass(frozen=True)
@@ -93,35 +93,6 @@ class Estimate:
     @property
     def memory_bytes(self) -> int:
         return max((c.memory_bytes for c in self.phases), default=0)
-
-
-@dataclass(frozen=True)
-class Line:
-    """Hold seconds as a straight line over units (rows × padded length)."""
-
-    fixed: float
-    per_unit: float
-
-    def total(self, units: np.ndarray) -> float:
-        """Return the seconds of several batches, given the units of each."""
-        return self.fixed * len(units) + self.per_unit * float(units.sum())
-
-
-def fit_line(units: Sequence[float], seconds: Sequence[float]) -> Line:
-    """Fit a line through measured points; neither of its parts is negative.
-
-    >>> fit_line([1, 2], [3.0, 5.0])
-    Line(fixed=1.0, per_unit=2.0)
-    """
-    x, y = np.asarray(units, np.float64), np.asarray(seconds, np.float64)
-    spread = float(((x - x.mean()) ** 2).sum())
-    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread else 0.0
-    fixed = float(y.mean() - slope * x.mean())
-    if slope <= 0 or not spread:
-        return Line(float(y.mean()), 0.0)
-    if fixed < 0:
-        return Line(0.0, float(y.sum() / x.sum()))
-    return Line(fixed, slope)
 
 
 def estimate(
@@ -303,7 +274,7 @@ class _Bench:
         every = groups(np.arange(len(stream)), stream)
         order = sorted(range(len(every)), key=lambda i: _bucket(stream, every[i]))
         # spread over the lengths, the longest among them; the first is run once to warm up
-        chosen = [every[order[i]] for i in _spread(len(order), 2 * N_TIMED)]
+        chosen = [every[order[i]] for i in spread(len(order), 2 * N_TIMED)]
         run = encode_only(self.model, self.task)
         compute_group(self.model, replays, run, stream, chosen[0])
         units, seconds, held = [], [], []
@@ -328,7 +299,7 @@ class _Bench:
         """Return the seconds of an epoch's steps and of its validation, and autograd's bytes."""
         planned = batches(stream.lengths, len(stream), by.batch_size, self.settings.seed, 0)
         planned.sort(key=lambda rows: _units(stream, rows))
-        chosen = [planned[i] for i in _spread(len(planned), N_TIMED)][::-1]
+        chosen = [planned[i] for i in spread(len(planned), N_TIMED)][::-1]
         step = Step(self.model, None, self.task)
         units, stepped, scored, activation_bytes = [], [], [], 0
         for rows in chosen:
@@ -392,7 +363,7 @@ class _Bench:
         memory_bytes = self.weight_bytes + n_train * (4 * width + 8 * by.n_folds * n_classes)
         n = SOLVED_NUMBERS // (width * n_classes)
         n = min(len(stream), max(n, ROWS_PER_CLASS * n_classes))
-        features, small = _like(self.vectors, problem, n)
+        features, small = problem_like(self.vectors, problem, n)
         began = self.clock()
         try:
             search(features, small, by.n_folds, self.settings.seed)
@@ -413,39 +384,6 @@ class _Bench:
         return (self.clock() - began) / STAND_IN
 
 
-def _like(vectors: np.ndarray, problem: ConvexProblem, n: int) -> tuple[np.ndarray, ConvexProblem]:
-    """Return n rows that are as hard to solve as real ones, every class among them.
-
-    Few vectors are at hand, so they are drawn again and again, blurred, and moved by their class.
-    """
-    random = np.random.default_rng(0)
-    targets = problem.targets[_dealt(problem, n)]
-    scale = vectors.std(0, keepdims=True)
-    features = vectors[random.integers(0, len(vectors), n)]
-    features = features + 0.5 * scale * random.standard_normal(features.shape)
-    labels = targets if targets.ndim == 1 else targets.argmax(1)
-    places = np.unique(labels, return_inverse=True)[1]
-    moves = random.standard_normal((places.max() + 1, vectors.shape[1]))
-    # about two standard deviations between classes, whatever the width: neither noise nor apart
-    features = features + CLASS_DISTANCE / np.sqrt(moves.shape[1]) * scale * moves[places]
-    loss, n_classes = problem.loss, problem.n_classes
-    return features.astype(np.float32), ConvexProblem(loss, targets, n_classes)
-
-
-def _dealt(problem: ConvexProblem, n: int) -> np.ndarray:
-    """Return n rows in which each class comes as early as possible."""
-    targets = problem.targets
-    if problem.loss == "squared":
-        return np.arange(n)
-    labels = targets if targets.ndim == 1 else targets.argmax(1)
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], labels[order])
-    rank = np.empty(len(labels), np.int64)
-    rank[order] = np.arange(len(labels)) - starts
-    first = np.argsort(np.where(rank < ROWS_PER_CLASS, rank, ROWS_PER_CLASS), kind="stable")
-    return first[:n]
-
-
 def _key(replay: Replay) -> str:
     return repr(replay.taps)
 
@@ -457,12 +395,3 @@ def _bucket(stream: Stream, rows: np.ndarray) -> int:
 def _units(stream: Stream, rows: np.ndarray) -> int:
     """Return rows × padded length of a batch; rows alone where all have one shape."""
     return len(rows) * (1 if stream.lengths is None else int(stream.lengths[rows].max()))
-
-
-def _spread(n: int, n_wanted: int) -> list[int]:
-    """Return up to `n_wanted` indices below n, evenly spread, the last among them.
-
-    >>> _spread(10, 3), _spread(2, 3)
-    ([0, 4, 9], [0, 1])
-    """
-    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).astype(int)).tolist()
