@@ -25,7 +25,9 @@ from graft.model import Model
 from graft.objectives.cross_entropy import cross_entropy
 
 
-def train(path: str, *, model: str = "minilm", epochs: int = 3, batch_size: int = 32) -> list[float]:
+def train(
+    path: str, *, model: str = "minilm", epochs: int = 3, batch_size: int = 32
+) -> list[float]:
     """Train on a table of texts; returns the mean loss of each epoch."""
     table = read(path)
     classes = sorted(set(table.labels()))

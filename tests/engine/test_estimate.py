@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from graft.backbones.own import backbone
 from graft.engine.estimate import STAND_IN, estimate
 from graft.engine.fingerprint import fingerprint
-from graft.engine.measuring import Line, fit_line, kept_bytes, untouched
+from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.settings import Settings
 from graft.methods.body import full, last
 from graft.methods.heads import probe
@@ -166,11 +165,3 @@ def test_statistics_are_put_back_after_an_error():
         assert not torch.equal(model.backbone.net.norm.running_mean, before)
         raise ValueError
     assert torch.equal(model.backbone.net.norm.running_mean, before)
-
-
-def test_lines():
-    assert fit_line([10, 20, 30], [3.0, 5.0, 7.0]) == Line(pytest.approx(1.0), pytest.approx(0.2))
-    assert fit_line([5], [2.0]) == Line(2.0, 0.0)
-    assert fit_line([1, 2], [2.0, 1.0]) == Line(1.5, 0.0), "faster with more is noise"
-    assert fit_line([1, 10], [0.1, 10.0]) == Line(0.0, pytest.approx(10.1 / 11))
-    assert Line(1.0, 0.5).total(np.asarray([2, 4])) == 5.0

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from graft.data.sampling import batches
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import set_trainable, trainable
+from graft.engine.line import Line, fit_line, spread
 from graft.engine.loop import EVALUATION_BATCH
-from graft.engine.measuring import ROWS_PER_CLASS, Line, fit_line, kept_bytes, like_real, untouched
+from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
 from graft.engine.prefix import Prefix, compute_group, estimate_bytes, groups, n_in_group
 from graft.engine.processes import Processes
@@ -31,6 +32,7 @@ from graft.engine.replay import Replay, evaluating
 from graft.engine.run import Prepared, prepare
 from graft.engine.settings import Settings
 from graft.engine.solve import search
+from graft.engine.stand_in import ROWS_PER_CLASS, problem_like
 from graft.engine.step import Feed, Step
 from graft.engine.stores import encode_only, worth_storing
 from graft.errors import GraftError
@@ -40,6 +42,8 @@ from graft.tasks.task import ConvexProblem, Progress, Stream, Task
 
 Clock = Callable[[], float]
 
+FEATURES = Phase("features", (Rule(head(), 1.0), Rule(everything(), None)), Convex())
+WHOLE = "above the backbone"
 N_TIMED = 3
 STAND_IN = 1_000_000
 SOLVED_NUMBERS = 1_000_000
@@ -124,8 +128,9 @@ def estimate(
     with untouched(model):
         began = clock()
         prepared = [prepare(p, model, None, task, splits["train"]) for p in plan.phases]
-        whole = Phase("features", (Rule(head(), 1.0), Rule(everything(), None)), Convex())
-        features = prepare(whole, model, None, task, splits["train"])
+        # a phase that freezes the whole backbone reads what the untouched one is scored by
+        features = next((p for p in prepared if p.feeds.cut.label == WHOLE), None)
+        features = features or prepare(FEATURES, model, None, task, splits["train"])
         found_seconds = clock() - began
         with bench.processes.autocast():
             before, after, before_bytes = bench.around(features)
@@ -234,7 +239,7 @@ class _Bench:
         every = groups(np.arange(len(stream)), stream)
         order = sorted(range(len(every)), key=lambda i: _group_units(stream, every[i]))
         # spread over the lengths, the longest among them; the first is run once to warm up
-        chosen = [every[order[i]] for i in _spread(len(order), 2 * N_TIMED)]
+        chosen = [every[order[i]] for i in spread(len(order), 2 * N_TIMED)]
         run = encode_only(self.model, self.task)
         compute_group(self.model, replays, run, stream, chosen[0])
         units, seconds, held = [], [], []
@@ -259,7 +264,7 @@ class _Bench:
         """Return the seconds of an epoch's steps and of its validation, and autograd's bytes."""
         planned = batches(stream.lengths, len(stream), by.batch_size, self.settings.seed, 0)
         planned.sort(key=lambda rows: _units(stream, rows))
-        chosen = [planned[i] for i in _spread(len(planned), N_TIMED)][::-1]
+        chosen = [planned[i] for i in spread(len(planned), N_TIMED)][::-1]
         step = Step(self.model, None, self.task)
         units, stepped, scored, activation_bytes = [], [], [], 0
         for rows in chosen:
@@ -323,7 +328,7 @@ class _Bench:
         memory_bytes = self.weight_bytes + n_train * (4 * width + 8 * by.n_folds * n_classes)
         n = SOLVED_NUMBERS // (width * n_classes)
         n = min(len(stream), max(n, ROWS_PER_CLASS * n_classes))
-        features, small = like_real(self.vectors, problem, n)
+        features, small = problem_like(self.vectors, problem, n)
         began = self.clock()
         try:
             search(features, small, by.n_folds, self.settings.seed)
@@ -359,12 +364,3 @@ def _group_units(stream: Stream, rows: np.ndarray) -> int:
         return n_in_group(None)
     bucket = stream.bucket(int(stream.lengths[rows[0]]))
     return n_in_group(bucket) * bucket
-
-
-def _spread(n: int, n_wanted: int) -> list[int]:
-    """Return up to `n_wanted` indices below n, evenly spread, the last among them.
-
-    >>> _spread(10, 3), _spread(2, 3)
-    ([0, 4, 9], [0, 1])
-    """
-    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).astype(int)).tolist()
