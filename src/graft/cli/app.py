@@ -6,7 +6,9 @@ takes long only when they are called.
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from graft.cli.embed import embed
 from graft.cli.evaluate import evaluate
@@ -32,14 +34,21 @@ app.command(embed, name="embed")
 
 
 @app.command(name="list")
-def list_(what: str = "methods", /) -> None:
-    """List what graft knows: methods, heads, sources, tasks, objectives or readers.
+def list_(
+    what: str = "methods",
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """List what graft knows: methods, heads, models' sources, tasks and more.
 
     Parameters
     ----------
     what
-        methods, heads, sources, tasks, objectives or readers.
+        methods, heads, sources, tasks, objectives, augmentations or readers.
+    as_json
+        Print names and summaries as JSON.
     """
     from graft.cli.show import show_table
 
-    show_table(what)
+    show_table(what, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -37,12 +38,15 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
-def show_table(what: str) -> None:
+def show_table(what: str, *, as_json: bool = False) -> None:
     """Print the names and summaries of one of graft's tables."""
     if what not in TABLES:
         raise UnknownName("list", what, TABLES)
     module, name = TABLES[what].split(":")
     rows = getattr(import_module(module), name)
+    if as_json:
+        print(json.dumps({key: summary for key, (_, summary) in rows.items()}))
+        return
     table = plain_table("name", "what it is")
     for key, (_, summary) in rows.items():
         table.add_row(key, summary)
