@@ -67,6 +67,18 @@ def test_numbers_have_a_value_and_no_probabilities(ending, tmp_path):
         assert parquet.read_table(path).column("value").to_pylist() == [-3.5, None, 2.0]
 
 
+def test_a_class_that_is_called_as_a_column_of_ours_has_another(tmp_path):
+    answer = Prediction("row", {"row": 0.75, "no": 0.25}, ("row",))
+    for ending in ("csv", "parquet"):
+        path = tmp_path / f"a.{ending}"
+        write_answers(path, [answer], ORIGINS[:1], ("row", "no"), from_files=True)
+        if ending == "csv":
+            header = path.read_text().splitlines()[0].split(",")
+        else:
+            header = parquet.read_table(path).column_names
+        assert header == ["file", "row", "label", "p(row)", "no"]
+
+
 def test_an_ending_that_names_no_form_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"\.csv, \.jsonl, \.parquet"):
         write(tmp_path / "a.xlsx")

@@ -17,7 +17,7 @@ from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
 from graft.data.augment import Augment, read_augment
 from graft.data.check import check, usable
-from graft.data.faults import Finding, refuse
+from graft.data.faults import Finding, listed, refuse
 from graft.data.readers import read
 from graft.data.split import Splits, split
 from graft.data.table import Table
@@ -103,13 +103,17 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         target_kind=recipe.target_kind,
     )
     if table.roles.label is None:
-        raise InputError(f"{recipe.data}: no label column was found; name it with --label")
+        raise InputError(
+            f"{recipe.data}: no label column was found; name it with --label (columns: "
+            f"{listed(table.columns)})"
+        )
     _refuse_options_of_classes(recipe, table)
     table, findings = usable(table)
     splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
     if recipe.patience is not None and not len(splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
-    findings = (*findings, *check(table, splits, allow_leak=recipe.allow_leak))
+    checked = check(table, splits, allow_leak=recipe.allow_leak)
+    findings = (*table.findings, *findings, *checked)
     refuse(findings)
     if recipe.model is None and backbone is None:
         if table.roles.modality != "text":

@@ -192,7 +192,7 @@ class Prediction:
     """What a model says of one example.
 
     Args:
-        label: the class; labels joined by `;`, empty if none holds; a number written out.
+        label: the class; labels joined by `;`, `[]` if none holds; a number written out.
         probabilities: of each class or label; empty where a number is predicted.
         labels: the labels that hold; one where there are classes.
         value: the number, where one is predicted.

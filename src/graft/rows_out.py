@@ -74,7 +74,8 @@ def write_csv(
     """Write a line for each row: its place, its label, and the probability of every class."""
     shown = _with_probabilities(answers, classes)
     writer = csv.writer(file)
-    writer.writerow([*(["file"] if from_files else []), "row", "label", *map(harmless, shown)])
+    place = [*(["file"] if from_files else []), "row", "label"]
+    writer.writerow([*place, *map(harmless, _columns(shown, place))])
     for place, answer in zip(_places(origins, from_files), answers, strict=True):
         cells = [*place.values(), "" if answer is None else answer.label]
         numbers = [""] * len(shown)
@@ -123,7 +124,8 @@ def write_predictions(
     shown = classes if any(answer.probabilities for answer in answers) else ()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "row", "split", "label", "predicted", *map(harmless, shown)])
+        place = ["file", "row", "split", "label", "predicted"]
+        writer.writerow([*place, *map(harmless, _columns(shown, place))])
         for row, answer in zip(rows, answers, strict=True):
             origin = table.origin(int(row))
             cells = [origin.path, origin.row, split, labels[row], answer.label]
@@ -184,10 +186,10 @@ def _write_parquet(
     if any(a is not None and a.value is not None for a in answers):
         values = [None if a is None else a.value for a in answers]
         columns["value"] = pa.array(values, pa.float64())
-    for name in _with_probabilities(answers, classes):
+    shown = _with_probabilities(answers, classes)
+    for name, column in zip(shown, _columns(shown, list(columns)), strict=True):
         values = [None if a is None else a.probabilities[name] for a in answers]
-        # a class may be called as a column of ours is
-        columns[name if name not in columns else f"p({name})"] = pa.array(values, pa.float32())
+        columns[column] = pa.array(values, pa.float32())
     parquet.write_table(pa.table(columns), path)
 
 
@@ -196,6 +198,11 @@ def _place_columns(origins: Sequence[Origin], from_files: bool) -> dict[str, Any
 
     files = {"file": pa.array([o.path for o in origins], pa.string())} if from_files else {}
     return {**files, "row": pa.array([o.row for o in origins], pa.int64())}
+
+
+def _columns(classes: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Return a column's name for each class: `p(row)` for a class that is called `row`."""
+    return [f"p({name})" if name in taken else name for name in classes]
 
 
 def _places(origins: Sequence[Origin], from_files: bool) -> Iterator[dict[str, Any]]:

@@ -130,6 +130,30 @@ def test_patience_without_validation_rows_is_refused(place, tmp_path):
         train(place, method="head", patience=1, validation=0.0, out=tmp_path / "run")
 
 
+def test_groups_that_hold_whole_classes_are_refused_with_a_mend(place, tmp_path):
+    lines = (place / "things.csv").read_text().splitlines()
+    path = tmp_path / "groups.csv"
+    path.write_text(
+        "\n".join([lines[0] + ",owner", *(f"{x},{x.split(',')[1]}" for x in lines[1:])])
+    )
+    from graft.engine.settings import Listener
+
+    notes: list[str] = []
+    with pytest.raises(InputError, match="pass --l2, or leave out --group"):
+        graft.train(
+            path, model=str(place / "bert"), group="owner", method="probe", out=tmp_path / "r",
+            listener=Listener(on_note=notes.append),
+        )  # fmt: skip
+    assert "no row could be held out for test" in notes[0]
+
+
+def test_what_the_reader_left_out_is_in_the_record(place, tmp_path):
+    path = tmp_path / "bom.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + (place / "things.csv").read_bytes())
+    run = graft.train(path, model=str(place / "bert"), method="probe", out=tmp_path / "run")
+    assert any("byte" in note.lower() for note in run.record.notes)
+
+
 def test_what_was_read_and_chosen_is_said(place, tmp_path):
     from graft.engine.settings import Listener
 

@@ -32,7 +32,7 @@ from tests.zoo import WARNINGS, ZOO
 pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
 
 STRATEGIES = ("ddp", "fsdp")
-SECONDS = 120
+SECONDS = 240
 
 
 def free_port() -> int:

@@ -12,12 +12,13 @@ from graft.methods.body import lp_ft
     ("look", "method", "why"),
     [
         (Look(40, 2, 20, 0.8, 0.5), "probe", "40 training rows are too few"),
-        (Look(300, 77, 3.5, 0.6, 0.02), "probe", "3.5 rows of a typical class are too few"),
-        (Look(1000, 4, 250, 0.995, 0.3), "probe", "little to learn"),
-        (Look(1000, 2, 500, 0.51, 0.5), "full", "no better than the 0.500"),
-        (Look(1000, 4, 250, 0.8, 0.3), "lp-ft", "1,000 training rows are enough"),
-        (Look(1000, 0, 1000, 0.4, 0.0), "lp-ft", "explains 0.400 of the variance"),
-        (Look(1000, 0, 1000, 0.001, 0.0), "full", "has to learn"),
+        (Look(300, 77, 3.5, 0.6, 0.5), "probe", "3.5 rows of a typical class are too few"),
+        (Look(1000, 4, 250, 0.995, 0.9), "probe", "little to learn"),
+        (Look(1000, 2, 500, 0.51, 0.001), "full", "what no features at all would get"),
+        (Look(900, 2, 450, 0.51, 0.001), "probe", "too few to teach a body more"),
+        (Look(1000, 4, 250, 0.8, 0.5), "lp-ft", "1,000 training rows are enough"),
+        (Look(1000, 0, 1000, 0.4, 0.4), "lp-ft", "explains 0.400 of the variance"),
+        (Look(1000, 0, 1000, 0.001, 0.001), "full", "has to learn"),
     ],
 )
 def test_each_rule(look, method, why):

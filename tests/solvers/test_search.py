@@ -96,6 +96,13 @@ def test_a_class_inside_one_fold_is_switched_off_there():
     assert found.fold_losses[found.chosen][1] == pytest.approx(slow, rel=3e-3)
 
 
+def test_folds_that_tear_no_class_apart_cannot_be_scored():
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    y = np.repeat(np.arange(4), 10)
+    with pytest.raises(InputError, match="no fold can be scored"):
+        search_l2(x, y, folds=y % 2)
+
+
 def test_soft_targets_and_labels_are_searched_too():
     x, y = draw(160, 8, 3)
     folds = np.arange(len(y)) % 4

@@ -61,7 +61,7 @@ def test_a_label_that_every_row_has_cannot_be_learned():
 
 def test_answers_join_the_labels_that_hold():
     found = Multilabel(CLASSES).answers(np.array([[0.9, 0.1, 0.5], [0.2, 0.3, 0.4]]))
-    assert [f.label for f in found] == ["a;c", ""]
+    assert [f.label for f in found] == ["a;c", "[]"]
     assert found[0].labels == ("a", "c")
     assert found[1].probabilities == {"a": 0.2, "b": 0.3, "c": 0.4}
 

@@ -85,5 +85,6 @@ def test_cosine_scores_have_no_unit():
 
 
 def test_numbers_are_written_out():
+    assert Regress(("price",)).answers(np.array([12345755.0]))[0].label == "12345755"
     (found,) = Regress(("price",)).answers(np.array([3.25]))
     assert (found.label, found.value, found.probabilities) == ("3.25", 3.25, {})

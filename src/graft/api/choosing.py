@@ -18,9 +18,9 @@ from graft.engine.embed import pooled_features
 from graft.engine.processes import Processes
 from graft.engine.settings import Settings
 from graft.engine.solve import search
-from graft.errors import ModelError
+from graft.errors import DataError, ModelError
 from graft.job import Job
-from graft.methods.auto import Look, decide
+from graft.methods.auto import Choice, Look, decide
 from graft.recipe import build_plan, with_own_options
 from graft.records import RunRecord
 from graft.surgery.truncate import truncated
@@ -54,7 +54,11 @@ def with_method(job: Job, stream: Stream, settings: Settings) -> Job:
     Args:
         stream: the training rows, plain.
     """
-    choice = Processes().agree(decide(look_at(job, stream, settings)))
+    try:
+        choice = decide(look_at(job, stream, settings))
+    except DataError as why:
+        choice = Choice("full", f"a head cannot be solved exactly here ({why})")
+    choice = Processes().agree(choice)
     recipe, left_out = with_own_options(job.recipe.model_copy(update={"method": choice.method}))
     note = f"auto chose {choice.method}: {choice.because}"
     if left_out:
@@ -77,19 +81,28 @@ def look_at(job: Job, stream: Stream, settings: Settings) -> Look:
         drawn = np.linspace(0, n_rows - 1, MOST_ROWS).astype(np.int64)
         features, problem = features[drawn], problem.take(drawn)
     found = search(features, problem, N_FOLDS, settings.seed)
+    loss = found.losses[found.chosen]
+    explained = 1 - loss / _loss_of_nothing(problem)
     if problem.loss == "squared":
-        # half the squared error of standardised numbers, whose variance is one
-        score = 1 - 2 * found.losses[found.chosen]
-        return Look(n_rows, 0, n_rows, score, 0.0)
-    counts = stream.targets[job.task.target].numpy()  # type: ignore[attr-defined]
-    if problem.loss == "softmax":
-        counts = np.bincount(counts, minlength=problem.n_classes)
-        of_nothing = counts.max() / n_rows
-    else:
-        counts = counts.sum(0)
-        of_nothing = float(np.maximum(counts, n_rows - counts).mean() / n_rows)
+        return Look(n_rows, 0, n_rows, explained, explained)
+    targets = stream.targets[job.task.target].numpy()  # type: ignore[attr-defined]
+    counts = np.bincount(targets) if targets.ndim == 1 else targets.sum(0)
     score = found.accuracies[found.chosen]
-    return Look(n_rows, problem.n_classes, float(np.median(counts)), score, float(of_nothing))
+    return Look(n_rows, problem.n_classes, float(np.median(counts)), score, explained)
+
+
+def _loss_of_nothing(problem: ConvexProblem) -> float:
+    """Return the mean loss where every answer is the classes' shares, or the mean."""
+    targets, weights = problem.targets, problem.weights
+    if problem.loss == "squared":
+        return max(float(np.var(targets)) / 2, 1e-12)
+    if targets.ndim == 1:
+        targets = np.eye(problem.n_classes, dtype=np.float32)[targets]
+    shares = np.clip(np.average(targets, axis=0, weights=weights), 1e-12, 1 - 1e-12)
+    entropies = -shares * np.log(shares)
+    if problem.loss == "sigmoid":
+        entropies -= (1 - shares) * np.log(1 - shares)
+    return max(float(entropies.sum()), 1e-12)
 
 
 def at_best_block(job: Job, stream: Stream, settings: Settings) -> BlockChoice:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from graft.api.predicting import model_folder, refuse_other_modality
 from graft.artifact import load_artifact
@@ -15,9 +18,10 @@ from graft.data.split import Part, given_parts
 from graft.data.table import Table
 from graft.data.targets import TargetKind
 from graft.engine.predict import predict_rows
-from graft.errors import InputError
+from graft.errors import DataError, InputError
 from graft.metrics import per_class, scorer_of
 from graft.metrics.intervals import bootstrap
+from graft.recipe import read_recipe
 from graft.records import ClassScores, Interval
 
 TARGETS: dict[str, TargetKind] = {
@@ -69,14 +73,15 @@ def evaluate(
         data: a table or folder with labels.
         backbone: where the run's network was declared in Python: the same, declared again.
         only: evaluate the rows of one part of the split that the data brings, such as `test`.
-        roles: names of columns, and more that `graft.data.readers.read` takes.
+        roles: names of columns, and more that `graft.data.readers.read` takes; those of the run
+            where none is given.
 
     Raises:
         InputError: the data has no labels, or no such part, or another modality than the model.
         DataError: a label is none that the model knows.
     """
     model, task = load_artifact(model_folder(folder), backbone=backbone)
-    table = read(data, **{**roles, "target_kind": TARGETS[task.name]})  # type: ignore[arg-type]
+    table = _read(folder, data, {**roles, "target_kind": TARGETS[task.name]})
     refuse_other_modality(model.backbone, table, folder)
     if table.roles.label is None:
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
@@ -95,6 +100,17 @@ def evaluate(
         per_class(task.metrics, targets, outputs, task.classes),
         (*table.findings, *findings),
     )
+
+
+def _read(folder: str | Path, data: str | Path, roles: Mapping[str, Any]) -> Table:
+    """Read a table; what is not said of its columns is what was said when the run was trained."""
+    path = Path(folder) / "recipe.yaml"
+    if roles.get("label") is None and path.is_file():
+        recipe = read_recipe({}, path)
+        as_trained: dict[str, Any] = {"input": recipe.input, "label": recipe.label}
+        with contextlib.suppress(DataError):  # the columns have other names here
+            return read(data, **{**as_trained, **{k: v for k, v in roles.items() if v}})
+    return read(data, **roles)
 
 
 def _part(table: Table, part: Part) -> Table:

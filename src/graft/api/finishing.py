@@ -113,7 +113,7 @@ def _record(
     if _is_worse(job.task, worth):
         notes.append(
             f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
-            f"{UNTOUCHED[job.task.name]}: lower the rate, or try --method probe"
+            f"{UNTOUCHED[job.task.name]}: {_mend(phases)}"
         )
     n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
     return RunRecord(
@@ -149,6 +149,13 @@ def _is_worse(task: Labelled, worth: Worth) -> bool:
         return False
     before, after = (part[worth.judged_on][task.headline] for part in (worth.before, worth.after))
     return is_better(task.metrics, task.headline, before, after)
+
+
+def _mend(phases: tuple[PhaseRecord, ...]) -> str:
+    """Say what may help a model that is worse than what it began with."""
+    if all(phase.convex is not None for phase in phases):
+        return "add rows, or try another --model"
+    return "lower the rate, or try --method probe"
 
 
 def _chosen_on(phases: tuple[PhaseRecord, ...]) -> dict[str, str]:

@@ -106,7 +106,8 @@ def plan(
             why = why_not_convex(job.task, job.model, feeds)
             by = f"gradient ({why})" if why else "convex"
         else:
-            by = f"{phase.by.n_epochs(len(job.splits.train))} epochs"
+            n_epochs = phase.by.n_epochs(len(job.splits.train))
+            by = f"{n_epochs} epoch{'' if n_epochs == 1 else 's'}"
         cached, reason = bool(feeds.replays), feeds.reason
         if cached and by != "convex" and job.varies_without_end:
             cached, reason = False, ENDLESS

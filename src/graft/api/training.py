@@ -16,6 +16,7 @@ from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, finish
 from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
+from graft.data.faults import shorten
 from graft.engine.ahead import default_workers
 from graft.engine.embed import pooled_features
 from graft.engine.precision import choose_precision
@@ -57,7 +58,7 @@ class Run:
         return self.record.after.get(self.record.judged_on, {})
 
     def predict(self, values: Sequence[Any]) -> list[Prediction]:
-        """Predict labels of texts or of paths to images."""
+        """Predict for texts, or for paths of images."""
         return predict(self.folder, values, backbone=self.backbone)
 
 
@@ -75,7 +76,8 @@ def train(
     """Fine-tune a pretrained model on a file or folder of examples.
 
     Args:
-        data: a CSV with texts and labels, or class folders of images; None where `recipe` says.
+        data: a table of texts or image paths with labels, class folders of images, a saved dataset
+            or an archive of these; None where `recipe` says.
         model: a name or folder as `open_backbone` takes it, or a backbone declared in Python;
             `minilm` for text unless given.
         out: the run's folder; a new one under `runs/` unless given.
@@ -111,10 +113,10 @@ def train(
 
 def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: float) -> RunRecord:
     streams = job.streams()
-    job = _with_precision(job, streams)
     if job.recipe.method == "auto":
         train = plain(streams["train"]["train"])
         job = with_method(job, train, settings_of(job))
+    job = _with_precision(job, streams)
     if not (resume and (folder / RECIPE).is_file()):
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
     listener.on_note(f"{job.table.because}; {job.splits.how}")
@@ -203,8 +205,10 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
         return resolved
     was, now = before.model_dump(), resolved.model_dump()
     odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k != "data"]
+    shown = ", ".join(shorten(change, 40) for change in odd[:2])
+    shown += f" and {len(odd) - 2} more" if len(odd) > 2 else ""
     raise RecipeError(
-        f"{path.parent}: is a run with other settings ({', '.join(odd)[:80]}); "
+        f"{path.parent}: is a run with other settings ({shown}); "
         "leave them out to resume it, or choose another --out"
     )
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from importlib import import_module
 from pathlib import Path
@@ -223,5 +224,15 @@ def _source_of_hub_name(name: str) -> str:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError):
         raise ModelError(
             f"model `{shown(name)}`: no folder, unknown to timm and torchvision, and not reached "
-            "on the hub; give a folder or a name such as minilm"
+            f"on the hub; {_nearest(name)}give a folder or a name such as minilm"
         ) from None
+
+
+def _nearest(name: str) -> str:
+    """Return a question for the closest names that are known offline, or an empty string."""
+    import timm
+    import torchvision.models
+
+    known = ["minilm", *timm.list_models(), *torchvision.models.list_models()]
+    close = [repr(n) for n in difflib.get_close_matches(name, known, n=2, cutoff=0.8)]
+    return f"did you mean {' or '.join(close)}? " if close else ""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 FORMATS = (".npy", ".parquet")
 
@@ -16,6 +20,7 @@ def embed(
     out: Path,
     input: str | None = None,
     quiet: bool = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Write the features that a model computes, one vector per row.
 
@@ -38,6 +43,8 @@ def embed(
         Column of the inputs, where it is not found by name.
     quiet
         Print nothing.
+    as_json
+        Print the file, the number of rows and their width as JSON.
     """
     from graft.api.embedding import embed as embed_data
     from graft.cli.quiet import hush_libraries
@@ -54,7 +61,9 @@ def embed(
         found = embed_data(model, named, input=input)
     write_features(out, found.features, found.origins, from_files=found.from_files)
     show_findings(found.findings)
-    if not quiet:
-        n, width = found.features.shape
+    n, width = found.features.shape
+    if as_json:
+        print(json.dumps({"out": str(out), "n_rows": n, "width": width}))
+    elif not quiet:
         console.print(f"{out}  {n:,} rows × {width}", markup=False, soft_wrap=True)
     found.refuse_if_many_skipped()

@@ -62,7 +62,7 @@ class RecipeOptions:
     views: Annotated[int | None, _in(TRAINING)] = None
     "So many variants of each picture, stored below what is frozen; without end unless given."
     epochs: Annotated[int | None, _in(TRAINING)] = None
-    "Passes over the training rows, in each phase that uses gradients."
+    "Passes over the training rows; a head that would be solved but cannot makes its own number."
     lr: Annotated[float | None, _in(TRAINING)] = None
     "Peak rate of the body (of its top block, for unfreeze)."
     head_lr: Annotated[float | None, _in(TRAINING)] = None

@@ -23,7 +23,8 @@ def predict(
 
     Writes a CSV: the file and row of each example (the row alone for texts that no file holds),
     its label, and the probability of every class. A row that cannot be used has no label, and a
-    note on the error stream says why; more than 1 % of such rows ends with exit code 3. Examples:
+    note on the error stream says why; more than 1 % of such rows ends with exit code 3. Cells of a
+    CSV that a spreadsheet would run as a formula begin with a quote. Examples:
 
         graft predict runs/tickets "where is my parcel?"
 

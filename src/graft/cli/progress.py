@@ -84,10 +84,13 @@ class ProgressBars:
 def _outcome(record: PhaseRecord) -> str:
     parts = []
     if record.convex is not None:
-        parts.append(f"solved exactly, l2 {record.convex.l2:.2g} by {record.convex.chosen_by}")
+        how = record.convex.chosen_by
+        how = "as given" if how == "given" else f"by {how}"
+        parts.append(f"solved exactly, l2 {record.convex.l2:.2g} {how}")
     if record.epochs:
         last = record.epochs[-1]
-        parts.append(f"{len(record.epochs)} epochs, loss {last.train_loss:.3f}")
+        n = len(record.epochs)
+        parts.append(f"{n} epoch{'' if n == 1 else 's'}, loss {last.train_loss:.3f}")
         if last.validation_loss is not None:
             parts.append(f"validation {last.validation_loss:.3f}")
     if record.cache.used:

@@ -6,6 +6,7 @@ table and its splits as a whole. Both return findings; `refuse` raises the first
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from graft.data.images import DEEP_MODES, ENDINGS, MAX_PIXELS, ImageFacts, exami
 from graft.data.label_typos import likely_typos
 from graft.data.split import Splits, same_inputs
 from graft.data.table import Table
-from graft.data.targets import is_empty_label
+from graft.data.targets import as_number, is_empty_label
 
 __all__ = ["Finding", "check", "refuse", "usable"]
 
@@ -49,8 +50,11 @@ def usable(table: Table, *, max_pixels: int = MAX_PIXELS) -> tuple[Table, tuple[
 
     if len(unlabelled) > LARGEST_SHARE_WITHOUT_LABEL * len(table):
         first = table.origin(min(unlabelled))
-        message = f"no label, as in {len(unlabelled)} of {len(table)} rows, more than 1 %; fill in"
-        message += " the labels or drop these rows"
+        kinds = Counter(finding.code for finding in unlabelled.values())
+        what, mend = "label", "fill in the labels or drop these rows"
+        if kinds["not-a-number"] > len(unlabelled) / 2:
+            what, mend = "finite number", "write numbers, or name another column with --label"
+        message = f"no {what}, as in {len(unlabelled)} of {len(table)} rows, more than 1 %; {mend}"
         others.append(
             Finding("no-labels", "error", message, first.path, first.row, table.roles.label)
         )
@@ -211,6 +215,8 @@ def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Findin
     if len(counts) > max(LARGEST_SHARE_OF_CLASSES * n, 2):
         message = f"{len(counts):,} different labels in {n:,} rows; pass --label with the column "
         message += "of the classes"
+        if all(not math.isnan(as_number(label)) for label in counts):
+            message += ", or --target-kind number"
         return [Finding("all-unique-labels", "error", message, source, None, column)]
 
     findings = []

@@ -93,6 +93,9 @@ def split(table: Table, *, seed: int = 0, validation: float = 0.15, test: float 
         rest, tested = deal.carve(everything, test, generator(seed, 0, "split"))
         of_rest = validation / (1 - test)
         trained, validated = deal.carve(rest, of_rest, generator(seed, 0, "validation"))
+        for part, rows, share in (("validation", validated, validation), ("test", tested, test)):
+            if share and not len(rows):
+                how += f"; no row could be held out for {part}"
         return Splits(trained, validated, tested, how)
 
     where = {part: np.flatnonzero(np.array(parts) == part).astype(np.int64) for part in set(parts)}

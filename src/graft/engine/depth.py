@@ -5,8 +5,8 @@ run in the prefix's groups of one shape and lie in row stores, so a second run r
 All depths are compared on the same folds of training rows.
 
 A lower block is only chosen where it is better than the features at the end by more than the
-standard error of the paired differences between folds: the network ends where it did unless there
-is reason to cut it.
+standard error of the paired differences between folds, and by a hundredth of the loss: the network
+ends where it did unless there is reason to cut it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from graft.methods.select import everything, head
 from graft.records import DepthRecord
 from graft.tasks.task import ConvexProblem, Stream, Task
 
+LEAST_GAIN = 0.01
+"""Share of the loss at the end that a lower block must gain for the network to be cut."""
 FEATURES = "features"
 """What the vectors at the end of the network are called among the blocks."""
 
@@ -112,7 +114,8 @@ def choose(losses: Sequence[float], per_fold: Sequence[Sequence[float]]) -> int:
     best = min(range(len(losses)), key=lambda i: (losses[i], -i))
     differences = np.subtract(per_fold[end], per_fold[best])
     standard_error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    return best if float(differences.mean()) > standard_error else end
+    least = max(standard_error, LEAST_GAIN * losses[end])
+    return best if float(differences.mean()) > least else end
 
 
 def with_choice(depths: Depths, index: int) -> tuple[DepthRecord, ...]:

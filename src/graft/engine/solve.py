@@ -13,6 +13,7 @@ from graft.engine.feeds import PhaseFeeds
 from graft.engine.prefix import Prefix
 from graft.engine.processes import assign
 from graft.engine.views import n_numbers
+from graft.errors import InputError
 from graft.heads import Linear
 from graft.methods.plan import Convex
 from graft.records import ConvexRecord
@@ -78,6 +79,11 @@ def search(features: np.ndarray, problem: ConvexProblem, n_folds: int, seed: int
         seed: of the folds.
     """
     folds = _folds(problem, n_folds, seed)
+    if problem.groups is not None and _tears_classes(problem, folds):
+        raise InputError(
+            "l2 cannot be chosen on whole groups: each class lies in one of them; pass --l2, or "
+            "leave out --group"
+        )
     if problem.loss == "squared":
         return search_ridge(features, problem.targets, folds=folds, sample_weights=problem.weights)
     return search_l2(
@@ -88,6 +94,14 @@ def search(features: np.ndarray, problem: ConvexProblem, n_folds: int, seed: int
         sample_weights=problem.weights,
         n_classes=problem.n_classes if problem.loss == "softmax" else None,
     )
+
+
+def _tears_classes(problem: ConvexProblem, folds: np.ndarray) -> bool:
+    """Return whether no fold has a row of a class that is also outside of it."""
+    if problem.loss != "softmax":
+        return False
+    labels = problem.targets if problem.targets.ndim == 1 else problem.targets.argmax(1)
+    return len(set(zip(labels.tolist(), folds.tolist(), strict=True))) == len(set(labels.tolist()))
 
 
 def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:

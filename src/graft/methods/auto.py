@@ -6,7 +6,6 @@ cross-validation on training rows; never at test rows, and never at a clock.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,10 @@ FEWEST_ROWS = 64
 FEWEST_ROWS_PER_CLASS = 8
 NEARLY_ALL = 0.99
 """A head that gets so much right leaves a body little to learn."""
+NOTHING = 0.02
+"""Features that explain less of the loss know nothing of the task."""
+ROWS_TO_TEACH = 1000
+"""Fewer rows cannot teach a body what its features do not know."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,15 @@ class Look:
         rows_of_median: training rows of the class in the middle, by size.
         score: share of held-out rows (of labels, where there are several) that a head on frozen
             features gets right; of a number, the share of its variance that is explained.
-        of_nothing: the same without features: always the commonest answer, or the mean.
+        explained: share of the held-out loss that the features take away, of what there is when
+            every answer is the classes' shares, or the mean.
     """
 
     n_rows: int
     n_classes: int
     rows_of_median: float
     score: float
-    of_nothing: float
+    explained: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Choice:
 def decide(look: Look) -> Choice:
     """Choose a method.
 
-    >>> decide(Look(40, 4, 10.0, 0.8, 0.25)).method, decide(Look(4000, 4, 1000.0, 0.8, 0.25)).method
+    >>> decide(Look(40, 4, 10.0, 0.8, 0.5)).method, decide(Look(4000, 4, 1000.0, 0.8, 0.5)).method
     ('probe', 'lp-ft')
     """
     seen = f"a head on frozen features gets {look.score:.3f} in cross-validation"
@@ -65,11 +69,11 @@ def decide(look: Look) -> Choice:
         return Choice("probe", f"{few} are too few to move a body by; {seen}")
     if look.score >= NEARLY_ALL:
         return Choice("probe", f"{seen}, which leaves a body little to learn")
-    # two standard errors of a share; of explained variance that is a bound, not an estimate
-    noise = 2 * math.sqrt(max(look.of_nothing * (1 - look.of_nothing), 0.01) / look.n_rows)
-    if look.score <= look.of_nothing + noise:
-        nothing = f"no better than the {look.of_nothing:.3f} of no features at all"
-        return Choice("full", f"{seen}, {nothing}: the body has to learn what matters here")
+    if look.explained < NOTHING:
+        nothing = f"{seen}, which is what no features at all would get"
+        if look.n_rows < ROWS_TO_TEACH:
+            return Choice("probe", f"{nothing}, and {rows} are too few to teach a body more")
+        return Choice("full", f"{nothing}: the body has to learn what matters here")
     return Choice("lp-ft", f"{seen} and {rows} are enough to move the body from there")
 
 

@@ -282,6 +282,11 @@ def _fold(everything: Family, weights: Tensor, folds: Tensor) -> tuple[Family, _
             if not targets.exclusive:
                 unscored[span] |= (1 - target) @ always.T.to(target.dtype) > 0
     scored = torch.where(unscored, 0.0, scored)
+    if not bool(scored.any()):
+        raise InputError(
+            "no fold can be scored: outside of each fold its classes have no row; give a penalty, "
+            "or folds that share out every class"
+        )
     family = Family(rows, targets, everything.link, train / train.sum(dim=0), offset.double())
     return family, _HeldOut(rows, targets, scored, int((unscored & inside).sum()))
 

@@ -73,7 +73,7 @@ def truncated(backbone: Backbone, n_blocks: int) -> Backbone:
             f"model `{name}` cannot end above block {n_blocks - 1}: its library builds a network "
             "of other parts"
         ) from None
-    note = f"ends above block {n_blocks - 1}: {chain.n_blocks - n_blocks} blocks were taken off"
+    note = f"ends above block {n_blocks - 1}; it had blocks 0 to {chain.n_blocks - 1}"
     shorter = Backbone(
         net.to(next(iter(kept.values())).device).eval(),
         chains=(Chain(chain.name, (*chain.parts[: n_blocks + 1], chain.parts[-1])),),

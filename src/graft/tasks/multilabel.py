@@ -123,12 +123,12 @@ class Multilabel:
         return nearest_average(features, targets, queries)
 
     def answers(self, outputs: np.ndarray) -> list[Prediction]:
-        """Return for each row of probabilities (N, C) the labels that hold."""
+        """Return for each row of probabilities (N, C) the labels that hold, or `[]` for none."""
         found = []
         for row, holds in zip(outputs, decide(outputs), strict=True):
             labels = labels_of(holds, self.classes)
             by_label = {c: float(p) for c, p in zip(self.classes, row, strict=True)}
-            found.append(Prediction(";".join(labels), by_label, labels))
+            found.append(Prediction(";".join(labels) or "[]", by_label, labels))
         return found
 
     def settled(self, model: Model) -> Multilabel:

@@ -108,8 +108,8 @@ class Regress:
         return nearest_average(features, targets, queries)
 
     def answers(self, outputs: np.ndarray) -> list[Prediction]:
-        """Return each number, written out with six digits."""
-        return [Prediction(f"{value:.6g}", {}, (), float(value)) for value in outputs]
+        """Return each number, written out with the nine digits that a float32 can have."""
+        return [Prediction(f"{value:.9g}", {}, (), float(value)) for value in outputs]
 
     def settled(self, model: Model) -> Regress:
         """Bring the head's last layer to the unit of the data; return the task that then reads it.
