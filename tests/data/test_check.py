@@ -98,7 +98,7 @@ def test_golden_errors():
     assert errors(ids) == [
         (
             "d.csv column `label`: 998 different labels in 1,000 rows; "
-            "pass --label with the column of the classes"
+            "pass --label with the column of the classes, or --target-kind number"
         )
     ]
 
