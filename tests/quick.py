@@ -34,7 +34,7 @@ QUICK: dict[str, set[str]] = {
     "engine/test_zoo_training.py": NETWORKS,
     "engine/test_cut.py": NETWORKS,
     "engine/test_enemies.py": {"ctc", "detector", "domains", "gradient-caching", "momentum"},
-    "engine/test_resume.py": {"mid_epoch", "phase_edge", "2", "truncate-tensors.safetensors", "1"},
+    "engine/test_resume.py": {"mid_epoch", "phase_edge", "2", "truncate-tensors.safetensors"},
     "engine/test_run.py": {"t5", "order0", "marian"},
     "methods/test_methods.py": NETWORKS,
     "backbones/test_image_sources.py": IMAGE_SOURCES,

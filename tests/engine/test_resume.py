@@ -61,6 +61,7 @@ def test_killed_at_any_checkpoint_interval(tmp_path, every):
     assert job(tmp_path, every=3) == never_killed()
 
 
+@pytest.mark.slow
 def test_killed_while_patience_counts(tmp_path):
     for nth in (4, 9):
         assert forked(lambda: job(tmp_path, patience=1), f"mid_epoch:{nth}")
