@@ -26,7 +26,7 @@ from graft.objectives.cross_entropy import cross_entropy
 
 
 def train(
-    path: str, *, model: str = "minilm", epochs: int = 3, batch_size: int = 32
+    path: str, *, model: str = "minilm", epochs: int = 3, batch_size: int = 32, lr: float = 5e-5
 ) -> list[float]:
     """Train on a table of texts; returns the mean loss of each epoch."""
     table = read(path)
@@ -39,7 +39,7 @@ def train(
     lengths = np.array([backbone.processor.length(row) for row in rows])
 
     n_blocks = backbone.chains[0].n_blocks
-    (phase,) = layerwise(n_blocks, epochs=epochs, batch_size=batch_size).phases
+    (phase,) = layerwise(n_blocks, lr=lr, epochs=epochs, batch_size=batch_size).phases
     groups = resolve(phase.rules, locate(net))  # every parameter once, or an error that names it
     set_trainable(groups)
     optimizer = build_optimizer(groups, phase.by)

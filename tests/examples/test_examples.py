@@ -169,6 +169,6 @@ def test_a_loop_of_ones_own_learns_with_our_plans(repository, tmp_path, capsys) 
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     model = str(write_checkpoint(tmp_path / "bert"))
-    means = example.train(str(write_table(tmp_path / "d.csv")), model=model, epochs=4)
+    means = example.train(str(write_table(tmp_path / "d.csv")), model=model, epochs=4, lr=2e-3)
     assert means[-1] < 0.9 * means[0]
     assert "epoch 3" in capsys.readouterr().out
