@@ -121,7 +121,7 @@ def write_predictions(
         classes: names of the model's outputs.
     """
     labels = table.labels() or [""] * len(table)
-    shown = classes if any(answer.probabilities for answer in answers) else ()
+    shown = _with_probabilities(answers, classes)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         place = ["file", "row", "split", "label", "predicted"]

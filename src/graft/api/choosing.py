@@ -54,10 +54,12 @@ def with_method(job: Job, stream: Stream, settings: Settings) -> Job:
     Args:
         stream: the training rows, plain.
     """
+    looked = f"{N_FOLDS}-fold cross-validation on training rows"
     try:
         choice = decide(look_at(job, stream, settings))
     except DataError as why:
         choice = Choice("full", f"a head cannot be solved exactly here ({why})")
+        looked = "labels of training rows"
     choice = Processes().agree(choice)
     recipe, left_out = with_own_options(job.recipe.model_copy(update={"method": choice.method}))
     note = f"auto chose {choice.method}: {choice.because}"
@@ -68,7 +70,7 @@ def with_method(job: Job, stream: Stream, settings: Settings) -> Job:
         recipe=recipe,
         plan=build_plan(recipe, job.n_blocks),
         notes=(*job.notes, note),
-        chosen_on={**job.chosen_on, "method": f"{N_FOLDS}-fold cross-validation on training rows"},
+        chosen_on={**job.chosen_on, "method": looked},
     )
 
 
