@@ -27,9 +27,10 @@ from graft.batch import Batch
 from graft.engine.cut import Cut
 from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
-from graft.engine.prefix import compute_group, groups, store_key
+from graft.engine.prefix import compute_group, store_key
 from graft.engine.processes import Processes
-from graft.engine.replay import Dim, Replay, Tap
+from graft.engine.replay import Dim, Replay, Tap, evaluating
+from graft.engine.row_groups import RowGroups
 from graft.engine.settings import Settings
 from graft.engine.solve import search, why_not_convex
 from graft.engine.stores import fill_all, identity
@@ -210,10 +211,11 @@ def _in_memory(
 ) -> list[np.ndarray]:
     """Return the vectors of all rows at each replay, from one pass, stored nowhere."""
     held: list[dict[int, Tensor]] = [{} for _ in replays]
-    for rows in groups(np.arange(len(stream)), stream):
-        values = compute_group(tapped, replays, run, stream, rows)
-        for by_row, [tensors] in zip(held, values, strict=True):
-            by_row.update(zip(rows.tolist(), tensors, strict=True))
+    with evaluating(tapped):
+        for group in RowGroups(stream).of(np.arange(len(stream))):
+            values = compute_group(tapped, replays, run, stream, group)
+            for by_row, [tensors] in zip(held, values, strict=True):
+                by_row.update(zip(group.rows.tolist(), tensors, strict=True))
     stacked = [torch.stack([by_row[i] for i in range(len(stream))]) for by_row in held]
     return [t.float().cpu().numpy().reshape(len(stream), -1) for t in stacked]
 

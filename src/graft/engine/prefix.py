@@ -1,10 +1,9 @@
 """The prefix: from examples to what crosses the cut, computed or read back, always the same bits.
 
-Rows are computed in groups of a fixed shape: rows without a length by `GROUP`, rows with one padded
-to its bucket and as many as make about `GROUP_TOKENS`; a last group is filled up by repeating a
-row. So what comes out for a row depends on that row alone, not on the batch it is wanted for, on
-the order of an epoch, on the number of processes or on where a store was left half-written: cached
-equals uncached bit for bit, by construction.
+Rows are computed in groups of a fixed shape (`row_groups.py`). So what comes out for a row depends
+on that row and its stream alone, not on the batch it is wanted for, on the order of an epoch, on
+the number of processes or on where a store was left half-written: cached equals uncached bit for
+bit, by construction.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from graft.batch import Batch
 from graft.engine.ahead import Ahead
 from graft.engine.replay import Replay, Run, Tap, capture, evaluating
+from graft.engine.row_groups import RULE, RowGroup, RowGroups
 from graft.engine.store import RowStore
 from graft.engine.views import n_numbers
 from graft.tasks.task import Stream
@@ -28,11 +28,7 @@ from graft.tasks.task import Stream
 OnRows = Callable[[int, int], None]
 """Be told how far a pass over the rows has come: done, and in all."""
 
-GROUP = 16
-GROUP_TOKENS = 256
-"""Measured for MiniLM on two cores: as fast a token as more of them, and little to fill up."""
-FEWEST_ROWS, MOST_ROWS = 4, 32
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass
@@ -53,6 +49,9 @@ class Prefix:
     stream: Stream
     store: RowStore | None = None
     n_computed: int = 0
+
+    def __post_init__(self) -> None:
+        self.groups = RowGroups(self.stream)
 
     def batch(
         self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()
@@ -92,46 +91,27 @@ class Prefix:
     def compute(self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()) -> list[list[Tensor]]:
         """Compute the state of some rows; returns for each tap the rows' tensors."""
         values: list[dict[int, Tensor]] = [{} for _ in self.replay.taps]
-        own = groups(rows, self.stream)
-        n_passes = max(len(groups(some, self.stream)) for some in (rows, *beside))
-        for group in own + own[-1:] * (n_passes - len(own)):
-            [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
-            self.n_computed += len(group)
-            for leaf, tensors in zip(values, state, strict=True):
-                leaf.update(zip(group.tolist(), tensors, strict=True))
+        own = self.groups.of(rows)
+        n_passes = max(len(self.groups.of(some)) for some in (rows, *beside))
+        with evaluating(self.model):
+            for group in own + own[-1:] * (n_passes - len(own)):
+                [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
+                self.n_computed += len(group.rows)
+                for leaf, tensors in zip(values, state, strict=True):
+                    leaf.update(zip(group.rows.tolist(), tensors, strict=True))
         return [[leaf[row] for row in rows.tolist()] for leaf in values]
 
 
-def groups(rows: np.ndarray, stream: Stream) -> list[np.ndarray]:
-    """Cut rows into groups that share a bucket, in canonical order; none is over `n_in_group`."""
-    rows = np.unique(rows)
-    if stream.lengths is None:
-        return [rows[i : i + GROUP] for i in range(0, len(rows), GROUP)]
-    buckets = np.asarray([stream.bucket(int(n)) for n in stream.lengths[rows]])
-    found = []
-    for bucket in np.unique(buckets):
-        members, size = rows[buckets == bucket], n_in_group(int(bucket))
-        found += [members[i : i + size] for i in range(0, len(members), size)]
-    return found
-
-
-def n_in_group(bucket: int | None) -> int:
-    """Return the rows of a group whose rows are padded to `bucket`; a function of that alone."""
-    if not bucket:
-        return GROUP
-    return min(max(GROUP_TOKENS // bucket, FEWEST_ROWS), MOST_ROWS)
-
-
 def compute_group(
-    model: nn.Module, replays: Sequence[Replay], run: Run, stream: Stream, rows: np.ndarray
+    model: nn.Module, replays: Sequence[Replay], run: Run, stream: Stream, group: RowGroup
 ) -> list[list[list[Tensor]]]:
-    """Run one group; returns for each replay, for each tap, the rows' tensors cut to length."""
-    length = None
-    if stream.lengths is not None:
-        length = stream.bucket(int(stream.lengths[rows[0]]))
-    padded = np.concatenate([rows, np.repeat(rows[-1:], n_in_group(length) - len(rows))])
+    """Run one group; returns for each replay, for each tap, the rows' tensors cut to length.
+
+    The model must be in eval mode.
+    """
+    rows = group.rows
     device = next(model.parameters()).device
-    batch = stream.batch(padded, length=length).to(device)
+    batch = stream.batch(group.padded, length=group.length).to(device)
     states = capture(model, replays, run, batch)
     found = []
     for replay, state in zip(replays, states, strict=True):
@@ -169,12 +149,13 @@ def fill(
         return 0
     n_computed = 0
     first = min(store.n_groups for _, store in open_)
-    rest = groups(np.arange(n_numbers(stream)), stream)[first:]
-    work = np.cumsum([len(rows) * _length(stream, rows) for rows in rest]).tolist()
+    rest = RowGroups(stream).of(np.arange(n_numbers(stream)))[first:]
+    work = np.cumsum([group.units for group in rest]).tolist()
     with evaluating(model), Ahead(n_workers) as ahead:
-        for index, rows in enumerate(ahead.over(stream, rest), start=first):
+        coming = ahead.over(stream, [group.rows for group in rest])
+        for index, (group, rows) in enumerate(zip(rest, coming, strict=True), start=first):
             lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
-            values = compute_group(model, [r for r, _ in lacking], run, stream, rows)
+            values = compute_group(model, [r for r, _ in lacking], run, stream, group)
             for (_, store), leaves in zip(lacking, values, strict=True):
                 if write:
                     store.write_group(index, rows, leaves)
@@ -183,10 +164,6 @@ def fill(
     for _, store in open_ if write else ():
         store.finish()
     return n_computed
-
-
-def _length(stream: Stream, rows: np.ndarray) -> int:
-    return 1 if stream.lengths is None else int(stream.lengths[rows[0]])
 
 
 def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
@@ -204,7 +181,7 @@ def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
         repr(replay.stubs),
         str(replay.pads_to_bucket),
         about,
-        f"{GROUP} rows, {GROUP_TOKENS} tokens in {FEWEST_ROWS} to {MOST_ROWS} rows",
+        RULE,
         f"torch {torch.__version__}, {torch.get_num_threads()} threads",
         f"autocast {[torch.is_autocast_enabled(device) for device in ('cpu', 'cuda')]}",
     )
