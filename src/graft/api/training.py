@@ -35,7 +35,6 @@ from graft.run_folder import (
     new_folder,
     write_recipe,
 )
-from graft.tasks.task import Stream
 
 RECIPE = "recipe.yaml"
 
@@ -217,24 +216,18 @@ def _before(
     job: Job, streams: Streams, settings: Settings, listener: Listener
 ) -> dict[str, np.ndarray]:
     """Return what the untouched backbone's features answer for each held-out split."""
-    train = plain(streams["train"]["train"])
     told = listener if is_main() else Listener()
-
-    def features_of(stream: Stream, what: str) -> np.ndarray:
-        def on_rows(done: int, n: int) -> None:
-            told.on_rows(what, done, n)
-
-        return pooled_features(job.model, job.task, stream, settings, on_rows=on_rows)
-
-    features = features_of(train, "training rows")
+    parts = {name: plain(part["train"]) for name, part in streams.items() if len(part["train"])}
+    features = pooled_features(
+        job.model,
+        job.task,
+        parts,
+        settings,
+        on_rows=lambda split, done, n: told.on_rows(f"{split} rows", done, n),
+    )
+    train = features.pop("train")
     targets = streams["train"]["train"].targets[job.task.target].numpy()
-    found = {}
-    for name, part in streams.items():
-        if name == "train" or not len(part["train"]):
-            continue
-        queries = features_of(part["train"], f"{name} rows")
-        found[name] = job.task.untrained(features, targets, queries)
-    return found
+    return {name: job.task.untrained(train, targets, found) for name, found in features.items()}
 
 
 def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
