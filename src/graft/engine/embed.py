@@ -11,7 +11,6 @@ from torch import nn
 
 from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
-from graft.engine.prefix import Prefix
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
 from graft.engine.settings import Settings
@@ -60,17 +59,8 @@ def pooled_features(
                 on_rows=partial(on_rows, split),
             )
             prefix = feeds.prefixes.get((split, name))
-            found[split] = _by_forward(model, stream) if prefix is None else _all_rows(prefix)
+            found[split] = _by_forward(model, stream) if prefix is None else prefix.vectors()
     return found
-
-
-def _all_rows(prefix: Prefix) -> np.ndarray:
-    """Return (N, D) of the first tap of every row."""
-    n = len(prefix.stream)
-    if prefix.store is not None:
-        return prefix.store.array(0).reshape(n, -1)
-    tensors = prefix.compute(np.arange(n))[0]
-    return torch.stack(tensors).float().cpu().numpy().reshape(n, -1)
 
 
 def _by_forward(model: nn.Module, stream: Stream) -> np.ndarray:

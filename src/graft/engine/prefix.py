@@ -76,6 +76,14 @@ class Prefix:
         ]
         return state, batch
 
+    def vectors(self) -> np.ndarray:
+        """Return (N, D) of the first tap, all views counted; memory-mapped where it is stored."""
+        n = n_numbers(self.stream)
+        if self.store is not None and self.store.is_complete:
+            return self.store.array(0).reshape(n, -1)
+        tensors = self.compute(np.arange(n))[0]
+        return torch.stack(tensors).float().cpu().numpy().reshape(n, -1)
+
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
