@@ -96,7 +96,7 @@ def by_clip(x, y, x_test, y_test, seed: int) -> dict[str, float]:
 
 def by_graft(x, y, x_test, y_test, seed: int) -> dict[str, float]:
     """Search l2 along a path over folds, and solve."""
-    from graft.data.sampling import folds
+    from graft.data.split import folds
     from graft.solvers import search_l2
 
     began = time.process_time()

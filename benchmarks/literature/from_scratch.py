@@ -3,7 +3,7 @@
     python benchmarks/literature/from_scratch.py --seeds 3 --threads 1
 
 Yosinski et al. 2014; Howard and Ruder 2018, figure 3: with 100 labelled rows a pretrained model
-matches one from scratch with 10 to 50 times as many. He et al. 2019 ask for a fair rival that trains
+matches one from scratch with 10 to 50 times as many. He et al. 2019 ask for a rival that trains
 until it converges: here it has up to 40 epochs and stops after six without a
 better validation loss, the best epoch being kept.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ledger import Ledger, options, shared, subset, trained
 
-N_TRAIN, N_VALIDATION, N_TEST, BATCH = 480, 200, 500, 32
+N_TRAIN, N_VALIDATION, N_TEST, BATCH = 480, 100, 400, 32
 
 
 def main() -> None:
