@@ -5,10 +5,9 @@
 Howard and Ruder 2018, table 6, compare on IMDb, TREC-6 and AG: `full`, discriminative rates,
 gradual unfreezing, slanted triangular schedules and all together; on TREC-6 they report errors of
 6.86 % for `full`, 6.86 with gradual unfreezing alone, 6.21 with discriminative rates alone and 5.69
-with everything. Here: MiniLM,
-120 training rows of SST-2 drawn anew by each seed, 400 test rows, the same four epochs in all for
-every method but `unfreeze`, which needs one a phase. The default schedule (a tenth up, then linearly
-down) is the slanted one but for its last rate, so it has no row of its own.
+with everything. Here: MiniLM, 120 training rows of SST-2 drawn anew by each seed, 400 test rows,
+four epochs for every method but `unfreeze`, which takes one a phase. The default schedule (a tenth
+up, then linearly down) is the slanted one but for its last rate, so it has no row of its own.
 """
 
 from __future__ import annotations
