@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from graft.engine.checkpoint import FAIL_AT, Checkpoint, Position, load_checkpoint, save_checkpoint
+from graft.engine.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
 from graft.errors import ModelError, StorageError
+from graft.killpoints import FAIL_AT
 from tests.faults.job import job
 from tests.faults.killer import forked, spawned, spawned_until
 
+ONE = {"recipe": "one", "data": "", "weights": ""}
 JOB = str(Path(__file__).resolve().parents[1] / "faults" / "job.py")
 POINTS = (
     "after_tensors",
@@ -162,7 +164,7 @@ def test_every_flipped_bit_of_a_manifest_is_noticed(tmp_path):
     for at in range(len(kept)):
         path = tmp_path / "00000001" / "manifest.json"
         path.write_bytes(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :])
-        found, notes = load_checkpoint(tmp_path, "one")
+        found, notes = load_checkpoint(tmp_path, ONE)
         assert found is None
         assert "damaged" in notes[0]
         (tmp_path / "00000001.damaged").rename(tmp_path / "00000001")
@@ -172,10 +174,10 @@ def test_a_damaged_checkpoint_does_not_crowd_out_a_good_one(tmp_path):
     for _ in range(2):
         newest = save_checkpoint(tmp_path, a_checkpoint())
     empty(newest / "manifest.json")
-    assert load_checkpoint(tmp_path, "one")[0] is not None
+    assert load_checkpoint(tmp_path, ONE)[0] is not None
     again = save_checkpoint(tmp_path, a_checkpoint())
     empty(again / "manifest.json")
-    assert load_checkpoint(tmp_path, "one")[0] is not None
+    assert load_checkpoint(tmp_path, ONE)[0] is not None
 
 
 def test_all_damaged_begins_anew(tmp_path):
@@ -208,11 +210,11 @@ def test_a_disk_that_is_full_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 def test_tensors_that_share_memory_are_saved(tmp_path):
     whole = torch.arange(6.0)
     tensors = {"whole": whole, "half": whole[:3], "again": whole.view(2, 3)}
-    save_checkpoint(tmp_path, Checkpoint(Position(), tensors, {}, "one"))
-    found, _ = load_checkpoint(tmp_path, "one")
+    save_checkpoint(tmp_path, Checkpoint(Position(), tensors, {}, ONE))
+    found, _ = load_checkpoint(tmp_path, ONE)
     assert found is not None
     assert all(torch.equal(found.tensors[k], tensors[k]) for k in tensors)
 
 
 def a_checkpoint() -> Checkpoint:
-    return Checkpoint(Position(1, 2, 3), {"w": torch.arange(3.0)}, {"loop": {"x": 0.1}}, "one")
+    return Checkpoint(Position(1, 2, 3), {"w": torch.arange(3.0)}, {"loop": {"x": 0.1}}, ONE)

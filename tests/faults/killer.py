@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from graft.engine.checkpoint import FAIL_AT
+from graft.killpoints import FAIL_AT
 
 
 def forked(run: Callable[[], object], point: str | None = None, after: float | None = None) -> bool:

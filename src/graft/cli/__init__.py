@@ -10,6 +10,11 @@ from graft.cli.app import app
 
 __all__ = ["app", "main"]
 
+NO_MEMORY = (
+    "out of memory; choose a smaller --model, pass a smaller --micro-batch-size, or leave out what "
+    "else runs on this machine"
+)
+
 
 def main(tokens: list[str] | None = None) -> None:
     """Run the command line and exit with the code of the error, if there is one."""
@@ -22,10 +27,12 @@ def main(tokens: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], is_debug: bool) -> Any:
-    from graft.errors import GraftError
+    from graft.errors import GraftError, OutOfMemory, Stopped, is_out_of_memory
 
     try:
         return app(arguments)
+    except Stopped as stop:
+        return stop.exit_code
     except GraftError as error:
         if is_debug:
             raise
@@ -37,6 +44,12 @@ def _run(arguments: list[str], is_debug: bool) -> Any:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if is_debug or not is_out_of_memory(error):
+            raise
+        if _is_first():
+            print(f"graft: {NO_MEMORY}", file=sys.stderr)
+        return OutOfMemory.exit_code
 
 
 def _is_first() -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from graft.engine.feeds import find_feeds
+from graft.engine.filling import OnNote
 from graft.engine.groups import locate, resolve
 from graft.engine.prefix import OnRows
 from graft.engine.processes import Processes
@@ -27,11 +28,13 @@ def pooled_features(
     settings: Settings,
     name: str = "train",
     on_rows: OnRows = lambda *_: None,
+    on_note: OnNote = lambda _: None,
 ) -> np.ndarray:
     """Return (N, D) pooled features of every row of a stream, stored on the way.
 
     Args:
         on_rows: told how far the pass has come.
+        on_note: told what is about to be written, and what cannot be.
     """
     rules = (Rule(head(), 1.0), Rule(everything(), None))
     groups = resolve(rules, locate(model))
@@ -51,6 +54,7 @@ def pooled_features(
             processes=processes,
             n_workers=settings.workers,
             on_rows=on_rows,
+            on_note=on_note,
         )
         prefix = feeds.prefixes["rows", name]
         if prefix.store is not None:

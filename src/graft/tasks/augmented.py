@@ -63,6 +63,10 @@ class AugmentedStream:
         """Return the numbers of the pictures that an epoch sees of some rows."""
         return rows + len(self) * self.augment.view_of(phase, epoch)
 
+    def row_name(self, number: int) -> str:
+        """Return where the picture came from that a number is a view of."""
+        return self.plain.row_name(number % len(self))
+
     def bucket(self, length: int) -> int:
         return length
 

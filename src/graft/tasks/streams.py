@@ -30,6 +30,7 @@ class TableStream:
         groups: (N,) group of each example, or None.
         load: turns one value into what the processor takes.
         has_lengths: lengths vary, so all values must be encoded at once to know them.
+        row_name: says where a row came from.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class TableStream:
         load: Callable[[Any], Any] | None = None,
         has_lengths: bool = False,
         budget_bytes: int = 2_000_000_000,
+        row_name: Callable[[int], str] = str,
     ) -> None:
         self.values = values
         self.processor = processor
         self.targets = {name: torch.from_numpy(np.asarray(t)) for name, t in targets.items()}
         self.key = f"{processor.key}/{key}"
         self.groups = groups
+        self.row_name = row_name
         self._load = load
         self._kept: dict[int, Row] = {}
         self._left_bytes = budget_bytes
