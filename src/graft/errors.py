@@ -142,12 +142,14 @@ class Stopped(KeyboardInterrupt):
     Args:
         signal: its number.
         saved: where training stands in the checkpoint; empty where none was written for it.
+        folder: of the run, if it has one already.
     """
 
-    def __init__(self, signal: int, saved: str = "") -> None:
+    def __init__(self, signal: int, saved: str = "", folder: str = "") -> None:
         super().__init__(signal)
         self.signal = signal
         self.saved = saved
+        self.folder = folder
 
     @property
     def exit_code(self) -> int:

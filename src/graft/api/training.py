@@ -26,7 +26,7 @@ from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import plain
-from graft.errors import ModelError, RecipeError
+from graft.errors import ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
@@ -107,7 +107,10 @@ def train(
         resolved = asked.recipe.model_copy(update={"threads": threads})
         job = open_job(resolved, asked.backbone, asked.plan)
         from_main(lambda: held.enter_context(held_folder(folder, overwrite=overwrite)))
-        record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+        try:
+            record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+        except Stopped as stop:
+            raise Stopped(stop.signal, stop.saved, str(folder)) from None
     return Run(folder, record, asked.backbone)
 
 

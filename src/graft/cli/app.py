@@ -25,6 +25,7 @@ app = App(
     """,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(train, name="train")
 app.command(plan, name="plan")
