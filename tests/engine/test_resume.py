@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
 import shutil
 import time
@@ -214,6 +215,15 @@ def test_tensors_that_share_memory_are_saved(tmp_path):
     found, _ = load_checkpoint(tmp_path, ONE)
     assert found is not None
     assert all(torch.equal(found.tensors[k], tensors[k]) for k in tensors)
+
+
+def newest_position(folder: Path) -> tuple[int, int, int] | None:
+    """Return phase, epoch and step of the newest checkpoint."""
+    numbered = sorted(p for p in folder.iterdir() if p.name.isdecimal())
+    if not numbered:
+        return None
+    position = json.loads((numbered[-1] / "manifest.json").read_text())["position"]
+    return position["phase"], position["epoch"], position["step"]
 
 
 def a_checkpoint() -> Checkpoint:

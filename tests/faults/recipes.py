@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from graft.backbones.own import backbone
 from graft.engine.fingerprint import fingerprint
 from graft.engine.run import run
-from graft.engine.settings import Settings
+from graft.engine.settings import Listener, Settings
 from graft.heads import Linear
 from graft.methods.body import full, last, layerwise, lp_ft, scratch, unfreeze
 from graft.methods.heads import head_only, probe
@@ -169,7 +169,12 @@ TRAININGS: dict[str, Training] = {
 assert len(TRAININGS) == 24
 
 
-def train(name: str, folder: Path | None, every: int | None = None) -> str:
+def train(
+    name: str,
+    folder: Path | None,
+    every: int | None = None,
+    listener: Listener | None = None,
+) -> str:
     """Train a cell, or go on training it in `folder`; returns the hash of the final weights."""
     cell = TRAININGS[name]
     torch.manual_seed(0)
@@ -197,6 +202,7 @@ def train(name: str, folder: Path | None, every: int | None = None) -> str:
             "validation": {"train": rows(1, 8, cell.kind)},
         },
         settings=settings,
+        listener=listener,
         resume=folder is not None,
     )
     digest = fingerprint(model.state_dict().items())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import resource
 import shutil
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from graft.api.choosing import BlockChoice, with_depths
+from graft.api.environment import environment
 from graft.api.judging import Worth, judge
 from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
@@ -84,17 +83,6 @@ def finish(
     fail_at("before_cleaning")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return record
-
-
-def environment() -> dict[str, str]:
-    """Return what a result depends on beside data and recipe."""
-    names = ("torch", "transformers", "timm", "torchvision", "numpy")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": str(torch.get_num_threads()),
-        **{name: version(name) for name in names},
-    }
 
 
 def _refuse_infinite(job: Job, stream: TableStream) -> None:

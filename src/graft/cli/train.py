@@ -60,8 +60,8 @@ def train(
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
-    from graft.cli.stopped import told_when_stopped
     from graft.cli.show import console, show_depths, show_run
+    from graft.cli.stopped import told_when_stopped
     from graft.engine.processes import is_main
     from graft.engine.stopping import stoppable
     from graft.errors import InputError

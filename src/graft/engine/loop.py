@@ -228,12 +228,14 @@ class Loop:
         Raises:
             Stopped: a signal asked to stop.
         """
-        must = bool(self._must_stop) or self._has_shrunk
+        # several processes go by what they agreed on in the step
+        signal = self._must_stop or (asked() if self.processes.n == 1 else 0)
+        must = bool(signal) or self._has_shrunk
         if must or not is_last:
             self.checkpoint(self, must)
         self._has_shrunk = False
-        if self._must_stop:
-            raise self._stopped(self._must_stop)
+        if signal:
+            raise self._stopped(signal)
 
     def _stopped(self, signal: int) -> Stopped:
         place = f"phase {self.name}, epoch {self.at.epoch + 1}, step {self.at.step}"
@@ -288,11 +290,15 @@ class Loop:
             # outside of the handler, which holds all that the step computed
             self.optimizer.zero_grad(set_to_none=True)
             statistics.put_back()
-            size = halved(self._micro_batch_size, len(rows))
+            has_norms = bool(statistics.live)
+            size = halved(self._micro_batch_size, len(rows), least=2 if has_norms else 1)
+            same = (
+                "batch norm sees no more at once" if has_norms else "they add up to the same steps"
+            )
             self.at.micro_batch_size, self._has_shrunk = size, True
             self.on_note(
                 f"phase `{self.name}`, step {progress.step}: out of memory; from here on "
-                f"{size} rows a pass, which add up to the same steps"
+                f"{size} rows a pass; {same}"
             )
 
     def _accumulate(self, wrapped: nn.Module, rows: np.ndarray, progress: Progress) -> Loss:

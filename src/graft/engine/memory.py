@@ -31,23 +31,24 @@ N_MEASURED = 2
 Read = Callable[[str], str | None]
 
 
-def halved(micro_batch_size: int | None, share: int) -> int:
+def halved(micro_batch_size: int | None, share: int, least: int = 1) -> int:
     """Return the next smaller micro-batch.
 
     Args:
         micro_batch_size: that did not fit; None for all of a process's share.
         share: rows of a process in one step.
+        least: rows that a pass must have: two where batch norm trains.
 
     Raises:
-        OutOfMemory: it was a single row.
+        OutOfMemory: it was as small already.
     """
     size = min(micro_batch_size or share, share)
-    if size == 1:
+    if size <= least:
         raise OutOfMemory(
-            "out of memory with one row a pass; choose a smaller --model, or a method that trains "
-            "less (probe, head, last:1)"
+            f"out of memory with {size} row{'' if size == 1 else 's'} a pass; choose a smaller "
+            "--model, or a method that trains less (probe, head, last:1)"
         )
-    return -(-size // 2)
+    return max(least, -(-size // 2))
 
 
 def refuse_too_large(
