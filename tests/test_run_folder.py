@@ -84,14 +84,14 @@ def test_a_second_run_in_the_folder_is_refused_by_name(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(StorageError, match=r"cannot write the run .*; choose another --out"):
-        with held_folder(Path("/proc/graft-run"), overwrite=False):
-            pass
+    told = r"cannot write the run .*; choose another --out"
+    with pytest.raises(StorageError, match=told), held_folder(Path("/proc/x"), overwrite=False):
+        pass
 
     def read_only(*_args, **_kwargs):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(StorageError, match="Read-only file system"):
-        with held_folder(tmp_path, overwrite=False):
-            pass
+    told = "Read-only file system"
+    with pytest.raises(StorageError, match=told), held_folder(tmp_path, overwrite=False):
+        pass

@@ -3,6 +3,7 @@
     GraftError
     ├── InputError            exit 2   the user can mend it: data, recipe, names, files, memory
     │   ├── DataError                  names file, row and column
+    │   │   └── Unread                 a thread that reads ahead hangs at a file
     │   ├── RecipeError                names the path inside the recipe
     │   ├── UnknownName                lists the closest known names
     │   ├── ModelError                 a backbone, checkpoint or run folder is not what it must be
@@ -69,6 +70,10 @@ class DataError(InputError):
             place += f" column `{column}`"
         place = place.strip()
         super().__init__(f"{place}: {message}" if place else message)
+
+
+class Unread(DataError):
+    """Report an example that a thread did not read in time; the thread may never end."""
 
 
 class RecipeError(InputError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -198,7 +199,7 @@ def test_a_limit_of_the_system_is_met_in_halves(tmp_path):
     train(**{**options, "n": 64, "batch_size": 64})
 
     def limited() -> int:
-        pages = int(open("/proc/self/statm").read().split()[0])
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + 180_000_000
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         notes: list[str] = []

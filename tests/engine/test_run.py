@@ -148,7 +148,7 @@ def test_three_such_steps_end_the_run():
     scene = detector()
     with pytest.raises(
         Diverged,
-        match=r"phase `all` stopped at step 2: .* rate 0.01, rows \d+, \d+; lower the rate",
+        match=r"at step 2: .* rate 0.01, rows \d+, \d+; lower",
     ):
         go([ALL], scene.model, poisoned(12), task=scene.task)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any
 
 from graft.cli.app import app
@@ -23,7 +24,13 @@ def main(tokens: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if tokens is None else tokens
     is_debug = "--debug" in arguments or os.environ.get("GRAFT_DEBUG") == "1"
     arguments = [a for a in arguments if a != "--debug"]
-    sys.exit(_run(arguments, is_debug))
+    code = _run(arguments, is_debug)
+    if code and any(thread.name.startswith("graft-ahead") for thread in threading.enumerate()):
+        # a reader hangs at a file, and Python would wait for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str], is_debug: bool) -> Any:
