@@ -1,4 +1,4 @@
-"""`graft train` under signals, limits and a second run: exit codes, messages, and the same bytes."""
+"""`graft train` under signals, limits and a second run: exit codes, messages, same bytes."""
 
 from __future__ import annotations
 

@@ -115,12 +115,12 @@ def test_a_reader_that_hangs_is_named_and_not_waited_for(files, monkeypatch):
     stream = stream_of(files, load, row_name=lambda row: files[row])
     began = time.monotonic()
     try:
-        with pytest.raises(
-            Unread, match=r"2\.png: was not read within 0 s; .*--workers 0"
-        ) as found:
-            with Ahead(2) as ahead:
-                for rows in ahead.over(stream, [np.array([i]) for i in range(N)]):
-                    stream.batch(rows)
+        with (
+            pytest.raises(Unread, match=r"2\.png: was not read within 0 s; .*--workers 0") as found,
+            Ahead(2) as ahead,
+        ):
+            for rows in ahead.over(stream, [np.array([i]) for i in range(N)]):
+                stream.batch(rows)
         assert time.monotonic() - began < 30 and found.value.exit_code == 2
         assert len(threads_of_ours()) == 1, "the one that hangs; the others are gone"
     finally:
