@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         load,
         plan,
         predict,
+        rerun,
         train,
     )
     from graft.backbones import open_backbone
@@ -41,6 +42,7 @@ _HOMES = {
     "Plan": "graft.methods.plan",
     "Planned": "graft.api",
     "Prediction": "graft.api",
+    "Rerun": "graft.api",
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
@@ -50,6 +52,7 @@ _HOMES = {
     "open_backbone": "graft.backbones",
     "plan": "graft.api",
     "predict": "graft.api",
+    "rerun": "graft.api",
     "train": "graft.api",
 }
 
@@ -63,6 +66,7 @@ __all__ = [
     "Plan",
     "Planned",
     "Prediction",
+    "Rerun",
     "Rule",
     "Run",
     "backbone",
@@ -72,6 +76,7 @@ __all__ = [
     "open_backbone",
     "plan",
     "predict",
+    "rerun",
     "train",
 ]
 

@@ -14,6 +14,7 @@ from graft.cli.embed import embed
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
+from graft.cli.rerun import rerun
 from graft.cli.train import train
 
 app = App(
@@ -25,12 +26,14 @@ app = App(
     """,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(train, name="train")
 app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
+app.command(rerun, name="rerun")
 
 
 @app.command(name="list")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from graft.engine.feeds import find_feeds
+from graft.engine.filling import OnNote
 from graft.engine.groups import locate, resolve
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
@@ -29,6 +30,7 @@ def pooled_features(
     settings: Settings,
     name: str = "train",
     on_rows: Callable[[str, int, int], None] = lambda *_: None,
+    on_note: OnNote = lambda _: None,
 ) -> dict[str, np.ndarray]:
     """Return (N, D) pooled features of every row of some splits' streams, stored on the way.
 
@@ -36,6 +38,7 @@ def pooled_features(
         streams: by split; the cut is proven on the first of them.
         name: of the stream that each is in its split.
         on_rows: told of which split a pass is, and how far it has come.
+        on_note: told what is about to be written, and what cannot be.
     """
     rules = (Rule(head(), 1.0), Rule(everything(), None))
     groups = resolve(rules, locate(model))
@@ -57,6 +60,7 @@ def pooled_features(
                 processes=processes,
                 n_workers=settings.workers,
                 on_rows=partial(on_rows, split),
+                on_note=on_note,
             )
             prefix = feeds.prefixes.get((split, name))
             found[split] = _by_forward(model, stream) if prefix is None else prefix.vectors()

@@ -20,17 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from graft.data.sampling import batches
+from graft.engine.evaluation import EVALUATION_BATCH
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import set_trainable, trainable
 from graft.engine.line import Line, fit_line, spread
-from graft.engine.loop import EVALUATION_BATCH
 from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
 from graft.engine.prefix import Prefix, compute_group, estimate_bytes
+from graft.engine.prepared import Prepared, prepare
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, evaluating
 from graft.engine.row_groups import RowGroups
-from graft.engine.run import Prepared, prepare
 from graft.engine.settings import Settings
 from graft.engine.solve import search
 from graft.engine.stand_in import ROWS_PER_CLASS, problem_like

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from graft.engine.replay import Replay, Run, Tap, capture, evaluating
 from graft.engine.row_groups import RULE, RowGroup, RowGroups
 from graft.engine.store import RowStore
 from graft.engine.views import n_numbers
+from graft.errors import StorageError
 from graft.tasks.task import Stream
 
 OnRows = Callable[[int, int], None]
@@ -141,21 +143,27 @@ def fill(
     stream: Stream,
     *,
     write: bool = True,
+    is_alone: bool = True,
     n_workers: int = 0,
     on_rows: OnRows = lambda *_: None,
-) -> int:
-    """Complete stores at several cuts in one pass over the stream; returns the rows computed.
+) -> tuple[int, str]:
+    """Complete stores at several cuts in one pass over the stream.
 
-    Processes that share sharded parameters must all run the pass; one of them writes.
+    Processes that share sharded parameters must all run the pass; one of them writes. A store that
+    cannot be written is removed and left out; the others are completed.
 
     Args:
+        is_alone: nobody else runs the pass, so it may end early.
         n_workers: threads that read ahead.
         on_rows: called after each group with what is done and what there is, in rows × length.
+
+    Returns:
+        The rows computed, and why a store could not be written.
     """
     open_ = [(r, s) for r, s in wanted if not s.is_complete]
     if not open_:
-        return 0
-    n_computed = 0
+        return 0, ""
+    n_computed, why = 0, ""
     first = min(store.n_groups for _, store in open_)
     rest = RowGroups(stream).of(np.arange(n_numbers(stream)))[first:]
     work = np.cumsum([group.units for group in rest]).tolist()
@@ -163,15 +171,30 @@ def fill(
         coming = ahead.over(stream, [group.rows for group in rest])
         for index, (group, rows) in enumerate(zip(rest, coming, strict=True), start=first):
             lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
-            values = compute_group(model, [r for r, _ in lacking], run, stream, group)
-            for (_, store), leaves in zip(lacking, values, strict=True):
-                if write:
-                    store.write_group(index, rows, leaves)
+            replays = [r for r, _ in lacking or wanted[:1]]
+            values = compute_group(model, replays, run, stream, group)
             n_computed += len(rows)
+            for (_, store), leaves in zip(lacking, values, strict=False):
+                if write:
+                    fault = _tried(store, partial(store.write_group, index, rows, leaves))
+                    open_ = [pair for pair in open_ if not fault or pair[1] is not store]
+                    why = why or fault
+            if not open_ and is_alone:
+                return n_computed, why
             on_rows(work[index - first], work[-1])
     for _, store in open_ if write else ():
-        store.finish()
-    return n_computed
+        why = _tried(store, store.finish) or why
+    return n_computed, why
+
+
+def _tried(store: RowStore, write: Callable[[], None]) -> str:
+    """Write to a store; where that fails remove it, and return why."""
+    try:
+        write()
+    except StorageError as error:
+        store.give_up()
+        return str(error)
+    return ""
 
 
 def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
@@ -196,9 +219,16 @@ def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def open_store(root: Path, key: str, replay: Replay, stream: Stream) -> RowStore:
-    """Open or begin the store of a key under `root`."""
-    return RowStore(root / key, n_numbers(stream), [tap_axes(tap, stream) for tap in replay.taps])
+def open_store(
+    root: Path, key: str, replay: Replay, stream: Stream, *, mend: bool = True
+) -> RowStore:
+    """Open or begin the store of a key under `root`.
+
+    Args:
+        mend: see `RowStore`.
+    """
+    axes = [tap_axes(tap, stream) for tap in replay.taps]
+    return RowStore(root / key, n_numbers(stream), axes, mend=mend)
 
 
 def tap_axes(tap: Tap, stream: Stream) -> tuple[int, ...]:
