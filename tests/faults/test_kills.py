@@ -38,6 +38,7 @@ def train(place: Path, out: Path) -> graft.Run:
         model=place / "bert",
         method="head",
         epochs=2,
+        batch_size=8,
         out=out,
         resume=True,
         precision="fp32",
