@@ -102,6 +102,14 @@ def held_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
         yield
 
 
+def clean(folder: Path) -> None:
+    """Remove what a run that was killed at its very end left beside its record."""
+    left = [path for path in (folder / LOCK, folder / "checkpoints") if path.exists()]
+    if left:
+        with held_folder(folder, overwrite=False):
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

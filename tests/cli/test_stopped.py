@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from graft.cli import main
+from graft.engine import prepared
 from tests.faults.killer import fork, newest, status_of
 from tests.tiny import write_checkpoint, write_table
 
@@ -28,9 +29,10 @@ def place(tmp_path_factory):
     return folder
 
 
-def tokens(place: Path, out: Path, *more: str) -> list[str]:
+def tokens(place: Path, out: Path, *more: str, batch_size: int = 8) -> list[str]:
     asked = ["train", str(place / "things.csv"), "--model", str(place / "bert"), "--out", str(out)]
-    asked += ["--method", "full", "--epochs", "6", "--batch-size", "8", "--checkpoint-every", "1"]
+    asked += ["--method", "full", "--epochs", "6", "--checkpoint-every", "1"]
+    asked += ["--batch-size", str(batch_size)]
     asked += ["--threads", "1", "--precision", "fp32", "--cache", str(place / "stores")]
     return [*asked, *more]
 
@@ -107,14 +109,9 @@ def test_what_does_not_fit_is_refused_before_training(place, tmp_path):
     out, log = tmp_path / "run", tmp_path / "log"
 
     def limited() -> int:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + 40_000_000
-        from graft.engine import memory
+        prepared.available_bytes = lambda _: 2_000_000
+        return main(tokens(place, out, batch_size=64)) or 0
 
-        memory.resource = type("r", (), {**vars(resource), "getrlimit": lambda _: (most, most)})
-        return main(tokens(place, out, "--batch-size", "4096")) or 0
-
-    code = status_of(limited, log)
-    assert code == 2, log.read_text()
-    assert "needs about" in log.read_text() and "--micro-batch-size" in log.read_text()
+    assert status_of(limited, log) == 2, log.read_text()
+    assert "needs about" in log.read_text() and "2.0 MB are free" in log.read_text()
     assert not newest(out / "checkpoints")

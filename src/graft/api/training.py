@@ -30,7 +30,7 @@ from graft.errors import ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
-from graft.run_folder import check_folder, held_folder, new_folder, write_recipe
+from graft.run_folder import check_folder, clean, held_folder, new_folder, write_recipe
 
 RECIPE = "recipe.yaml"
 
@@ -100,6 +100,7 @@ def train(
     if before is not None and before.is_file():
         asked = replace(asked, recipe=_refuse_another(asked.recipe, before))
         if (folder / "record.json").is_file():
+            from_main(lambda: clean(folder))
             return load(folder, backbone=asked.backbone)
     threads = asked.recipe.threads or from_main(choose_threads)
     with computing_with(threads), ExitStack() as held:
