@@ -2,7 +2,7 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores
+              └ Interval, ClassScores, FindingRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -140,6 +140,28 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
+class FindingRecord:
+    """One thing that was found in the data.
+
+    Args:
+        code: short stable name such as `empty-text`.
+        severity: `error` stops, `skip` leaves the row out, `repair` changed something harmlessly,
+            `warn` only tells.
+        message: what was found and the mend, without the place.
+        path: the file or folder, as the user named it.
+        row: 1-based number of the data row, or None.
+        column: name of the column, or None.
+    """
+
+    code: str
+    severity: str
+    message: str
+    path: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -153,6 +175,7 @@ class RunRecord:
             `change` (paired: each resample draws the same rows for both) by metric.
         per_class: of the split that counts; empty for numbers.
         chosen_on: what was chosen → on which rows.
+        findings: what was found in the data.
     """
 
     model: str
@@ -180,6 +203,7 @@ class RunRecord:
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     per_class: tuple[ClassScores, ...] = ()
     depths: tuple[DepthRecord, ...] = ()
+    findings: tuple[FindingRecord, ...] = ()
 
     @property
     def judged_on(self) -> str:
