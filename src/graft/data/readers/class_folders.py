@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from graft.data.faults import Finding, data_error, listed
-from graft.data.files import Entry, entries
+from graft.data.files import Entry, entries, is_inside
 from graft.data.images import ENDINGS
 from graft.data.rows import Rows
 from graft.data.split import FOLDER_PARTS
@@ -145,7 +145,7 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
             target = (base / name).resolve(strict=True)
         except (OSError, RuntimeError):
             return "broken-link", "the link leads nowhere; remove it"
-        if not any(target.is_relative_to(place) for place in (base, *blobs_of(base))):
+        if not is_inside(target, base):
             return "link-outside", "the link leaves the data root; copy the file into it"
         if not target.is_file():
             return "link-not-file", "the link leads to no file; copy what it leads to"
@@ -158,12 +158,6 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
     except UnicodeEncodeError:
         return "bad-name", "the name is not UTF-8; rename the file"
     return None
-
-
-def blobs_of(base: Path) -> list[Path]:
-    """Return where the files of a snapshot of the Hugging Face cache lie, if this is in one."""
-    above = [place for place in (base, *base.parents) if place.parent.name == "snapshots"]
-    return [place.parent.parent / "blobs" for place in above[:1]]
 
 
 def subfolders(root: str, folder: str, findings: list[Finding]) -> list[str]:
