@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import (
+        Diagnosis,
         Embeddings,
         Evaluation,
         Planned,
         Prediction,
         Run,
+        doctor,
         embed,
         evaluate,
         load,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Convex": "graft.methods.plan",
+    "Diagnosis": "graft.api",
     "Embeddings": "graft.api",
     "Evaluation": "graft.api",
     "GraftError": "graft.errors",
@@ -44,6 +47,7 @@ _HOMES = {
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
+    "doctor": "graft.api",
     "embed": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
@@ -55,6 +59,7 @@ _HOMES = {
 
 __all__ = [
     "Convex",
+    "Diagnosis",
     "Embeddings",
     "Evaluation",
     "Gradient",
@@ -66,6 +71,7 @@ __all__ = [
     "Rule",
     "Run",
     "backbone",
+    "doctor",
     "embed",
     "evaluate",
     "load",

@@ -1,5 +1,6 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, load."""
+"""The verbs as functions: train, plan, predict, evaluate, embed, doctor, load."""
 
+from graft.api.doctor import Diagnosis, doctor
 from graft.api.embedding import Embeddings, embed
 from graft.api.evaluating import Evaluation, evaluate
 from graft.api.planning import Planned, PlannedPhase, plan
@@ -8,6 +9,7 @@ from graft.api.training import Run, cache_folder, load, train
 from graft.records import Prediction
 
 __all__ = [
+    "Diagnosis",
     "Embeddings",
     "Evaluation",
     "Planned",
@@ -15,6 +17,7 @@ __all__ = [
     "Prediction",
     "Run",
     "cache_folder",
+    "doctor",
     "embed",
     "evaluate",
     "load",

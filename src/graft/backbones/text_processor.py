@@ -15,6 +15,9 @@ from torch import Tensor
 from graft.backbones.backbone import Row
 
 
+N_AT_ONCE = 256
+
+
 @dataclass(frozen=True)
 class TextProcessor:
     """Turn texts into `input_ids` and `attention_mask`, padded on the right.
@@ -50,6 +53,31 @@ class TextProcessor:
         # an empty text of a tokenizer without special tokens still is one token to attend to
         nothing = [self.tokenizer.pad_token_id]
         return [{"input_ids": np.asarray(row or nothing, np.int32)} for row in ids]
+
+    def counts(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return how many tokens each of N texts has, is cut to, and is unknown; (N,) int64 each.
+
+        Tokens that stand for the beginning, the end or padding are none of them.
+        """
+        found = np.zeros((3, len(texts)), np.int64)
+        unknown = self.tokenizer.unk_token_id
+        n_special = self.tokenizer.num_special_tokens_to_add()
+        for start in range(0, len(texts), N_AT_ONCE):
+            block = self.tokenizer(
+                list(texts[start : start + N_AT_ONCE]),
+                truncation=False,
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+            for i, ids in enumerate(block, start):
+                found[:, i] = (
+                    len(ids),
+                    min(len(ids), self.max_length - n_special),
+                    0 if unknown is None else ids.count(unknown),
+                )
+        return found[0], found[1], found[2]
 
     def collate(
         self,

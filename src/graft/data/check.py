@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from graft.data.doctor.groups import likely_groups, repeated_ids, torn_groups
 from graft.data.doctor.labels import label_faults, unseen_labels
 from graft.data.doctor.near import Near, near_faults, near_rows
@@ -18,7 +16,7 @@ from graft.data.doctor.repeats import duplicates
 from graft.data.doctor.rows import too_many_skipped, usable
 from graft.data.doctor.texts import decomposed_texts
 from graft.data.faults import Finding, Severity, listed, refuse
-from graft.data.split import Splits, same_inputs
+from graft.data.split import Splits, part_numbers, same_inputs
 from graft.data.table import Table
 
 __all__ = ["Checked", "Finding", "check", "for_purpose", "refuse", "too_many_skipped", "usable"]
@@ -63,9 +61,7 @@ def check(
         is_deep: look for similar texts too, which takes seconds.
     """
     labels, findings = table.labels(), []
-    part_of_row = np.full(len(table), -1)
-    for number, rows in enumerate((splits.train, splits.validation, splits.test)):
-        part_of_row[rows] = number
+    part_of_row = part_numbers(splits, len(table))
     if labels is None:
         message = f"no label column; pass --label with one of: {listed(table.columns)}"
         findings.append(Finding("no-label", "error", message, table.name_of_source))

@@ -8,6 +8,7 @@
     repeats     equal inputs: conflicting labels, leaks across the split
     near        inputs that are nearly equal across the split
     near_texts, near_pictures       exact searches within a distance, without comparing all pairs
+    features    rows that are nearly the same to a model
     tokens      what a tokenizer cuts off or does not know
     mends       changes of the data that a user asked for
 

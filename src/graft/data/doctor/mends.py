@@ -49,7 +49,7 @@ def mended(
         if is_asked:
             table, found = step(table)
             findings += found
-    if not len(table):
+    if findings and not len(table):
         message = "nothing is left after the mends that were asked for; ask for fewer"
         raise data_error(message, path=table.name_of_source)
     return table, findings

@@ -15,7 +15,6 @@ from graft.data.faults import Finding
 from graft.data.table import Table
 
 LEAST_SIMILAR = 0.8
-LEAST_COSINE = 0.98
 MOST_ROWS_COMPARED = 200_000
 
 
