@@ -124,7 +124,7 @@ def _examined(recipe: Recipe, task: Purpose, own: Backbone | None) -> Diagnosis:
     stopped_at = "" if splits.how else "splitting the rows"
     if recipe.model is not None or own is not None:
         backbone = own or open_backbone(recipe.model or "")
-        findings += _seen_by(backbone, table, splits, checked.near)
+        findings += tuple(_seen_by(backbone, table, splits, checked.near))
     return Diagnosis(findings, len(table), table.because, splits.how, stopped_at)
 
 
