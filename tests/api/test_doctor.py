@@ -38,7 +38,9 @@ def test_all_errors_are_told_and_those_that_stop_come_first():
     inputs = texts(24)
     inputs[20] = inputs[2]
     labels = ["a", "b"] * 11 + ["new", "a"]
-    found = graft.doctor(split_table(inputs, labels, 16, who=[i % 5 for i in range(24)]), group="who")
+    found = graft.doctor(
+        split_table(inputs, labels, 16, who=[i % 5 for i in range(24)]), group="who"
+    )
     assert [f.code for f in found.findings if f.severity == "error"] == [
         "unseen-label",
         "leaked-rows",

@@ -118,8 +118,8 @@ def test_labels_never_trained_stop():  # B14
     )  # fmt: skip
     assert errors(table) == [
         (
-            "d.csv row 5 column `label`: 1 held-out row has a label without a training row (new); "
-            "add such rows to train or drop these"
+            "d.csv row 5 column `label`: 1 held-out row has a label without a training row "
+            "(new); add such rows to train or drop these"
         )
     ]
 
@@ -133,8 +133,8 @@ REPEATS = (
 def test_duplicates_and_conflicts_are_told():  # B20, B21
     table = text_table(REPEATS[0] * 2, REPEATS[1] * 2)
     assert lines(table) == [
-        ("warn", ("d.csv row 3 column `text`: the same text has different labels (x, y: row 3, row 4, "
-                 "row 11, … (4 in all)); keep one or pass --drop-conflicts")),
+        ("warn", ("d.csv row 3 column `text`: the same text has different labels (x, y: row 3, "
+                 "row 4, row 11, … (4 in all)); keep one or pass --drop-conflicts")),
         ("warn", "d.csv: 10 rows repeat an earlier row exactly; drop them if that is not meant"),
     ]  # fmt: skip
 
@@ -239,8 +239,10 @@ def test_torn_groups_stop():  # B24
         split=["train"] * 4 + ["test", "val"],
     )  # fmt: skip
     assert errors(table) == [
-        "d.csv row 5 column `group`: 1 group is in more than one part (p); give each group one "
-        "part, or leave out the split and let it be drawn"
+        (
+            "d.csv row 5 column `group`: 1 group is in more than one part (p); give each group one "
+            "part, or leave out the split and let it be drawn"
+        )
     ]
 
 

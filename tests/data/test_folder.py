@@ -85,7 +85,10 @@ def test_what_is_left_out_is_named(here: Path):
     assert {str(f) for f in table.findings} == {
         "d/cat/notes.txt: not the ending of an image; remove or rename it",
         "d/cat/pipe.png: a pipe, socket or device; remove it",
-        "d/cat/outside.png: the link leaves the data root; copy the file into it or pass --follow-links",
+        (
+            "d/cat/outside.png: the link leaves the data root; copy the file into it or pass "
+            "--follow-links"
+        ),
         "d/cat/nowhere.png: the link leads nowhere; remove it",
         "d/cat/loop.png: the link leads nowhere; remove it",
         "d/dog/up: the link leads to no file; copy what it leads to",
@@ -125,8 +128,10 @@ def test_class_folders_without_an_image_stop_unless_dropped():  # B15
     assert [(f.severity, str(f)) for f in read("d").findings] == [
         (
             "error",
-            f"d/{name}: no image in it; add jpg/jpeg/png/webp/bmp/gif/tif/tiff files or remove the "
-            "folder, or pass --drop-empty-classes",
+            (
+                f"d/{name}: no image in it; add jpg/jpeg/png/webp/bmp/gif/tif/tiff files or "
+                "remove the folder, or pass --drop-empty-classes"
+            ),
         )
         for name in ("dog", "emu")
     ]
@@ -175,7 +180,7 @@ GOLDEN = {
         ),
     ),
     "no image at all": (
-        ("cat/notes.txt", "dog/.hidden.png"),
+        ("cat/.hidden.png", "dog/.hidden.png"),
         "d/cat: no image in it; add jpg/jpeg/png/webp/bmp/gif/tif/tiff files or remove the folder",
     ),
 }

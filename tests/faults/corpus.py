@@ -19,7 +19,10 @@ import numpy as np
 from PIL import Image
 
 Maker = Callable[[], str]
-WORDS = "river stone lamp bread winter garden letter music window ocean paper silver".split()
+WORDS = (
+    "river", "stone", "lamp", "bread", "winter", "garden", "letter", "music", "window", "ocean",
+    "paper", "silver",
+)  # fmt: skip
 
 
 def texts(n: int, seed: int = 0) -> list[str]:
@@ -84,7 +87,10 @@ def scene(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
 
 
 def folder(n: int = 8) -> Path:
-    """Write class folders of pictures, and return the first; one bad one among so few needs `max_skip`."""
+    """Write class folders of pictures, and return the first.
+
+    Among so few a single bad one needs `max_skip`.
+    """
     for i in range(n):
         place = Path("d") / "ab"[i % 2] / f"{i}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -131,7 +131,9 @@ def _examined(recipe: Recipe, task: Purpose, own: Backbone | None) -> Diagnosis:
 def found_by(error: DataError, recipe: Recipe) -> Finding:
     """Return the finding that says what an error said."""
     message = getattr(error, "message", "") or str(error)
-    return Finding("unreadable", "error", message, error.path or recipe.data, error.row, error.column)
+    return Finding(
+        "unreadable", "error", message, error.path or recipe.data, error.row, error.column
+    )
 
 
 def _seen_by(

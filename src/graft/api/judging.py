@@ -56,15 +56,16 @@ def judge(
     judged_on = next((name for name in ("test", "validation") if name in targets), "")
     if not judged_on:
         return Worth()
-    both = [{name: s.scores() for name, s in scorers.items()} for scorers in (old, new)]
+    was, now = ({name: s.scores() for name, s in scorers.items()} for scorers in (old, new))
     is_near = None if near is None else near[judged_on]
     n_near = 0 if is_near is None else int(is_near.sum())
     if is_near is not None and 0 < n_near < len(is_near):
-        for scores, outputs in zip(both, (before, after), strict=True):
+        for scores, outputs in zip((was, now), (before, after), strict=True):
             kept = targets[judged_on][~is_near], outputs[judged_on][~is_near]
             scores[f"{judged_on} clean"] = score(*kept).scores()
     return Worth(
-        *both,
+        was,
+        now,
         judged_on,
         bootstrap_change(old[judged_on], new[judged_on]),
         per_class(task.metrics, targets[judged_on], after[judged_on], task.classes),

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from graft.data.faults import data_error
 from graft.data.doctor.near_pictures import SIDE, thumbnail
+from graft.data.faults import data_error
 from graft.data.files import Embedded, kind_of, open_binary, size_bytes
 from graft.errors import DataError
 
@@ -69,9 +69,9 @@ class ImageFacts:
     height: int
     mode: str
     moves: bool
-    clear: bool = False
-    turned: bool = False
-    thumbnail: np.ndarray | None = None
+    clear: bool
+    turned: bool
+    thumbnail: np.ndarray
 
 
 def decode(
@@ -225,8 +225,7 @@ def is_clear(image: PillowImage.Image) -> bool:
     """Tell whether some pixels of a loaded image are transparent."""
     if "transparency" not in image.info and image.mode not in TRANSPARENT_MODES:
         return False
-    low, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return bool(low < 255)
+    return bool((np.asarray(image.convert("RGBA").getchannel("A")) < 255).any())
 
 
 def flattened(image: PillowImage.Image, path: Source) -> PillowImage.Image:

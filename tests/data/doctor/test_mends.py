@@ -58,13 +58,13 @@ def test_mends_come_in_an_order_that_helps():
     [
         (
             [1.5, 2.5], "number", {"fold_labels": True},
-            "d.csv column `label`: holds numbers, for which --fold-labels has no meaning; "
-            "leave it out",
+            ("d.csv column `label`: holds numbers, for which --fold-labels has no meaning; "
+            "leave it out"),
         ),
         (
             [["a"], []], "multi", {"min_per_class": 2},
-            "d.csv column `label`: holds several labels a row, for which --min-per-class has no "
-            "meaning; leave it out",
+            ("d.csv column `label`: holds several labels a row, for which --min-per-class has no "
+            "meaning; leave it out"),
         ),
         (
             ["a", "b"], "single", {"min_per_class": 5},

@@ -87,9 +87,7 @@ def test_ten_thousand_rows_take_seconds():
     random = np.random.default_rng(0)
     words = np.array(["".join(random.choice(LETTERS[:6], 6)) for _ in range(3_000)])
     weights = 1 / np.arange(1, 3_001)
-    texts = [
-        " ".join(random.choice(words, 14, p=weights / weights.sum())) for _ in range(10_000)
-    ]
+    texts = [" ".join(random.choice(words, 14, p=weights / weights.sum())) for _ in range(10_000)]
     texts[9_000:] = [f"{text}s" for text in texts[:1_000]]
     began = time.process_time()
     best, _ = most_similar(texts[:8_000], texts[8_000:], 0.8)

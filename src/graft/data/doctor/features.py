@@ -1,4 +1,4 @@
-"""What the features of a backbone show: rows that are nearly the same, and numbers that are none."""
+"""What a backbone's features show: rows that are nearly the same, and numbers that are none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def constant_features(table: Table, features: np.ndarray) -> list[Finding]:
     (column,) = table.roles.inputs
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     for i in bad.tolist():
-        message = "the model's features of it are not finite; drop the row or choose another --model"
+        message = (
+            "the model's features of it are not finite; drop the row or choose another --model"
+        )
         findings.append(at(table, i, "infinite-features", "error", message, column))
     if not len(bad) and len(features) > 1 and np.ptp(features, 0).max() == 0:
         message = "the model's features of all rows are the same; choose another --model"

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from graft.data.doctor.label_typos import likely_typos
 from graft.data.doctor.places import at
 from graft.data.faults import Finding, listed, shorten
-from graft.data.doctor.label_typos import likely_typos
 from graft.data.split import Splits
 from graft.data.table import Table
 from graft.data.targets import as_number
@@ -37,9 +37,7 @@ def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Findin
         names = listed(repr(v) for v in variants)
         message = f"labels differ only in case or spaces: {names}; write them alike"
         message += " or pass --fold-labels"
-        findings.append(
-            Finding("label-variants", "warn", message, source, None, table.roles.label)
-        )
+        findings.append(Finding("label-variants", "warn", message, source, None, table.roles.label))
     for rare, common in likely_typos(counts):
         first = next(i for i, found in enumerate(lists) if rare in (found or ()))
         message = f"{shorten(rare, 30)!r} may be meant as {shorten(common, 30)!r}, which has "

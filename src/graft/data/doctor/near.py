@@ -50,7 +50,10 @@ def near_rows(
             return same
         nearest, alike = nearest_pictures(table.thumbnails[trained], table.thumbnails[held])
         found = {
-            i: Near(int(trained[nearest[k]]), f"perceptual hashes agree, thumbnails {alike[k]:.1%} alike")
+            i: Near(
+                int(trained[nearest[k]]),
+                f"perceptual hashes agree, thumbnails {alike[k]:.1%} alike",
+            )
             for k, i in enumerate(held.tolist())
             if nearest[k] >= 0
         }

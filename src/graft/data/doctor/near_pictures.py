@@ -1,9 +1,9 @@
 """Find, for each picture, the nearest of many others, without comparing all pairs.
 
 A picture is known by a grey thumbnail of 16 × 16. Its perceptual hash keeps the signs of the 63
-lowest frequencies against their median, so scaling, recompression and a change of brightness leave
-it nearly alone. Hashes within 6 bits are candidates; near are those whose thumbnails also correlate,
-for pictures of little detail, such as digits, have hashes like many others'.
+lowest frequencies against their median, so scaling, recompression and a change of brightness
+leave it nearly alone. Hashes within 6 bits are candidates; near are those whose thumbnails also
+correlate, for pictures of little detail, such as digits, have hashes like many others'.
 
 Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", the
 DCT-based hash; here of 16 × 16 numbers and without the constant term, which is brightness.
@@ -13,6 +13,7 @@ Shapes: N known pictures, M queries.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -103,7 +104,7 @@ def near_hashes(
     """
     bands = []
     edges = np.linspace(0, N_BITS, most + 2).astype(int).tolist()
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         mask = np.uint64(((1 << high) - 1) ^ ((1 << low) - 1))
         order = np.argsort(known & mask, kind="stable")
         ordered = (known & mask)[order]

@@ -177,9 +177,7 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
     return None
 
 
-def subfolders(
-    root: str, folder: str, findings: list[Finding], follow: bool = False
-) -> list[str]:
+def subfolders(root: str, folder: str, findings: list[Finding], follow: bool = False) -> list[str]:
     """Return the sorted names of the folders in a folder; name links and stray images."""
     names = []
     for entry in scan(root, folder, findings, follow):
@@ -195,9 +193,7 @@ def subfolders(
     return names
 
 
-def scan(
-    root: str, folder: str, findings: list[Finding], follow: bool = False
-) -> list[Entry]:
+def scan(root: str, folder: str, findings: list[Finding], follow: bool = False) -> list[Entry]:
     """Return what lies in a folder, sorted by name, without hidden files.
 
     A folder below the root that may not be listed is left out and named.
