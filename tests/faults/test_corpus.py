@@ -38,6 +38,16 @@ def test_every_case_is_golden():
     assert {int(case.split()[0][1:]) for case in CASES} >= {*range(1, 25), *range(31, 46)}
 
 
+def test_the_page_of_faults_names_every_case_and_finding(repository: Path):
+    page = (repository / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| B")]
+    named = {row[0].removeprefix("| "): row for row in rows}
+    assert named.keys() >= {case.split()[0] for case in CASES}
+    for case, found in golden().items():
+        for severity, _ in found:
+            assert severity in named[case.split()[0]][2], case
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_doctor_says_exactly_and_training_agrees(case: str):
     if case == "B45 unreadable" and os.geteuid() == 0:
