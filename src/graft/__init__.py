@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import (
+        Diagnosis,
         Embeddings,
         Evaluation,
         Planned,
         Prediction,
         Run,
+        doctor,
         embed,
         evaluate,
         load,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Convex": "graft.methods.plan",
+    "Diagnosis": "graft.api",
     "Embeddings": "graft.api",
     "Evaluation": "graft.api",
     "GraftError": "graft.errors",
@@ -46,6 +49,7 @@ _HOMES = {
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
+    "doctor": "graft.api",
     "embed": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
@@ -58,6 +62,7 @@ _HOMES = {
 
 __all__ = [
     "Convex",
+    "Diagnosis",
     "Embeddings",
     "Evaluation",
     "Gradient",
@@ -70,6 +75,7 @@ __all__ = [
     "Rule",
     "Run",
     "backbone",
+    "doctor",
     "embed",
     "evaluate",
     "load",

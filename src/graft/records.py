@@ -2,7 +2,7 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores
+              └ Interval, ClassScores, FindingRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -140,6 +140,28 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
+class FindingRecord:
+    """One thing that was found in the data.
+
+    Args:
+        code: short stable name such as `empty-text`.
+        severity: `error` stops, `skip` leaves the row out, `repair` changed something harmlessly,
+            `warn` only tells.
+        message: what was found and the mend, without the place.
+        path: the file or folder, as the user named it.
+        row: 1-based number of the data row, or None.
+        column: name of the column, or None.
+    """
+
+    code: str
+    severity: str
+    message: str
+    path: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -148,11 +170,14 @@ class RunRecord:
         headline: the metric by which a run is judged at a glance.
         classes: names of the outputs: classes, labels, or the number that is predicted.
         before: metrics of the untouched backbone by split.
-        after: metrics of the trained model by split.
+        after: metrics of the trained model by split; `test clean` or `validation clean` is the
+            split that counts without its `n_near` rows.
         intervals: of the split that counts, test or else validation: `before`, `after` and
             `change` (paired: each resample draws the same rows for both) by metric.
         per_class: of the split that counts; empty for numbers.
         chosen_on: what was chosen → on which rows.
+        findings: what was found in the data.
+        n_near: rows of the split that counts that repeat a training row, exactly or nearly.
     """
 
     model: str
@@ -180,11 +205,18 @@ class RunRecord:
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     per_class: tuple[ClassScores, ...] = ()
     depths: tuple[DepthRecord, ...] = ()
+    findings: tuple[FindingRecord, ...] = ()
+    n_near: int = 0
 
     @property
     def judged_on(self) -> str:
         """Return the split that counts: `test`, or `validation` where there is no test part."""
         return "test" if "test" in self.after else "validation"
+
+    @property
+    def clean(self) -> dict[str, float]:
+        """Return the metrics without rows that repeat a training row; empty where none does."""
+        return self.after.get(f"{self.judged_on} clean", {})
 
 
 @dataclass(frozen=True)

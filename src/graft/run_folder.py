@@ -1,7 +1,8 @@
 """The folder of a run: who may write into it, and what lies there.
 
 `recipe.yaml` says what was asked, resolved; `record.json` what happened; `predictions.csv` has the
-held-out rows with labels and probabilities; `model/` is the artifact. `checkpoints/` is there while
+held-out rows with labels and probabilities; `skipped.csv` the rows that
+could not be used, where there are some; `model/` is the artifact. `checkpoints/` is there while
 the run is not finished.
 """
 
@@ -30,6 +31,7 @@ OURS = frozenset(
         "record.json",
         "metrics.jsonl",
         "predictions.csv",
+        "skipped.csv",
         "depths.svg",
         "README.md",
         "model",

@@ -1,5 +1,6 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, rerun, load."""
+"""The verbs as functions: train, plan, predict, evaluate, embed, doctor, rerun, load."""
 
+from graft.api.doctor import Diagnosis, doctor
 from graft.api.embedding import Embeddings, embed
 from graft.api.evaluating import Evaluation, evaluate
 from graft.api.planning import Planned, PlannedPhase, plan
@@ -9,6 +10,7 @@ from graft.api.training import Run, cache_folder, load, train
 from graft.records import Prediction
 
 __all__ = [
+    "Diagnosis",
     "Embeddings",
     "Evaluation",
     "Planned",
@@ -17,6 +19,7 @@ __all__ = [
     "Rerun",
     "Run",
     "cache_folder",
+    "doctor",
     "embed",
     "evaluate",
     "load",

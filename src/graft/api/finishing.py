@@ -15,6 +15,7 @@ from graft.api.choosing import BlockChoice, with_depths
 from graft.api.environment import environment
 from graft.api.judging import Worth, judge
 from graft.artifact import save_artifact
+from graft.data.faults import first_lines
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_rows
 from graft.engine.replay import evaluating
@@ -25,7 +26,7 @@ from graft.metrics import is_better
 from graft.records import PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
-from graft.report.words import UNTOUCHED
+from graft.report.words import UNTOUCHED, readable
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
@@ -64,7 +65,9 @@ def finish(
         name: predict_rows(job.model, task, streams[name]["train"], n_workers=n) for name in before
     }
     targets = {name: streams[name]["train"].targets[task.target].numpy() for name in before}
-    worth = judge(task, targets, before, {n: found[task.output] for n, found in after.items()})
+    near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in before}
+    answered = {name: found[task.output] for name, found in after.items()}
+    worth = judge(task, targets, before, answered, near)
     if worth.judged_on:
         rows = getattr(job.splits, worth.judged_on)
         answers = task.answers(after[worth.judged_on][task.output])
@@ -101,9 +104,11 @@ def _record(
     opens_with: str,
     seconds: float,
 ) -> RunRecord:
-    notes = [*job.backbone.origin.notes, *job.notes, *(str(f) for f in job.findings)]
+    notes = [*job.backbone.origin.notes, *job.notes, *first_lines(job.findings)]
     if keeps_head(job.task, job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
+    if worth.n_near:
+        notes.append(_clean_note(job.task, worth))
     if _is_worse(job.task, worth):
         notes.append(
             f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
@@ -135,6 +140,22 @@ def _record(
         headline=job.task.headline,
         intervals=worth.intervals,
         per_class=worth.per_class,
+        findings=tuple(f.record() for f in job.findings),
+        n_near=worth.n_near,
+    )
+
+
+def _clean_note(task: Labelled, worth: Worth) -> str:
+    """Say what the model is worth without the held-out rows that repeat a training row."""
+    part, n = worth.judged_on, worth.n_near
+    note = f"{n:,} {part} row{' repeats' if n == 1 else 's repeat'} a training row or nearly so"
+    clean = worth.after.get(f"{part} clean")
+    if clean is None:
+        return f"{note}, all that there are: keep other rows for the {part}"
+    name = task.headline
+    return (
+        f"{note}; without {'it' if n == 1 else 'them'} {readable(name)} is {clean[name]:.3f}, "
+        f"with {'it' if n == 1 else 'them'} {worth.after[part][name]:.3f}"
     )
 
 

@@ -30,6 +30,7 @@ from graft.errors import ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
+from graft.rows_out import write_findings
 from graft.run_folder import check_folder, clean, held_folder, new_folder, write_recipe
 
 RECIPE = "recipe.yaml"
@@ -122,6 +123,9 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     job = _with_precision(job, streams)
     if not (resume and (folder / RECIPE).is_file()):
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
+    skipped = [finding for finding in job.findings if finding.severity == "skip"]
+    if skipped:
+        from_main(lambda: write_findings(folder / "skipped.csv", skipped))
     listener.on_note(f"{job.table.because}; {job.splits.how}")
     for note in job.notes:
         listener.on_note(note)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from graft.cli.doctor import doctor
 from graft.cli.embed import embed
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
@@ -29,6 +30,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(train, name="train")
+app.command(doctor, name="doctor")
 app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
