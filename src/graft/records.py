@@ -42,13 +42,20 @@ class GroupRecord:
 
 @dataclass(frozen=True)
 class CacheRecord:
-    """Where the network was cut in a phase, and whether what crosses was stored."""
+    """Where the network was cut in a phase, and whether what crosses was stored.
+
+    Args:
+        size_bytes: of the store on disk.
+        n_computed: rows that had to be computed for it; the others lay there already.
+        seconds: that computing them took.
+    """
 
     cut: str
     used: bool
     reason: str
     size_bytes: int = 0
     n_computed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,25 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Hold one bin of the reliability table.
+
+    Args:
+        low: lower bound of the confidence, excluded.
+        high: upper bound, included.
+        n_rows: examples in the bin.
+        confidence: their mean confidence; NaN without examples.
+        accuracy: the share of them that are right; NaN without examples.
+    """
+
+    low: float
+    high: float
+    n_rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -153,6 +179,8 @@ class RunRecord:
             `change` (paired: each resample draws the same rows for both) by metric.
         per_class: of the split that counts; empty for numbers.
         chosen_on: what was chosen → on which rows.
+        untouched: the pass over the training rows before anything trained; None if it is unknown.
+        predict_seconds: that the finished model takes for one row of the split that counts.
     """
 
     model: str
@@ -180,6 +208,8 @@ class RunRecord:
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     per_class: tuple[ClassScores, ...] = ()
     depths: tuple[DepthRecord, ...] = ()
+    untouched: CacheRecord | None = None
+    predict_seconds: float = 0.0
 
     @property
     def judged_on(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,9 +17,18 @@ from graft.engine.settings import Settings
 from graft.engine.stores import MANY, Wish, attach
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
+from graft.records import CacheRecord
 from graft.tasks.task import Stream, Task
 
 BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """Hold pooled features (N, D), and the record of the store that they went through."""
+
+    features: np.ndarray
+    cache: CacheRecord | None = None
 
 
 def pooled_features(
@@ -33,15 +44,27 @@ def pooled_features(
     Args:
         on_rows: told how far the pass has come.
     """
+    return pooled_pass(model, task, stream, settings, name, on_rows).features
+
+
+def pooled_pass(
+    model: nn.Module,
+    task: Task,
+    stream: Stream,
+    settings: Settings,
+    name: str = "train",
+    on_rows: OnRows = lambda *_: None,
+) -> Pooled:
+    """Return the same together with what it took."""
     rules = (Rule(head(), 1.0), Rule(everything(), None))
     groups = resolve(rules, locate(model))
     feeds = find_feeds(model, None, task, groups, {name: stream})
     processes = Processes(precision=settings.precision)
     if not feeds.replays:
-        return _by_forward(model, stream)
+        return Pooled(_by_forward(model, stream))
     frozen = frozenset(m.place.name for m in groups[-1].members)
     with processes.autocast():
-        attach(
+        caches = attach(
             model,
             task,
             [Wish(feeds, frozen, MANY)],
@@ -54,9 +77,9 @@ def pooled_features(
         )
         prefix = feeds.prefixes["rows", name]
         if prefix.store is not None:
-            return prefix.store.array(0).reshape(len(stream), -1)
+            return Pooled(prefix.store.array(0).reshape(len(stream), -1), caches[0])
         tensors = prefix.compute(np.arange(len(stream)))[0]
-    return torch.stack(tensors).float().cpu().numpy().reshape(len(stream), -1)
+    return Pooled(torch.stack(tensors).float().cpu().numpy().reshape(len(stream), -1), caches[0])
 
 
 def _by_forward(model: nn.Module, stream: Stream) -> np.ndarray:

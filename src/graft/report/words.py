@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 UNTOUCHED = {
     "classify": "untouched backbone with class means",
     "multilabel": "untouched backbone with its ten nearest training rows",
@@ -20,3 +22,51 @@ A_MODEL = {
 def readable(metric: str) -> str:
     """Return a metric's name for people: `macro f1` for `macro_f1`."""
     return metric.removeprefix("expected_").replace("_", " ")
+
+
+def readable_cut(label: str) -> str:
+    """Return what is frozen: `frozen below block 4 of 6`, `nothing frozen`."""
+    return "nothing frozen" if label == "nothing is frozen" else f"frozen {label}"
+
+
+def readable_rule(rule: str, n_blocks: int) -> str:
+    """Return which parameters a rule selects, its blocks counted from 0 as in their paths.
+
+    >>> readable_rule("blocks[-2:]", 6), readable_rule("blocks[-2:-1]", 6)
+    ('blocks 4–5', 'block 4')
+    """
+    found = re.fullmatch(r"blocks\[(-?\d*):(-?\d*)\]", rule)
+    if found is None:
+        return rule
+    start, stop = (int(number) if number else None for number in found.groups())
+    chosen = range(n_blocks)[start:stop]
+    if not chosen:
+        return rule
+    return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
+
+
+def human_bytes(n: int) -> str:
+    """Return a size with its unit: 9.6 MB."""
+    size = float(n)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
+
+    >>> human_seconds(4.21), human_seconds(130), human_seconds(12_000)
+    ('4.2 s', '2 min 10 s', '3 h 20 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
