@@ -2,7 +2,7 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores
+              └ Interval, ClassScores, FindingRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -166,6 +166,28 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
+class FindingRecord:
+    """One thing that was found in the data.
+
+    Args:
+        code: short stable name such as `empty-text`.
+        severity: `error` stops, `skip` leaves the row out, `repair` changed something harmlessly,
+            `warn` only tells.
+        message: what was found and the mend, without the place.
+        path: the file or folder, as the user named it.
+        row: 1-based number of the data row, or None.
+        column: name of the column, or None.
+    """
+
+    code: str
+    severity: str
+    message: str
+    path: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -181,6 +203,7 @@ class RunRecord:
         chosen_on: what was chosen → on which rows.
         untouched: the pass over the training rows before anything trained; None if it is unknown.
         predict_seconds: that the finished model takes for one row of the split that counts.
+        findings: what was found in the data.
     """
 
     model: str
@@ -210,6 +233,7 @@ class RunRecord:
     depths: tuple[DepthRecord, ...] = ()
     untouched: CacheRecord | None = None
     predict_seconds: float = 0.0
+    findings: tuple[FindingRecord, ...] = ()
 
     @property
     def judged_on(self) -> str:
@@ -237,9 +261,9 @@ class Prediction:
 T = TypeVar("T")
 
 
-def to_json(record: Any) -> str:
+def to_json(record: Any, *, indent: int | None = 2) -> str:
     """Write a record as JSON; floats keep every digit, and NaN and infinity become text."""
-    return json.dumps(plain(dataclasses.asdict(record)), indent=2, allow_nan=False)
+    return json.dumps(plain(dataclasses.asdict(record)), indent=indent, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

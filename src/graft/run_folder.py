@@ -1,8 +1,9 @@
 """The folder of a run: who may write into it, and what lies there.
 
 `recipe.yaml` says what was asked, resolved; `record.json` what happened; `predictions.csv` has the
-held-out rows with labels and probabilities; `model/` is the artifact. `checkpoints/` is there while
-the run is not finished.
+held-out rows with labels and probabilities; `report.html` is the page that shows it all, made of
+the record and of `report.json`; `model/` is the artifact. `checkpoints/` is there while the run is
+not finished.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from graft.errors import InputError, StorageError
-from graft.records import RunRecord, plain
+from graft.errors import InputError, ModelError, StorageError
+from graft.records import RunRecord, from_json, plain
+from graft.report.facts import Facts
+
+T = TypeVar("T")
 
 OURS = frozenset(
     {
@@ -24,6 +28,8 @@ OURS = frozenset(
         "metrics.jsonl",
         "predictions.csv",
         "depths.svg",
+        "report.html",
+        "report.json",
         "README.md",
         "model",
         "checkpoints",
@@ -84,6 +90,58 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def write_report(folder: Path, *, out: Path | None = None, examples: bool = True) -> Path:
+    """Make the page of a finished run from its folder alone: no data, no model, no torch.
+
+    Args:
+        out: where the page is written; `report.html` in the folder unless given.
+        examples: show single rows of the data, as texts or pictures.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ModelError: the folder is no finished run, or a file in it is of another version.
+        StorageError: the page cannot be written.
+    """
+    from graft.metrics import METRICS
+    from graft.report.page import render
+
+    record = _read(folder / "record.json", RunRecord)
+    facts = _read(folder / "report.json", Facts) if (folder / "report.json").is_file() else None
+    recipe = folder / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    known = record.after.get(record.judged_on, {}).keys()
+    meanings = next((group for group in METRICS.values() if known <= group.keys()), {})
+    page = render(
+        record,
+        facts,
+        name=folder.resolve().name,
+        recipe=text,
+        meanings=meanings,
+        examples=examples,
+    )
+    path = out or folder / "report.html"
+    try:
+        write_text(path, page)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror}); choose another --out"
+        ) from None
+    return path
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return from_json(kind, path.read_text(encoding="utf-8"))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError):
+        raise ModelError(
+            f"{path}: cannot be read; name the folder of a finished run, or pass --resume to train"
+        ) from None
 
 
 def epoch_lines(record: RunRecord) -> str:

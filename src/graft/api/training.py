@@ -13,12 +13,13 @@ import numpy as np
 
 from graft.api.asked import asked_for
 from graft.api.choosing import at_best_block, with_method
-from graft.api.finishing import Streams, finish
+from graft.api.finishing import Streams, Untouched, finish
+from graft.api.mapping import drawn_rows
 from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
 from graft.data.faults import shorten
 from graft.engine.ahead import default_workers
-from graft.engine.embed import pooled_features
+from graft.engine.embed import Pooled, pooled_pass
 from graft.engine.precision import choose_precision
 from graft.engine.processes import Processes, from_main, is_main
 from graft.engine.run import run
@@ -213,28 +214,27 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     )
 
 
-def _before(
-    job: Job, streams: Streams, settings: Settings, listener: Listener
-) -> dict[str, np.ndarray]:
+def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
     """Return what the untouched backbone's features answer for each held-out split."""
     train = plain(streams["train"]["train"])
     told = listener if is_main() else Listener()
 
-    def features_of(stream: Stream, what: str) -> np.ndarray:
+    def pass_over(stream: Stream, what: str) -> Pooled:
         def on_rows(done: int, n: int) -> None:
             told.on_rows(what, done, n)
 
-        return pooled_features(job.model, job.task, stream, settings, on_rows=on_rows)
+        return pooled_pass(job.model, job.task, stream, settings, on_rows=on_rows)
 
-    features = features_of(train, "training rows")
+    known = pass_over(train, "training rows")
     targets = streams["train"]["train"].targets[job.task.target].numpy()
-    found = {}
+    outputs, features = {}, {}
     for name, part in streams.items():
         if name == "train" or not len(part["train"]):
             continue
-        queries = features_of(part["train"], f"{name} rows")
-        found[name] = job.task.untrained(features, targets, queries)
-    return found
+        queries = pass_over(part["train"], f"{name} rows").features
+        outputs[name] = job.task.untrained(known.features, targets, queries)
+        features[name] = np.array(queries[drawn_rows(len(queries))])
+    return Untouched(outputs, features, known.cache)
 
 
 def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:

@@ -14,6 +14,7 @@ from graft.cli.embed import embed
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
+from graft.cli.report import report
 from graft.cli.train import train
 
 app = App(
@@ -31,6 +32,7 @@ app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
+app.command(report, name="report")
 
 
 @app.command(name="list")

@@ -70,3 +70,18 @@ def human_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share for people: `92.1 %`, with a space that does not break."""
+    return "–" if share != share else f"{100 * share:.{digits}f}\u00a0%"
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: `1 row`, `1,821 rows`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """Return a number with so many digits after the point, a dash for one that is not defined."""
+    return "–" if value != value else f"{value:.{digits}f}"
