@@ -74,9 +74,7 @@ def finish(
             _refuse_infinite(job, part["train"])
     task = job.task.settled(job.model)
     opens_with = save_artifact(folder / "model", job.model, task)
-    after = {
-        name: _predict(job, task, streams[name]["train"]) for name in before.outputs
-    }
+    after = {name: _predict(job, task, streams[name]["train"]) for name in before.outputs}
     targets = {name: streams[name]["train"].targets[task.target].numpy() for name in after}
     outputs = {name: found.outputs[task.output] for name, found in after.items()}
     worth = judge(task, targets, before.outputs, outputs)

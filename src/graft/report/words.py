@@ -77,6 +77,11 @@ def percent(share: float, digits: int = 1) -> str:
     return "–" if share != share else f"{100 * share:.{digits}f}\u00a0%"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with its sign, a real minus sign, so many digits after the point."""
+    return "–" if value != value else f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
 def plural(n: int, one: str, many: str = "") -> str:
     """Return a count with its noun: `1 row`, `1,821 rows`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
@@ -84,4 +89,4 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 def shown(value: float, digits: int = 3) -> str:
     """Return a number with so many digits after the point, a dash for one that is not defined."""
-    return "–" if value != value else f"{value:.{digits}f}"
+    return "–" if value != value else f"{value:.{digits}f}".replace("-", "\u2212")
