@@ -12,6 +12,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -209,7 +210,7 @@ def _counts(table: Table, splits: Splits) -> tuple[ClassCount, ...]:
         assert numbers is not None
         edges = np.histogram_bin_edges(numbers, bins=min(N_BINS, len(np.unique(numbers))))
         tallies = [np.histogram(numbers[rows], edges)[0].tolist() for rows in parts]
-        names = [f"{a:.4g} to {b:.4g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        names = [f"{a:.4g} to {b:.4g}" for a, b in pairwise(edges)]
         return tuple(ClassCount(n, *c) for n, *c in zip(names, *tallies, strict=True))
     lists = table.label_lists() or []
     found = [Counter(label for i in rows.tolist() for label in lists[i] or ()) for rows in parts]

@@ -13,7 +13,7 @@ def report(
     /,
     *,
     out: Path | None = None,
-    examples: Annotated[bool, Parameter(negative="--no-examples")] = True,
+    no_examples: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Make the page of a finished run anew, from its folder alone.
 
@@ -30,10 +30,10 @@ def report(
         Folder of a finished run.
     out
         Where the page is written; `report.html` in the folder of the run unless given.
-    examples
-        Show the rows of which the model was surest and yet wrong; without them the page holds no
-        single row of the data.
+    no_examples
+        Leave out the rows of which the model was surest and yet wrong: then the page holds no text
+        and no picture of the data.
     """
     from graft.run_folder import write_report
 
-    print(write_report(run, out=out, examples=examples))
+    print(write_report(run, out=out, examples=not no_examples))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,18 +37,20 @@ def predict_and_embed(
     Args:
         rows: (K,) numbers of the rows whose pooled features (K, D) are kept, in float32.
     """
-    wanted, pooled = set(rows.tolist()), []
-    kept: dict[int, np.ndarray] = {}
+    wanted, kept = set(rows.tolist()), {}
+    pooled: list[Tensor] = []
 
     def compute(batch: Batch) -> Mapping[str, Tensor]:
         pooled.clear()
         found = task.predict(model, batch)
-        for row, vector in zip(batch.rows.tolist(), pooled[0].float().cpu().numpy(), strict=True):
-            if row in wanted:
-                kept[row] = vector
+        vectors = zip(batch.rows.tolist(), pooled[0].float().cpu().numpy(), strict=True)
+        kept.update((row, vector) for row, vector in vectors if row in wanted)
         return found
 
-    handle = model.backbone.register_forward_hook(lambda *seen: pooled.append(seen[-1].pooled))
+    def watch(_module: nn.Module, _inputs: Any, features: Any) -> None:
+        pooled.append(features.pooled)
+
+    handle = model.backbone.register_forward_hook(watch)
     try:
         found = _over_rows(model, stream, compute, n_workers)
     finally:

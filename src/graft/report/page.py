@@ -14,10 +14,16 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from graft.records import RunRecord
-from graft.report import figures_data, figures_errors, figures_map, tables
+from graft.report import (
+    figures_calibration,
+    figures_data,
+    figures_errors,
+    figures_map,
+    figures_numbers,
+    tables,
+)
 from graft.report.facts import Facts
 from graft.report.figure import Figure
 from graft.report.verdict import verdict
@@ -55,11 +61,12 @@ def render(
         "errors": _some(
             figures_errors.confusion(record, found),
             figures_errors.label_scores(record),
-            figures_errors.scatter(record, found),
-            figures_errors.residuals(record, found),
+            figures_numbers.scatter(record, found),
+            figures_numbers.residuals(record, found),
         ),
         "calibration": _some(
-            figures_errors.reliability(record, found), figures_errors.confidences(record, found)
+            figures_calibration.reliability(record, found),
+            figures_calibration.confidences(record, found),
         ),
         "map": figures_map.maps(record, found.map),
         "depths": _some(figures_data.depths(record)),
@@ -87,8 +94,8 @@ def render(
         confused=tables.confused_rows(record, found),
         n_classes_shown=N_CLASSES_SHOWN,
         sections=sections,
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         policy=_policy(script, style),
         percent=percent,
         plural=plural,

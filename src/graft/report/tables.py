@@ -199,14 +199,9 @@ def cost_rows(record: RunRecord) -> tuple[tuple[str, str, str], ...]:
             known = f"{saved.n_rows:,} rows not recomputed; no pass at this cut was timed here"
             rows.append((f"saved by the cache in {saved.phase}", "–", known))
             continue
-        rows.append(
-            (
-                f"saved by the cache in {saved.phase}",
-                human_seconds(saved.seconds),
-                f"{saved.n_rows:,} rows not recomputed × "
-                f"{1000 * (saved.seconds_per_row or 0):.2f} ms measured for a row",
-            )
-        )
+        each = f"{1000 * (saved.seconds_per_row or 0):.2f} ms measured for a row"
+        how = f"{saved.n_rows:,} rows not recomputed × {each}"
+        rows.append((f"saved by the cache in {saved.phase}", human_seconds(saved.seconds), how))
     return tuple(rows)
 
 
