@@ -22,6 +22,7 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
     if not facts.counts:
         return None
     is_number = record.task == "regress"
+    kind, many = ("label", "labels") if record.task == "multilabel" else ("class", "classes")
     rows = [
         {"class": c.name, "part": part, "n": getattr(c, part), "place": i, "rank": rank}
         for i, part in enumerate(PARTS)
@@ -31,9 +32,9 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
     says = (
         f"{plural(len(totals), 'bin')} of {record.classes[0]}"
         if is_number
-        else f"{plural(len(totals), 'class', 'classes')} with {_range(totals)} rows each"
+        else f"{plural(len(totals), kind, many)} with {_range(totals)} rows each"
     )
-    tooltip = [name("class", "class"), name("part", "part"), number("n", "rows")]
+    tooltip = [name("class", kind), name("part", "part"), number("n", "rows")]
     color = name("part", None, sort=list(PARTS), scale={"domain": PARTS, "range": "ordinal"})
     n = number("n", "rows", axis={"tickMinStep": 1, "tickCount": 8})
     encoding: dict[str, Any] = {
@@ -52,7 +53,7 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
         encoding |= {"y": n, "x": name("class", title, sort=BY_RANK, axis=axis)}
     return Figure(
         "counts",
-        "How the numbers are spread" if is_number else "Rows of each class",
+        "How the numbers are spread" if is_number else f"Rows of each {kind}",
         "The length of a bar is the number of rows, its parts are the training, validation and "
         "test rows.",
         says,
@@ -63,7 +64,7 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
             mark={"type": "bar", "cornerRadiusEnd": 2},
             encoding=encoding,
         ),
-        ("bin" if is_number else "class", *PARTS),
+        ("bin" if is_number else kind, *PARTS),
         tuple((c.name, f"{c.train:,}", f"{c.validation:,}", f"{c.test:,}") for c in facts.counts),
     )
 

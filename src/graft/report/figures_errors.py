@@ -132,7 +132,7 @@ def label_scores(record: RunRecord) -> Figure | None:
             data=values(rows),
             mark={"type": "point", "filled": True, "size": 74, "opacity": 0.95},
             encoding={
-                "x": number("value", None, scale={"domain": [0, 1]}),
+                "x": number("value", None, scale={"domain": [0, 1]}, axis={"tickCount": 5}),
                 "y": name("label", None, sort={"field": "rank", "op": "min"}, axis={"grid": True}),
                 "color": name(
                     "kind",

@@ -61,7 +61,7 @@ def _map(
         base(says, 440 if alone else 380, layer=layers),
         ("class", "mean, first direction", "second"),
         tuple(rows),
-        size="half",
+        size="wide" if alone else "half",
     )
 
 

@@ -27,7 +27,15 @@ from graft.report import (
 from graft.report.facts import Facts
 from graft.report.figure import Figure
 from graft.report.verdict import verdict
-from graft.report.words import A_MODEL, UNTOUCHED, human_bytes, human_seconds, percent, plural
+from graft.report.words import (
+    A_MODEL,
+    UNTOUCHED,
+    human_bytes,
+    human_seconds,
+    percent,
+    plural,
+    share_of,
+)
 
 HERE = Path(__file__).parent
 N_CLASSES_SHOWN = 20
@@ -98,6 +106,7 @@ def render(
         script=script,
         policy=_policy(script, style),
         percent=percent,
+        share_of=share_of,
         plural=plural,
         human_seconds=human_seconds,
         human_bytes=human_bytes,

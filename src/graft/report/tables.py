@@ -16,6 +16,7 @@ from graft.report.words import (
     plural,
     readable,
     readable_cut,
+    share_of,
     shown,
     signed,
 )
@@ -171,7 +172,7 @@ def _cached(phase: PhaseRecord) -> str:
 
 def cost_rows(record: RunRecord) -> tuple[tuple[str, str, str], ...]:
     """Return what the training cost: name, value, how it is known."""
-    trained = percent(record.n_trained / max(1, record.n_parameters))
+    trained = share_of(record.n_trained, record.n_parameters)
     rows = [
         ("time", human_seconds(record.seconds), "from the command to the record, all included"),
         *((f"phase {p.name}", human_seconds(p.seconds), "") for p in record.phases),

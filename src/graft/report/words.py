@@ -77,6 +77,12 @@ def percent(share: float, digits: int = 1) -> str:
     return "–" if share != share else f"{100 * share:.{digits}f}\u00a0%"
 
 
+def share_of(part: int, whole: int) -> str:
+    """Return a part in per cent, with two digits after the point where it is small."""
+    share = part / max(whole, 1)
+    return percent(share, 1 if share >= 0.01 else 2)
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Return a number with its sign, a real minus sign, so many digits after the point."""
     return "–" if value != value else f"{value:+.{digits}f}".replace("-", "\u2212")
