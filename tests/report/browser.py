@@ -77,9 +77,8 @@ class Browser:
         self._n_calls += 1
         message = {"id": self._n_calls, "method": method, "params": parameters}
         data, mask = json.dumps(message).encode(), os.urandom(4)
-        size = (
-            bytes([128 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
-        )
+        # 254 is: masked, and the size follows in two bytes; a short message may be sent so, too
+        size = b"\xfe" + struct.pack(">H", len(data))
         masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
         self._socket.sendall(b"\x81" + size + mask + masked)
         while (answer := self._receive()).get("id") != self._n_calls:

@@ -165,7 +165,7 @@ def depths(record: RunRecord) -> Figure | None:
     how = record.chosen_on.get("block", "cross-validation")
     says = f"a linear head on each of {len(rows)} depths, by {how}; the model reads {chosen.block}"
     shared = {
-        "y": name("block", None, sort={"field": "place"}),
+        "y": name("block", None, sort={"field": "place", "op": "min"}),
         "tooltip": [
             name("block", "read"),
             number("value", kind, format=".3f"),
