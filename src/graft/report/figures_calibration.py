@@ -104,8 +104,9 @@ def confidences(record: RunRecord, facts: Facts) -> Figure | None:
     if not bins:
         return None
     n = sum(b.n_rows for b in bins)
-    n_sure = sum(b.n_rows for b in bins if b.low >= 0.899)
-    says = f"{percent(n_sure / n, 0)} of {n:,} have a confidence above 90 %"
+    surest = max(facts.calibration, key=lambda b: b.low)
+    says = f"{percent(surest.n_rows / n, 0)} of {n:,} have a confidence above "
+    says += percent(surest.low, 0)
     start = 0.5 if record.task != "classify" or len(record.classes) == 2 else 0.0
     rows = [
         {
