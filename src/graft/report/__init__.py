@@ -4,6 +4,6 @@
     RunRecord ─ card.model_card→ README.md beside the model
 
 `facts.py` is what the page needs beside the record; `figures_*.py` make Vega-Lite specs, each with
-a sentence and a table that say the same; `templates/`, `page.css` and `page.js` are the page itself;
-`vendor/` holds the libraries that draw (see `scripts/vendor_vega.py`).
+a sentence and a table that say the same; the page itself is `templates/`,
+`page.css` and `page.js`; `vendor/` holds the libraries that draw (see `scripts/vendor_vega.py`).
 """
