@@ -42,13 +42,20 @@ class GroupRecord:
 
 @dataclass(frozen=True)
 class CacheRecord:
-    """Where the network was cut in a phase, and whether what crosses was stored."""
+    """Where the network was cut in a phase, and whether what crosses was stored.
+
+    Args:
+        size_bytes: of the store on disk.
+        n_computed: rows that had to be computed for it; the others lay there already.
+        seconds: that computing them took.
+    """
 
     cut: str
     used: bool
     reason: str
     size_bytes: int = 0
     n_computed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,25 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Hold one bin of the reliability table.
+
+    Args:
+        low: lower bound of the confidence, excluded.
+        high: upper bound, included.
+        n_rows: examples in the bin.
+        confidence: their mean confidence; NaN without examples.
+        accuracy: the share of them that are right; NaN without examples.
+    """
+
+    low: float
+    high: float
+    n_rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class FindingRecord:
     """One thing that was found in the data.
 
@@ -176,6 +202,8 @@ class RunRecord:
             `change` (paired: each resample draws the same rows for both) by metric.
         per_class: of the split that counts; empty for numbers.
         chosen_on: what was chosen → on which rows.
+        untouched: the pass over the training rows before anything trained; None if it is unknown.
+        predict_seconds: that the finished model takes for one row of the split that counts.
         findings: what was found in the data.
         n_near: rows of the split that counts that repeat a training row, exactly or nearly.
     """
@@ -205,6 +233,8 @@ class RunRecord:
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     per_class: tuple[ClassScores, ...] = ()
     depths: tuple[DepthRecord, ...] = ()
+    untouched: CacheRecord | None = None
+    predict_seconds: float = 0.0
     findings: tuple[FindingRecord, ...] = ()
     n_near: int = 0
 
@@ -239,9 +269,9 @@ class Prediction:
 T = TypeVar("T")
 
 
-def to_json(record: Any) -> str:
+def to_json(record: Any, *, indent: int | None = 2) -> str:
     """Write a record as JSON; floats keep every digit, and NaN and infinity become text."""
-    return json.dumps(plain(dataclasses.asdict(record)), indent=2, allow_nan=False)
+    return json.dumps(plain(dataclasses.asdict(record)), indent=indent, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,17 @@ import sys
 
 import pytest
 
-VERBS = ("train", "doctor", "plan", "predict", "evaluate", "embed", "list")
+VERBS = (
+    "train",
+    "doctor",
+    "plan",
+    "predict",
+    "evaluate",
+    "embed",
+    "report",
+    "rerun",
+    "list",
+)
 EMPTY = re.compile(r"\[(required|default|choices)[^\]]*\]")
 
 # Of one process: what was printed, and whether anything heavy was loaded for it.

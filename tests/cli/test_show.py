@@ -7,15 +7,10 @@ import dataclasses
 import pytest
 
 from graft.cli.progress import ProgressBars
-from graft.cli.show import (
-    human_seconds,
-    readable_cut,
-    readable_rule,
-    show_depths,
-    show_run,
-)
+from graft.cli.show import show_depths, show_run
 from graft.methods.select import blocks, everything, head
 from graft.records import DepthRecord, Interval
+from graft.report.words import human_seconds, readable_cut, readable_rule
 from tests.report.test_card import RECORD
 
 

@@ -6,6 +6,7 @@ import resource
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,23 @@ import torch
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.environment import environment
 from graft.api.judging import Worth, judge
+from graft.api.mapping import drawn_rows
+from graft.api.picturing import Judged, collect
 from graft.artifact import save_artifact
 from graft.data.faults import first_lines
 from graft.engine.fingerprint import fingerprint
-from graft.engine.predict import predict_rows
+from graft.engine.predict import predict_and_embed
 from graft.engine.replay import evaluating
 from graft.errors import Diverged
 from graft.job import Job
 from graft.killpoints import fail_at
 from graft.metrics import is_better
-from graft.records import PhaseRecord, RunRecord, to_json
+from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
 from graft.report.words import UNTOUCHED, readable
 from graft.rows_out import write_predictions
-from graft.run_folder import epoch_lines
+from graft.run_folder import epoch_lines, write_report
 from graft.storage import storing, write_text
 from graft.tasks.labelled import Labelled, keeps_head
 from graft.tasks.streams import TableStream
@@ -38,19 +41,33 @@ N_CHECKED = 64
 MEND = "free some space, then pass --resume"
 
 
+@dataclass(frozen=True, eq=False)
+class Untouched:
+    """Hold what the backbone gave before anything trained.
+
+    Args:
+        outputs: by held-out split, what its features answer for each row.
+        features: by held-out split, (K, D) of the rows that the report's map shows.
+        cache: of the pass over the training rows.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    features: Mapping[str, np.ndarray]
+    cache: CacheRecord | None = None
+
+
 def finish(
     job: Job,
     folder: Path,
     streams: Streams,
     phases: tuple[PhaseRecord, ...],
-    before: Mapping[str, np.ndarray],
+    before: Untouched,
     began: float,
     chosen: BlockChoice | None = None,
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
 
-    Args:
-        before: by held-out split what the untouched backbone answers for its rows.
+    The record is written before the report, so that a fault in a picture cannot cost a training.
 
     Raises:
         Diverged: what the model predicts is not finite; no model is written.
@@ -60,32 +77,77 @@ def finish(
             _refuse_infinite(job, part["train"])
     task = job.task.settled(job.model)
     opens_with = save_artifact(folder / "model", job.model, task)
-    n = job.recipe.workers
-    after = {
-        name: predict_rows(job.model, task, streams[name]["train"], n_workers=n) for name in before
-    }
-    targets = {name: streams[name]["train"].targets[task.target].numpy() for name in before}
-    near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in before}
-    answered = {name: found[task.output] for name, found in after.items()}
-    worth = judge(task, targets, before, answered, near)
+    after = {name: _predict(job, task, streams[name]["train"]) for name in before.outputs}
+    targets = {name: streams[name]["train"].targets[task.target].numpy() for name in after}
+    outputs = {name: found.outputs[task.output] for name, found in after.items()}
+    near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in after}
+    worth = judge(task, targets, before.outputs, outputs, near)
     if worth.judged_on:
         rows = getattr(job.splits, worth.judged_on)
-        answers = task.answers(after[worth.judged_on][task.output])
+        answers = task.answers(outputs[worth.judged_on])
         path = folder / "predictions.csv"
         with storing("predictions", folder, MEND):
             write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
+    record = replace(record, untouched=before.cache)
+    if worth.judged_on:
+        seconds = after[worth.judged_on].seconds / len(targets[worth.judged_on])
+        record = replace(record, predict_seconds=seconds)
     if chosen is not None:
         record = with_depths(record, chosen)
         write_text(folder / "depths.svg", draw_depths(record.depths), mend=MEND)
     card = model_card(record, modality=job.backbone.modality)
     write_text(folder / "model" / "README.md", card, mend=MEND)
     write_text(folder / "metrics.jsonl", epoch_lines(record), mend=MEND)
+    judged = None
+    if worth.judged_on:
+        name = worth.judged_on
+        judged = _judged(job, record, targets[name], after[name], before.features[name])
+    facts = collect(task, job.table, job.splits, judged)
+    write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
     fail_at("before_record")
     write_text(folder / "record.json", to_json(record), mend=MEND)
     fail_at("before_cleaning")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    write_report(folder)
     return record
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Hold the outputs (M, …) for a split, features (K, D) of the rows in the map, the time."""
+
+    outputs: Mapping[str, np.ndarray]
+    features: np.ndarray
+    seconds: float
+
+
+def _predict(job: Job, task: Labelled, stream: TableStream) -> Predicted:
+    began = time.perf_counter()
+    outputs, features = predict_and_embed(
+        job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers
+    )
+    return Predicted(outputs, features, time.perf_counter() - began)
+
+
+def _judged(
+    job: Job, record: RunRecord, targets: np.ndarray, after: Predicted, before: np.ndarray
+) -> Judged:
+    """Return what is known of the rows that count; `before` only where it can be compared."""
+    note = ""
+    if record.depths and not record.depths[-1].chosen:
+        note = "the trained network ends at a lower block than the untouched one"
+    elif record.n_trained == sum(p.numel() for p in job.model.head.parameters()):
+        note = "nothing below the head was trained, so the features are the same before and after"
+    return Judged(
+        rows=getattr(job.splits, record.judged_on),
+        targets=targets,
+        outputs=after.outputs[job.task.output],
+        drawn=drawn_rows(len(targets)),
+        after=after.features,
+        before=None if note else before,
+        note=note,
+    )
 
 
 def _refuse_infinite(job: Job, stream: TableStream) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from graft.api.asked import asked_for
 from graft.api.choosing import at_best_block, with_method
-from graft.api.finishing import Streams, finish
+from graft.api.finishing import Streams, Untouched, finish
+from graft.api.mapping import drawn_rows
 from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
 from graft.data.faults import shorten
@@ -31,7 +32,14 @@ from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
 from graft.rows_out import write_findings
-from graft.run_folder import check_folder, clean, held_folder, new_folder, write_recipe
+from graft.run_folder import (
+    check_folder,
+    clean,
+    held_folder,
+    new_folder,
+    write_recipe,
+    write_report,
+)
 
 RECIPE = "recipe.yaml"
 
@@ -102,6 +110,8 @@ def train(
         asked = replace(asked, recipe=_refuse_another(asked.recipe, before))
         if (folder / "record.json").is_file():
             from_main(lambda: clean(folder))
+            if not (folder / "report.html").is_file():  # killed before it was written
+                from_main(lambda: write_report(folder))
             return load(folder, backbone=asked.backbone)
     threads = asked.recipe.threads or from_main(choose_threads)
     with computing_with(threads), ExitStack() as held:
@@ -220,13 +230,11 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     )
 
 
-def _before(
-    job: Job, streams: Streams, settings: Settings, listener: Listener
-) -> dict[str, np.ndarray]:
+def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
     """Return what the untouched backbone's features answer for each held-out split."""
     told = listener if is_main() else Listener()
     parts = {name: plain(part["train"]) for name, part in streams.items() if len(part["train"])}
-    features = pooled_features(
+    passes = pooled_features(
         job.model,
         job.task,
         parts,
@@ -234,9 +242,13 @@ def _before(
         on_rows=lambda split, done, n: told.on_rows(f"{split} rows", done, n),
         on_note=told.on_note,
     )
-    train = features.pop("train")
+    known = passes.pop("train")
     targets = streams["train"]["train"].targets[job.task.target].numpy()
-    return {name: job.task.untrained(train, targets, found) for name, found in features.items()}
+    outputs, features = {}, {}
+    for name, found in passes.items():
+        outputs[name] = job.task.untrained(known.features, targets, found.features)
+        features[name] = np.array(found.features[drawn_rows(len(found.features))])
+    return Untouched(outputs, features, known.cache)
 
 
 def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:

@@ -15,6 +15,7 @@ from graft.cli.embed import embed
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
+from graft.cli.report import report
 from graft.cli.rerun import rerun
 from graft.cli.train import train
 
@@ -36,6 +37,7 @@ app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
 app.command(rerun, name="rerun")
+app.command(report, name="report")
 
 
 @app.command(name="list")

@@ -37,15 +37,9 @@ def plan(
     """
     from graft import api
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import (
-        console,
-        human_seconds,
-        plain_table,
-        readable_cut,
-        readable_rule,
-    )
+    from graft.cli.show import console, plain_table
     from graft.errors import InputError
-    from graft.report.words import human_bytes
+    from graft.report.words import human_bytes, human_seconds, readable_cut, readable_rule
 
     if data is None and recipe is None:
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")

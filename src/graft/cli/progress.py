@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from graft.cli.show import errors, readable_cut
+from graft.cli.show import errors
 from graft.engine.loop import StepEvent
 from graft.engine.settings import Listener
 from graft.records import PhaseRecord
-from graft.report.words import human_bytes
+from graft.report.words import human_bytes, readable_cut
 
 
 class ProgressBars:

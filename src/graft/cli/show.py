@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -139,41 +138,3 @@ def show_depths(depths: Sequence[DepthRecord]) -> None:
             f"{bar}{' ← this model' if depth.chosen else ''}",
         )
     console.print(table)
-
-
-def readable_cut(label: str) -> str:
-    """Return what is frozen: `frozen below block 4 of 6`, `nothing frozen`."""
-    return "nothing frozen" if label == "nothing is frozen" else f"frozen {label}"
-
-
-def readable_rule(rule: str, n_blocks: int) -> str:
-    """Return which parameters a rule selects, its blocks counted from 0 as in their paths.
-
-    >>> readable_rule("blocks[-2:]", 6), readable_rule("blocks[-2:-1]", 6)
-    ('blocks 4–5', 'block 4')
-    """
-    found = re.fullmatch(r"blocks\[(-?\d*):(-?\d*)\]", rule)
-    if found is None:
-        return rule
-    start, stop = (int(number) if number else None for number in found.groups())
-    chosen = range(n_blocks)[start:stop]
-    if not chosen:
-        return rule
-    return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
-
-
-def human_seconds(seconds: float) -> str:
-    """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
-
-    >>> human_seconds(4.21), human_seconds(130), human_seconds(12_000)
-    ('4.2 s', '2 min 10 s', '3 h 20 min')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

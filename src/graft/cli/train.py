@@ -108,4 +108,5 @@ def train(
         markup=False,
         soft_wrap=True,
     )
+    console.print(f"report  {run.folder / 'report.html'}", markup=False, soft_wrap=True)
     console.print(f"run     {run.folder}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,9 +19,18 @@ from graft.engine.settings import Settings
 from graft.engine.stores import MANY, Wish, attach
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
+from graft.records import CacheRecord
 from graft.tasks.task import Stream, Task
 
 BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """Hold pooled features (N, D), and the record of the store that they went through."""
+
+    features: np.ndarray
+    cache: CacheRecord | None = None
 
 
 def pooled_features(
@@ -31,8 +41,8 @@ def pooled_features(
     name: str = "train",
     on_rows: Callable[[str, int, int], None] = lambda *_: None,
     on_note: OnNote = lambda _: None,
-) -> dict[str, np.ndarray]:
-    """Return (N, D) pooled features of every row of some splits' streams, stored on the way.
+) -> dict[str, Pooled]:
+    """Return pooled features of every row of some splits' streams, stored on the way.
 
     Args:
         streams: by split; the cut is proven on the first of them.
@@ -44,13 +54,13 @@ def pooled_features(
     groups = resolve(rules, locate(model))
     feeds = find_feeds(model, None, task, groups, {name: next(iter(streams.values()))})
     if not feeds.replays:
-        return {split: _by_forward(model, stream) for split, stream in streams.items()}
+        return {split: Pooled(_by_forward(model, stream)) for split, stream in streams.items()}
     frozen = frozenset(m.place.name for m in groups[-1].members)
     processes = Processes(precision=settings.precision)
     found = {}
     with processes.autocast():
         for split, stream in streams.items():
-            attach(
+            caches = attach(
                 model,
                 task,
                 [Wish(feeds, frozen, MANY)],
@@ -63,7 +73,10 @@ def pooled_features(
                 on_note=on_note,
             )
             prefix = feeds.prefixes.get((split, name))
-            found[split] = _by_forward(model, stream) if prefix is None else prefix.vectors()
+            if prefix is None:
+                found[split] = Pooled(_by_forward(model, stream))
+            else:
+                found[split] = Pooled(prefix.vectors(), caches[0])
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from graft.batch import Batch
 from graft.engine.ahead import Ahead, default_workers
 from graft.engine.replay import evaluating
+from graft.model import Model
 from graft.tasks.task import Stream, Task
 
 BATCH = 64
@@ -25,6 +27,35 @@ def predict_rows(
         n_workers: threads that read ahead; one a core unless given.
     """
     return _over_rows(model, stream, lambda batch: task.predict(model, batch), n_workers)
+
+
+def predict_and_embed(
+    model: Model, task: Task, stream: Stream, rows: np.ndarray, *, n_workers: int | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the task's predictions for every row, and from the same pass features of some.
+
+    Args:
+        rows: (K,) numbers of the rows whose pooled features (K, D) are kept, in float32.
+    """
+    wanted, kept = set(rows.tolist()), {}
+    pooled: list[Tensor] = []
+
+    def compute(batch: Batch) -> Mapping[str, Tensor]:
+        pooled.clear()
+        found = task.predict(model, batch)
+        vectors = zip(batch.rows.tolist(), pooled[0].float().cpu().numpy(), strict=True)
+        kept.update((row, vector) for row, vector in vectors if row in wanted)
+        return found
+
+    def watch(_module: nn.Module, _inputs: Any, features: Any) -> None:
+        pooled.append(features.pooled)
+
+    handle = model.backbone.register_forward_hook(watch)
+    try:
+        found = _over_rows(model, stream, compute, n_workers)
+    finally:
+        handle.remove()
+    return found, np.stack([kept[row] for row in rows.tolist()])
 
 
 def feature_rows(backbone: nn.Module, stream: Stream) -> np.ndarray:

@@ -8,6 +8,7 @@ each pass reads one of them, so there must be more passes than views.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -90,13 +91,16 @@ def attach(
             wanted, reason = {}, "nothing is stored (--cache off)"
             if root is not None:
                 wanted, reason = worth_storing(model, task, wishes, name, stream, budget_bytes)
-            store, n_computed = None, 0
+            store, n_computed, began = None, 0, time.perf_counter()
             if root is not None and wanted:
                 filling = Filling(root, processes, n_workers, on_rows, on_note)
                 store, n_computed, reason = filled(model, wanted, run, stream, filling)
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
+            seconds = time.perf_counter() - began if n_computed else 0.0
             size = 0 if store is None else store.size_bytes
-            records.append(CacheRecord(now.cut.label, store is not None, reason, size, n_computed))
+            records.append(
+                CacheRecord(now.cut.label, store is not None, reason, size, n_computed, seconds)
+            )
     return records
 
 

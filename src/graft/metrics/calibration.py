@@ -12,34 +12,14 @@ Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On Calibration of Modern Ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from graft.errors import InputError
 from graft.metrics.scorer import ratio
 from graft.metrics.tallies import sum_by
+from graft.records import ReliabilityBin
 
 N_BINS = 15
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Hold one bin of the reliability table.
-
-    Args:
-        low: lower bound of the confidence, excluded.
-        high: upper bound, included.
-        n_rows: examples in the bin.
-        confidence: their mean confidence; NaN without examples.
-        accuracy: the share of them that are right; NaN without examples.
-    """
-
-    low: float
-    high: float
-    n_rows: int
-    confidence: float
-    accuracy: float
 
 
 def reliability_table(

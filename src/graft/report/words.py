@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 UNTOUCHED = {
     "classify": "untouched backbone with class means",
     "multilabel": "untouched backbone with its ten nearest training rows",
@@ -22,6 +24,27 @@ def readable(metric: str) -> str:
     return metric.removeprefix("expected_").replace("_", " ")
 
 
+def readable_cut(label: str) -> str:
+    """Return what is frozen: `frozen below block 4 of 6`, `nothing frozen`."""
+    return "nothing frozen" if label == "nothing is frozen" else f"frozen {label}"
+
+
+def readable_rule(rule: str, n_blocks: int) -> str:
+    """Return which parameters a rule selects, its blocks counted from 0 as in their paths.
+
+    >>> readable_rule("blocks[-2:]", 6), readable_rule("blocks[-2:-1]", 6)
+    ('blocks 4–5', 'block 4')
+    """
+    found = re.fullmatch(r"blocks\[(-?\d*):(-?\d*)\]", rule)
+    if found is None:
+        return rule
+    start, stop = (int(number) if number else None for number in found.groups())
+    chosen = range(n_blocks)[start:stop]
+    if not chosen:
+        return rule
+    return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
+
+
 def human_bytes(n: float) -> str:
     """Return a size with its unit: 9.6 MB.
 
@@ -34,3 +57,46 @@ def human_bytes(n: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
+
+    >>> human_seconds(4.21), human_seconds(130), human_seconds(12_000)
+    ('4.2 s', '2 min 10 s', '3 h 20 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share for people: `92.1 %`, with a space that does not break."""
+    return "–" if share != share else f"{100 * share:.{digits}f}\u00a0%"
+
+
+def share_of(part: int, whole: int) -> str:
+    """Return a part in per cent, with two digits after the point where it is small."""
+    share = part / max(whole, 1)
+    return percent(share, 1 if share >= 0.01 else 2)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with its sign, a real minus sign, so many digits after the point."""
+    return "–" if value != value else f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: `1 row`, `1,821 rows`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """Return a number with so many digits after the point, a dash for one that is not defined."""
+    return "–" if value != value else f"{value:.{digits}f}".replace("-", "\u2212")

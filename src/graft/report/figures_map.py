@@ -1,0 +1,168 @@
+"""Figures of the features: the held-out rows in two dimensions, before and after training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graft.records import RunRecord
+from graft.report.facts import FeatureMap, MapSide
+from graft.report.figure import Figure, base, name, number, values
+from graft.report.words import percent, plural
+
+READING = {
+    "before": "As the untouched backbone sees the rows: alike for it is what lies together.",
+    "after": "As the trained network sees them: the further classes lie apart, the easier the head "
+    "has it.",
+}
+FEW_ROWS, MANY_ROWS = 200, 1_000
+LONG_NAME = 14
+"""Characters of a class name, above which the legend has two columns."""
+
+
+def maps(record: RunRecord, found: FeatureMap | None) -> list[Figure]:
+    """Draw one picture, or two where training moved the features; both have the same axes."""
+    if found is None:
+        return []
+    sides = [("before", found.before), ("after", found.after)]
+    alone = found.before is None
+    shown = [(when, side) for when, side in sides if side is not None]
+    xs = [x for _, side in shown for x in side.x]
+    ys = [y for _, side in shown for y in side.y]
+    frame = (_widened(min(xs), max(xs)), _widened(min(ys), max(ys)))
+    return [_map(record, found, when, side, frame, alone) for when, side in shown]
+
+
+def _map(
+    record: RunRecord,
+    found: FeatureMap,
+    when: str,
+    side: MapSide,
+    frame: tuple[list[float], list[float]],
+    alone: bool,
+) -> Figure:
+    x = number("x", None, scale={"domain": frame[0], "nice": False}, axis=None)
+    y = number("y", None, scale={"domain": frame[1], "nice": False}, axis=None)
+    names = [c.name for c in side.centres]
+    title = {"before": "Features before training", "after": "Features after training"}[when]
+    says = f"{plural(len(side.x), 'row')}; two directions that hold {percent(side.explained, 0)} "
+    says += "of the variance"
+    if side.separable is not None:
+        says += f"; a linear classifier of the picture gets {percent(side.separable, 0)} of the "
+        says += "coloured rows right"
+    layers = [*_regions(side, x, y), *_points(record, found, side, x, y, names)]
+    if side.centres:
+        layers.append(_centres(side, x, y, names))
+    rows = [(c.name, f"{c.x:.2f}", f"{c.y:.2f}") for c in side.centres]
+    return Figure(
+        f"map-{when}",
+        "Features of the held-out rows" if alone else title,
+        READING[when],
+        says,
+        base(says, 440 if alone else 380, layer=layers),
+        ("class", "mean, first direction", "second"),
+        tuple(rows),
+        size="wide" if alone else "half",
+    )
+
+
+def _regions(side: MapSide, x: Any, y: Any) -> list[dict[str, Any]]:
+    edges = [
+        {"x": px, "y": py, "of": i, "order": k}
+        for i, region in enumerate(side.regions)
+        for k, (px, py) in enumerate(zip(region.x, region.y, strict=True))
+    ]
+    if not edges:
+        return []
+    return [
+        {
+            "data": values(edges),
+            "mark": {"type": "line", "style": "border", "interpolate": "linear-closed"},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "detail": {"field": "of", "type": "nominal"},
+                "order": {"field": "order"},
+            },
+        }
+    ]
+
+
+def _points(
+    record: RunRecord, found: FeatureMap, side: MapSide, x: Any, y: Any, names: list[str]
+) -> list[dict[str, Any]]:
+    size = 56 if len(side.x) < FEW_ROWS else 32 if len(side.x) < MANY_ROWS else 20
+    rows: list[dict[str, Any]] = [
+        {"x": px, "y": py, "class": group, "wrong": wrong}
+        for px, py, group, wrong in zip(side.x, side.y, found.groups, found.wrong, strict=True)
+    ]
+    if found.values:
+        for row, value in zip(rows, found.values, strict=True):
+            row["value"] = value
+        title = record.classes[0]
+        color = number("value", title, scale={"range": "heatmap"}, legend={"orient": "bottom"})
+        return [
+            {
+                "data": values(rows),
+                "mark": {"type": "point", "filled": True, "size": size, "opacity": 0.85},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": color,
+                    "tooltip": [number("value", title, format=".4g")],
+                },
+            }
+        ]
+    columns = 2 if max(map(len, names), default=0) > LONG_NAME else 3
+    legend = {
+        "orient": "bottom",
+        "columns": columns,
+        "labelLimit": 140,
+        "symbolOpacity": 1,
+        "symbolSize": 90,
+    }
+    coloured = {
+        "data": values([row for row in rows if row["class"]]),
+        "mark": {"type": "point", "filled": True, "size": size, "opacity": 0.75},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": name("class", None, scale=_colours(names), legend=legend),
+            "shape": name("class", None, scale={"domain": names}, legend=legend),
+            "tooltip": [name("class", "true")],
+        },
+    }
+    rest = {
+        "data": values([row for row in rows if not row["class"]]),
+        "mark": {"type": "point", "filled": True, "size": size / 2, "style": "rest"},
+        "encoding": {"x": x, "y": y},
+    }
+    rings = {
+        "data": values([row for row in rows if row["wrong"]]),
+        "mark": {"type": "point", "style": "ring", "filled": False, "size": 60 + 2 * size},
+        "encoding": {"x": x, "y": y, "tooltip": [name("class", "true, and predicted wrong")]},
+    }
+    return [rest, coloured, rings]
+
+
+def _centres(side: MapSide, x: Any, y: Any, names: list[str]) -> dict[str, Any]:
+    rows = [{"x": c.x, "y": c.y, "class": c.name} for c in side.centres]
+    return {
+        "data": values(rows),
+        "mark": {"type": "point", "filled": True, "size": 210, "style": "centre"},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": name("class", None, scale=_colours(names)),
+            "shape": name("class", None, scale={"domain": names}),
+            "tooltip": [name("class", "mean of")],
+        },
+    }
+
+
+def _colours(names: list[str]) -> dict[str, Any]:
+    return {"domain": names, "range": "category"}
+
+
+def _widened(low: float, high: float) -> list[float]:
+    pad = 0.06 * max(high - low, 1e-9)
+    return [low - pad, high + pad]

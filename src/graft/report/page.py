@@ -1,0 +1,155 @@
+"""The page: one HTML file that opens offline and runs nothing but its own drawing.
+
+Text is escaped by Jinja; what the drawing reads stands in JSON whose `<` are escapes, so no data
+can end its element. The policy in the page's head allows one script and one style, by their
+hashes, and pictures that are part of the page; Vega runs with its interpreter and needs no `eval`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from graft.records import RunRecord
+from graft.report import (
+    figures_calibration,
+    figures_data,
+    figures_errors,
+    figures_map,
+    figures_numbers,
+    tables,
+)
+from graft.report.facts import Facts
+from graft.report.figure import Figure
+from graft.report.verdict import verdict
+from graft.report.words import (
+    A_MODEL,
+    UNTOUCHED,
+    human_bytes,
+    human_seconds,
+    percent,
+    plural,
+    share_of,
+)
+
+HERE = Path(__file__).parent
+N_CLASSES_SHOWN = 20
+IMPORTS = "import { ascending, isString, DisallowedObjectProperties } from 'vega-util';"
+EXPORTS = "export { expression as expressionInterpreter };"
+
+
+def render(
+    record: RunRecord,
+    facts: Facts | None,
+    *,
+    name: str = "run",
+    recipe: str = "",
+    meanings: Mapping[str, tuple[str, str, bool]] | None = None,
+    examples: bool = True,
+) -> str:
+    """Return the page of a run.
+
+    Args:
+        facts: what the record does not hold; without them the pictures of single rows are missing.
+        name: of the run's folder.
+        recipe: its YAML, as text.
+        meanings: metric → (…, what it means, whether higher is better).
+        examples: show single rows of the data.
+    """
+    template = _environment().get_template("page.html")
+    found = facts or Facts("text")
+    sections = {
+        "data": _some(figures_data.class_counts(record, found)),
+        "training": _some(figures_data.learning(record)),
+        "errors": _some(
+            figures_errors.confusion(record, found),
+            figures_errors.label_scores(record),
+            figures_numbers.scatter(record, found),
+            figures_numbers.residuals(record, found),
+        ),
+        "calibration": _some(
+            figures_calibration.reliability(record, found),
+            figures_calibration.confidences(record, found),
+        ),
+        "map": figures_map.maps(record, found.map),
+        "depths": _some(figures_data.depths(record)),
+    }
+    has_figures = any(sections.values())
+    script = _script() if has_figures else ""
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    return template.render(
+        record=record,
+        facts=found,
+        is_whole=facts is not None,
+        examples=examples,
+        name=name,
+        recipe=recipe,
+        verdict=verdict(record, facts),
+        kind=A_MODEL[record.task].format(n=len(record.classes)),
+        untouched=UNTOUCHED[record.task],
+        metrics=tables.metric_rows(record, meanings or {}),
+        plan=tables.plan_rows(record),
+        cost=tables.cost_rows(record),
+        findings=tables.finding_rows(record.findings),
+        n_findings=len(record.findings),
+        notes=tables.other_notes(record),
+        classes=tables.class_rows(record),
+        confused=tables.confused_rows(record, found),
+        n_classes_shown=N_CLASSES_SHOWN,
+        sections=sections,
+        style=style,
+        script=script,
+        policy=_policy(script, style),
+        percent=percent,
+        share_of=share_of,
+        plural=plural,
+        human_seconds=human_seconds,
+        human_bytes=human_bytes,
+    )
+
+
+def _some(*figures: Figure | None) -> list[Figure]:
+    return [figure for figure in figures if figure is not None]
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _script() -> str:
+    """Return the one script of the page: the libraries, and what calls them."""
+    vendor = HERE / "vendor"
+    parts = [(vendor / name).read_text(encoding="utf-8") for name in ("vega.js", "vega-lite.js")]
+    interpreter = (vendor / "vega-interpreter.js").read_text(encoding="utf-8")
+    assert IMPORTS in interpreter and EXPORTS in interpreter, "another release of the interpreter"
+    # it comes as a module, and a page that is opened from the disk cannot load modules
+    body = interpreter.replace(IMPORTS, "").replace(EXPORTS, "return expression;")
+    names = "{ ascending, isString, DisallowedObjectProperties }"
+    parts.append(f"vega.expressionInterpreter = (function ({names}) {{\n{body}\n}})(vega);")
+    parts.append((HERE / "page.js").read_text(encoding="utf-8"))
+    lines = [line for part in parts for line in part.splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL"))
+
+
+def _policy(script: str, style: str) -> str:
+    scripts = f"'sha256-{_hash(script)}'" if script else "'none'"
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src 'sha256-{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
