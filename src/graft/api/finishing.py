@@ -67,7 +67,7 @@ def finish(
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
 
-    The record is written before the report, so that a fault in a picture cannot cost a training.
+    The record comes last of what cannot be made again without the model; the page is made of it.
 
     Raises:
         Diverged: what the model predicts is not finite; no model is written.
