@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import (
+        Converted,
         Embeddings,
         Evaluation,
         Planned,
         Prediction,
         Run,
+        convert,
         embed,
         evaluate,
         load,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 
 _HOMES = {
+    "Converted": "graft.api",
     "Convex": "graft.methods.plan",
     "Embeddings": "graft.api",
     "Evaluation": "graft.api",
@@ -44,6 +47,7 @@ _HOMES = {
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
+    "convert": "graft.api",
     "embed": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
@@ -54,6 +58,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Converted",
     "Convex",
     "Embeddings",
     "Evaluation",
@@ -66,6 +71,7 @@ __all__ = [
     "Rule",
     "Run",
     "backbone",
+    "convert",
     "embed",
     "evaluate",
     "load",

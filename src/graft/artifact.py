@@ -59,6 +59,9 @@ def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
         "opens_with": opens_with,
     }
     (folder / "graft.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for path in folder.rglob("*.safetensors"):
+        # the library writes for the owner's eyes alone; these files are like the others
+        shutil.copymode(folder / "graft.json", path)
     write_manifest(folder)
     return opens_with
 

@@ -1,13 +1,44 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, load."""
+"""The verbs as functions: train, plan, predict, evaluate, embed, load, convert.
 
-from graft.api.embedding import Embeddings, embed
-from graft.api.evaluating import Evaluation, evaluate
-from graft.api.planning import Planned, PlannedPhase, plan
-from graft.api.predicting import predict
-from graft.api.training import Run, cache_folder, load, train
-from graft.records import Prediction
+Each is imported when it is first used: `graft environment` must run where torch does not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graft.api.cache import cache_folder
+    from graft.api.converting import convert
+    from graft.api.embedding import Embeddings, embed
+    from graft.api.evaluating import Evaluation, evaluate
+    from graft.api.planning import Planned, PlannedPhase, plan
+    from graft.api.predicting import predict
+    from graft.api.training import Run, load, train
+    from graft.records import Prediction
+    from graft.weights.convert import Converted
+
+_HOMES = {
+    "Converted": "graft.weights.convert",
+    "Embeddings": "graft.api.embedding",
+    "Evaluation": "graft.api.evaluating",
+    "Planned": "graft.api.planning",
+    "PlannedPhase": "graft.api.planning",
+    "Prediction": "graft.records",
+    "Run": "graft.api.training",
+    "cache_folder": "graft.api.cache",
+    "convert": "graft.api.converting",
+    "embed": "graft.api.embedding",
+    "evaluate": "graft.api.evaluating",
+    "load": "graft.api.training",
+    "plan": "graft.api.planning",
+    "predict": "graft.api.predicting",
+    "train": "graft.api.training",
+}
 
 __all__ = [
+    "Converted",
     "Embeddings",
     "Evaluation",
     "Planned",
@@ -15,6 +46,7 @@ __all__ = [
     "Prediction",
     "Run",
     "cache_folder",
+    "convert",
     "embed",
     "evaluate",
     "load",
@@ -22,3 +54,9 @@ __all__ = [
     "predict",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graft.api' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
+from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, finish
 from graft.api.predicting import predict
@@ -254,12 +254,3 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         workers=default_workers() if recipe.workers is None else recipe.workers,
         recipe=digest,
     )
-
-
-def cache_folder() -> Path:
-    """Return where feature stores lie: `$GRAFT_CACHE`, else the user's cache folder."""
-    own = os.environ.get("GRAFT_CACHE")
-    if own:
-        return Path(own)
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "graft" / "features"

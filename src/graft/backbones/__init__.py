@@ -59,7 +59,7 @@ def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
     folder = Path(rest).expanduser()
     is_ours = _is_folder(folder) and (folder / "graft.json").is_file()
     if is_ours:
-        read_about(folder)  # a newer format is named as such, before its files are compared
+        read_head(folder)  # a newer format and other classes are named before files are compared
         check_manifest(folder)
     from graft.weights.reading import refuse_not_finite
 

@@ -141,7 +141,7 @@ def _entries(path: Path, content: Any) -> Iterator[tuple[str, Any]]:
 def _fault(key: str, value: Any) -> str:
     """Return why a key with such a value is refused and what to do, or an empty string."""
     if key in RUNS_CODE and value:
-        return "asks for the checkpoint's own code, which is never run; choose another model"
+        return "asks for the checkpoint's own code, which is never run; remove it or choose another"
     if key == "quantization_config" and value:
         return "needs a quantiser's own code; choose the model before it was quantised"
     texts = list(_texts(value))

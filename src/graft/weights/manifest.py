@@ -23,7 +23,7 @@ READ_BY_LIBRARIES = (".json", ".safetensors", ".model", ".jinja")
 
 
 def write_manifest(folder: Path) -> None:
-    """Describe every file of a model's folder, subfolders included."""
+    """Describe every file of a model's folder but its pages of text, subfolders included."""
     described = {name: _describe(folder / name) for name in _files(folder)}
     text = json.dumps({"format": FORMAT, "files": described}, indent=1) + "\n"
     temporary = folder / f".{NAME}.tmp"
@@ -73,7 +73,8 @@ def _is_inside(name: str) -> bool:
 def _files(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != NAME and not path.name.startswith("."):
+        is_page = path.suffix == ".md"  # people may write on it
+        if path.is_file() and name != NAME and not path.name.startswith(".") and not is_page:
             yield name
 
 
