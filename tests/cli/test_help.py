@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-VERBS = ("train", "plan", "predict", "evaluate", "embed", "list")
+VERBS = ("train", "plan", "predict", "evaluate", "embed", "convert", "environment", "list")
 EMPTY = re.compile(r"\[(required|default|choices)[^\]]*\]")
 
 # Of one process: what was printed, and whether anything heavy was loaded for it.

@@ -40,7 +40,11 @@ def test_state_dicts_of_every_dtype_are_read(is_zip, tmp_path):
     kinds = (torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.uint8, torch.bool)
     more = {str(kind): torch.ones(2, 3).to(kind) for kind in kinds}
     what = {"net": net.state_dict(), "kinds": more, "epoch": 3, "rate": 0.1, "done": True}
-    what["name"], what["betas"], what["weight"] = "x", (0.9, 0.99), torch.nn.Parameter(torch.ones(2))
+    what["name"], what["betas"], what["weight"] = (
+        "x",
+        (0.9, 0.99),
+        torch.nn.Parameter(torch.ones(2)),
+    )
     found = read_torch(saved(tmp_path / "a.pt", what, _use_new_zipfile_serialization=is_zip))
     assert found["epoch"] == 3
     assert torch.equal(found["net"]["0.weight"], net[0].weight)

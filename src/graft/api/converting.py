@@ -8,7 +8,7 @@ from pathlib import Path
 
 from graft.backbones.foreign_config import check_folder, read_json
 from graft.errors import InputError, StorageError
-from graft.weights.convert import Converted, convert_files
+from graft.weights.convert import Converted, convert_files, refuse_unread
 from graft.weights.door import CONVERTED
 from graft.weights.faults import model_error
 
@@ -42,6 +42,7 @@ def convert(
     source = Path(source)
     if source.is_dir():
         return _convert_folder(source, out, key, memory_bytes)
+    refuse_unread(source)
     out = Path(out) if out is not None else source.with_suffix(".safetensors")
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: weights are written as .safetensors; rename --out")

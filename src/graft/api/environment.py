@@ -167,7 +167,10 @@ def examine_packages(asked_for: Iterable[Package]) -> tuple[Package, ...]:
 def try_imports(modules: Sequence[str]) -> dict[str, str]:
     """Import modules in a child process; return what each said, empty where it went well."""
     said: dict[str, str] = {}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+    }
     left = list(modules)
     while left:
         try:

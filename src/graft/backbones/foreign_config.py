@@ -29,14 +29,27 @@ FILES = (
 RUNS_CODE = frozenset(
     {
         *("auto_map", "custom_pipelines", "custom_generate", "trust_remote_code", "custom_load"),
-        *("custom_code", "code_revision", "remote_code", "checkpoint_path", "pretrained_cfg_overlay"),
+        *(
+            "custom_code",
+            "code_revision",
+            "remote_code",
+            "checkpoint_path",
+            "pretrained_cfg_overlay",
+        ),
     }
 )
 """Keys that make a library import a checkpoint's own code; empty or false they do nothing."""
 KERNELS = re.compile(r"_?(attn|experts)_implementation(_internal)?|hub_kernels?|kernel_config")
 PLAIN_KERNELS = frozenset({"eager", "sdpa", "flex_attention", "flash_attention_2", "grouped_mm"})
 NAMES_A_FILE = frozenset(
-    {"file", "weights_file", "transformers_weights", "weights", "state_dict", "fast_tokenizer_files"}
+    {
+        "file",
+        "weights_file",
+        "transformers_weights",
+        "weights",
+        "state_dict",
+        "fast_tokenizer_files",
+    }
 )
 """Keys whose value a library opens as a file of the folder."""
 NAMES_A_MODEL = frozenset({"backbone", "base_model_name_or_path", "teacher", "timm_model_name"})
@@ -45,7 +58,14 @@ SENTENCE_MODULES = frozenset(
     {
         *("Transformer", "Pooling", "Normalize", "Dense", "Dropout", "LayerNorm", "LSTM", "CNN"),
         *("WeightedLayerPooling", "CLIPModel", "StaticEmbedding", "WordEmbeddings", "BoW"),
-        *("WordWeights", "Asym", "Router", "SparseStaticEmbedding", "SpladePooling", "MLMTransformer"),
+        *(
+            "WordWeights",
+            "Asym",
+            "Router",
+            "SparseStaticEmbedding",
+            "SpladePooling",
+            "MLMTransformer",
+        ),
     }
 )
 
@@ -189,6 +209,4 @@ def _check_modules(path: Path, modules: Any) -> None:
                 "choose another model",
             )
         if _leaves_folder(str(module.get("path", ""))):
-            raise model_error(
-                path, "key `path` points outside the folder; give a folder beside it"
-            )
+            raise model_error(path, "key `path` points outside the folder; give a folder beside it")

@@ -36,9 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if any(_is_hdf5(Path(source)) for source in job["sources"]):
         keras_files.need_h5py()
-    limit(
-        memory_bytes=job["memory_bytes"], seconds=job["seconds"], file_bytes=job["largest_bytes"]
-    )
+    limit(memory_bytes=job["memory_bytes"], seconds=job["seconds"], file_bytes=job["largest_bytes"])
     fences = confine(Path(job["out"]).parent)
     sources = [Path(source) for source in job["sources"]]
     found = _read_all(sources, job["key"])
@@ -72,7 +70,9 @@ def _read_all(sources: Sequence[Path], key: str | None) -> StateDict:
         part = _read(source, key)
         twice = tensors.keys() & part.tensors.keys()
         if twice:
-            raise model_error(source, f"`{min(twice)[:60]}` is in another shard too; mend the index")
+            raise model_error(
+                source, f"`{min(twice)[:60]}` is in another shard too; mend the index"
+            )
         tensors |= part.tensors
         dropped += part.dropped
     return StateDict(tensors, part.key, part.prefixes, tuple(dropped))

@@ -87,7 +87,7 @@ def convert_files(
         StorageError: the result cannot be written.
     """
     for source in sources:
-        _refuse_unread(source)
+        refuse_unread(source)
     n_bytes = sum(source.stat().st_size for source in sources)
     job = {
         "sources": [str(source.resolve()) for source in sources],
@@ -136,7 +136,7 @@ def convert_files(
     )
 
 
-def _refuse_unread(source: Path) -> None:
+def refuse_unread(source: Path) -> None:
     """Refuse what no reader of the child reads.
 
     Raises:
@@ -174,7 +174,9 @@ def _ask_child(source: Path, job: dict[str, Any]) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise model_error(source, "took too long to read and was stopped; do not trust it") from None
+        raise model_error(
+            source, "took too long to read and was stopped; do not trust it"
+        ) from None
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

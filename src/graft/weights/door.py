@@ -48,6 +48,4 @@ def refuse_folder_without(path: Path, wanted: str) -> None:
             f"no safetensors file, and {others[0]} can run code when it is read; run "
             "`graft convert` on this folder",
         )
-    raise model_error(
-        path, f"no safetensors file ({wanted}); save the model again as safetensors"
-    )
+    raise model_error(path, f"no safetensors file ({wanted}); save the model again as safetensors")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from graft.errors import MissingExtra
@@ -74,7 +75,7 @@ def _collect(
             fault = _fault(item, h5py)
             if fault:
                 raise model_error(path, f"`{printable(full, 60)}` {fault}; save plain weights")
-            tensors[full] = torch.from_numpy(item[()].reshape(item.shape))
+            tensors[full] = torch.from_numpy(np.array(item[()]))
 
 
 def _fault(item: Any, h5py: Any) -> str:

@@ -48,6 +48,8 @@ def read_torch(path: Path) -> Any:
         except MemoryError:
             raise
         except Exception as error:  # whatever a damaged file makes it raise
+            if "allocate memory" in str(error):  # torch has no error of its own for that
+                raise MemoryError from None
             why = printable(" ".join(str(error).split()) or type(error).__name__, 60)
             raise model_error(path, f"does not open ({why}); restore the file") from None
 
