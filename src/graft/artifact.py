@@ -1,10 +1,10 @@
 """The artifact: a model folder that its source library opens, and graft too.
 
-Beside what the source library needs lie `graft.json` (classes and head, for us) and
+Beside what the source library needs lie `graft.json` (classes and head, for us),
 `head.safetensors` (the head alone, in every form that a head can have), and `manifest.json`, which
-knows every other file by its SHA-256 and is checked before any of them is opened. A network of the user's
-own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads them
-brings the network.
+knows every other file by its SHA-256 and is checked before any of them is opened. A network of the
+user's own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads
+them brings the network.
 """
 
 from __future__ import annotations

@@ -136,5 +136,5 @@ def test_convert(form, tmp_path, sentinel):
     """The reader alone: that it runs in a process without rights is shown elsewhere."""
     path = tmp_path / "net.pt"
     WRITERS[form](path, sentinel)
-    with pytest.raises(ModelError, match="save torch.save"):
+    with pytest.raises(ModelError, match=r"save torch\.save"):
         read_torch(path)

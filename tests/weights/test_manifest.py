@@ -85,7 +85,7 @@ def test_the_first_tensor_of_another_network_is_named(folder, tmp_path):
     path = folder / "model.safetensors"
     shutil.copyfile(texts.given("bert")[0] / path.name, path)
     tensors = load_file(path)
-    name = sorted(tensors)[0]
+    name = min(tensors)
     save_file(tensors | {name: tensors[name][:1].clone()}, path)
     assert f"tensor `{name}` is F32 (1,), not F32 (32,)" in refusal(folder)
 

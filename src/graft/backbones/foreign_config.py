@@ -205,8 +205,8 @@ def _check_modules(path: Path, modules: Any) -> None:
         ):
             raise model_error(
                 path,
-                f"module {printable(kind, 50)} needs the checkpoint's own code, which is never run; "
-                "choose another model",
+                f"module {printable(kind, 50)} needs the checkpoint's own code, which is never "
+                "run; choose another model",
             )
         if _leaves_folder(str(module.get("path", ""))):
             raise model_error(path, "key `path` points outside the folder; give a folder beside it")

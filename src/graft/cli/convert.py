@@ -22,8 +22,8 @@ def convert(
 
     The file is looked at before anything of it is loaded, and read in a process of its own that has
     no network, cannot start programs, and can write nothing but the result. Only tensors come out.
-    Examples:
 
+    Examples:
         graft convert net.pth
 
         graft convert old-bert/ --out bert/

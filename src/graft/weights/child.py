@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from graft.errors import GraftError, ModelError
-from graft.weights import header, keras_files, torch_files
+from graft.weights import keras_files, torch_files
 from graft.weights.confine import confine, limit
 from graft.weights.faults import model_error, printable
 from graft.weights.state_dict import StateDict, find_state_dict
@@ -54,7 +54,11 @@ def main() -> None:
         "n_shared": n_shared,
         "fences": fences,
     }
-    print(json.dumps(answer))
+    _say(answer)
+
+
+def _say(answer: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -143,10 +147,21 @@ def _dtype(tensor: Tensor) -> str:
 
 
 DTYPES = {
-    **{"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL"},
-    **{"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8"},
-    **{"uint16": "U16", "uint32": "U32", "uint64": "U64"},
-    **{"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"},
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "bool": "BOOL",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
 }
 
 
@@ -154,16 +169,15 @@ def _run() -> int:
     try:
         main()
     except GraftError as error:
-        print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        _say({"error": str(error), "kind": type(error).__name__})
     except MemoryError:
-        print(json.dumps({"error": "memory", "kind": "MemoryError"}))
+        _say({"error": "memory", "kind": "MemoryError"})
     except (RuntimeError, OSError) as error:
         is_memory = "allocate memory" in str(error) or getattr(error, "errno", None) == 12
         kind = "MemoryError" if is_memory else type(error).__name__
-        print(json.dumps({"error": printable(str(error), 120), "kind": kind}))
+        _say({"error": printable(str(error), 120), "kind": kind})
     return 0
 
 
 if __name__ == "__main__":
-    assert header.BITS.keys() >= set(DTYPES.values())
     sys.exit(_run())

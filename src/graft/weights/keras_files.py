@@ -7,6 +7,7 @@ description beside the weights is left alone: Keras would build code from it.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,11 @@ def need_h5py() -> Any:
         MissingExtra: it is not installed or does not import.
     """
     try:
-        import h5py
+        return import_module("h5py")
     except Exception as error:  # absent, or broken
         raise MissingExtra(
             f"weights in HDF5 need a package ({type(error).__name__}): pip install 'graft[h5]'"
         ) from None
-    return h5py
 
 
 def read_hdf5(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -48,7 +48,7 @@ def read_hdf5(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     dropped: list[str] = []
     try:
         with h5py.File(path, "r") as file:
-            root = file[ROOT_OF_WEIGHTS] if ROOT_OF_WEIGHTS in file else file
+            root = file.get(ROOT_OF_WEIGHTS, file)
             dropped += [name for name in file if root is not file and name != ROOT_OF_WEIGHTS]
             _collect(path, root, "", tensors, h5py)
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, RecursionError) as error:
