@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         load,
         plan,
         predict,
+        rerun,
         train,
     )
     from graft.backbones import open_backbone
@@ -44,6 +45,7 @@ _HOMES = {
     "Plan": "graft.methods.plan",
     "Planned": "graft.api",
     "Prediction": "graft.api",
+    "Rerun": "graft.api",
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
@@ -54,6 +56,7 @@ _HOMES = {
     "open_backbone": "graft.backbones",
     "plan": "graft.api",
     "predict": "graft.api",
+    "rerun": "graft.api",
     "train": "graft.api",
 }
 
@@ -68,6 +71,7 @@ __all__ = [
     "Plan",
     "Planned",
     "Prediction",
+    "Rerun",
     "Rule",
     "Run",
     "backbone",
@@ -78,6 +82,7 @@ __all__ = [
     "open_backbone",
     "plan",
     "predict",
+    "rerun",
     "train",
 ]
 

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from graft.backbones import FORMAT, open_backbone, read_about, read_head
 from graft.backbones.backbone import Backbone
 from graft.errors import ModelError
+from graft.killpoints import fail_at
 from graft.model import Model
+from graft.storage import storing, whole_folder
 from graft.tasks import find_task
 from graft.tasks.labelled import Labelled
 from graft.weights.manifest import check_manifest, write_manifest
@@ -30,12 +32,22 @@ from graft.weights.reading import read_tensors, refuse_not_finite
 def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
     """Write a model; returns the name of what opens it without graft.
 
-    A model of ours that lies there already is replaced whole: a file left from another form would
-    change how the folder opens.
+    The folder is there whole or not at all. A model that lies there already is replaced whole: a
+    file left from another form would change how the folder opens.
+
+    Raises:
+        StorageError: it cannot be written.
     """
-    if (folder / "graft.json").is_file():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    size_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    mend = "free some space, then pass --resume"
+    with (
+        storing("the model", folder, mend, needed_bytes=size_bytes),
+        whole_folder(folder) as written,
+    ):
+        return _write(written, model, task)
+
+
+def _write(folder: Path, model: Model, task: Labelled) -> str:
     origin = model.backbone.origin
     if origin.save is not None:
         opens_with = origin.save(
@@ -46,6 +58,7 @@ def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
         _save(folder / "model.safetensors", model.backbone.net, {"format": "pt"})
     metadata = {"classes": json.dumps(list(task.classes))}
     _save(folder / "head.safetensors", model.head, metadata)
+    fail_at("in_artifact")
     about = {
         "format": FORMAT,
         "task": task.name,

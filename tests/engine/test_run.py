@@ -146,7 +146,10 @@ def test_a_step_that_is_not_finite_leaves_no_trace():
 
 def test_three_such_steps_end_the_run():
     scene = detector()
-    with pytest.raises(Diverged, match=r"phase `all`.* training rows .*; lower the rate"):
+    with pytest.raises(
+        Diverged,
+        match=r"at step 2: .* rate 0.01, rows \d+, \d+; lower",
+    ):
         go([ALL], scene.model, poisoned(12), task=scene.task)
 
 

@@ -1,4 +1,4 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, load, convert.
+"""The verbs as functions: train, plan, predict, evaluate, embed, rerun, load, convert.
 
 Each is imported when it is first used: `graft environment` must run where torch does not.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from graft.api.evaluating import Evaluation, evaluate
     from graft.api.planning import Planned, PlannedPhase, plan
     from graft.api.predicting import predict
+    from graft.api.rerunning import Rerun, rerun
     from graft.api.training import Run, load, train
     from graft.records import Prediction
     from graft.weights.convert import Converted
@@ -26,6 +27,7 @@ _HOMES = {
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
+    "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "cache_folder": "graft.api.cache",
     "convert": "graft.api.converting",
@@ -34,6 +36,7 @@ _HOMES = {
     "load": "graft.api.training",
     "plan": "graft.api.planning",
     "predict": "graft.api.predicting",
+    "rerun": "graft.api.rerunning",
     "train": "graft.api.training",
 }
 
@@ -44,6 +47,7 @@ __all__ = [
     "Planned",
     "PlannedPhase",
     "Prediction",
+    "Rerun",
     "Run",
     "cache_folder",
     "convert",
@@ -52,6 +56,7 @@ __all__ = [
     "load",
     "plan",
     "predict",
+    "rerun",
     "train",
 ]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import resource
 import shutil
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +13,28 @@ import torch
 
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
+from graft.api.provenance import environment
 from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_rows
 from graft.engine.replay import evaluating
 from graft.errors import Diverged
 from graft.job import Job
+from graft.killpoints import fail_at
 from graft.metrics import is_better
 from graft.records import PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
 from graft.report.words import UNTOUCHED
 from graft.rows_out import write_predictions
-from graft.run_folder import epoch_lines, write_text
+from graft.run_folder import epoch_lines
+from graft.storage import storing, write_text
 from graft.tasks.labelled import Labelled, keeps_head
 from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
 N_CHECKED = 64
+MEND = "free some space, then pass --resume"
 
 
 def finish(
@@ -67,28 +69,20 @@ def finish(
         rows = getattr(job.splits, worth.judged_on)
         answers = task.answers(after[worth.judged_on][task.output])
         path = folder / "predictions.csv"
-        write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
+        with storing("predictions", folder, MEND):
+            write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
     if chosen is not None:
         record = with_depths(record, chosen)
-        write_text(folder / "depths.svg", draw_depths(record.depths))
+        write_text(folder / "depths.svg", draw_depths(record.depths), mend=MEND)
     card = model_card(record, modality=job.backbone.modality)
-    write_text(folder / "model" / "README.md", card)
-    write_text(folder / "metrics.jsonl", epoch_lines(record))
-    write_text(folder / "record.json", to_json(record))
+    write_text(folder / "model" / "README.md", card, mend=MEND)
+    write_text(folder / "metrics.jsonl", epoch_lines(record), mend=MEND)
+    fail_at("before_record")
+    write_text(folder / "record.json", to_json(record), mend=MEND)
+    fail_at("before_cleaning")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return record
-
-
-def environment() -> dict[str, str]:
-    """Return what a result depends on beside data and recipe."""
-    names = ("torch", "transformers", "timm", "torchvision", "numpy")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": str(torch.get_num_threads()),
-        **{name: version(name) for name in names},
-    }
 
 
 def _refuse_infinite(job: Job, stream: TableStream) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,11 @@ from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import plain
-from graft.errors import ModelError, RecipeError
+from graft.errors import ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
-from graft.run_folder import (
-    check_folder,
-    make_folder,
-    new_folder,
-    write_recipe,
-)
-from graft.tasks.task import Stream
+from graft.run_folder import check_folder, held_folder, new_folder, write_recipe
 
 RECIPE = "recipe.yaml"
 
@@ -90,7 +85,11 @@ def train(
         The run, whose `model/` folder opens without graft.
 
     Raises:
-        InputError: data, recipe or model are not usable; the message says how to mend it.
+        InputError: data, recipe or model are not usable, or do not fit into memory; the message
+            says how to mend it.
+        StorageError: the folder cannot be written, or another process writes into it.
+        Diverged: the loss stopped being finite.
+        Stopped: a signal asked for it, where `graft.engine.stopping.stoppable` listens.
     """
     began = time.perf_counter()
     before = Path(out) / RECIPE if resume and out is not None else None
@@ -103,11 +102,14 @@ def train(
         if (folder / "record.json").is_file():
             return load(folder, backbone=asked.backbone)
     threads = asked.recipe.threads or from_main(choose_threads)
-    with computing_with(threads):
+    with computing_with(threads), ExitStack() as held:
         resolved = asked.recipe.model_copy(update={"threads": threads})
         job = open_job(resolved, asked.backbone, asked.plan)
-        from_main(lambda: make_folder(folder, overwrite=overwrite))
-        record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+        from_main(lambda: held.enter_context(held_folder(folder, overwrite=overwrite)))
+        try:
+            record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+        except Stopped as stop:
+            raise Stopped(stop.signal, stop.saved, str(folder)) from None
     return Run(folder, record, asked.backbone)
 
 
@@ -217,24 +219,19 @@ def _before(
     job: Job, streams: Streams, settings: Settings, listener: Listener
 ) -> dict[str, np.ndarray]:
     """Return what the untouched backbone's features answer for each held-out split."""
-    train = plain(streams["train"]["train"])
     told = listener if is_main() else Listener()
-
-    def features_of(stream: Stream, what: str) -> np.ndarray:
-        def on_rows(done: int, n: int) -> None:
-            told.on_rows(what, done, n)
-
-        return pooled_features(job.model, job.task, stream, settings, on_rows=on_rows)
-
-    features = features_of(train, "training rows")
+    parts = {name: plain(part["train"]) for name, part in streams.items() if len(part["train"])}
+    features = pooled_features(
+        job.model,
+        job.task,
+        parts,
+        settings,
+        on_rows=lambda split, done, n: told.on_rows(f"{split} rows", done, n),
+        on_note=told.on_note,
+    )
+    train = features.pop("train")
     targets = streams["train"]["train"].targets[job.task.target].numpy()
-    found = {}
-    for name, part in streams.items():
-        if name == "train" or not len(part["train"]):
-            continue
-        queries = features_of(part["train"], f"{name} rows")
-        found[name] = job.task.untrained(features, targets, queries)
-    return found
+    return {name: job.task.untrained(train, targets, found) for name, found in features.items()}
 
 
 def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
@@ -243,7 +240,6 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
     cache = None
     if recipe.cache != "off":
         cache = cache_folder() if recipe.cache == "auto" else Path(recipe.cache)
-    digest = f"{recipe.digest()}-{job.table.content_hash()[:16]}"
     return Settings(
         seed=recipe.seed,
         precision=recipe.precision,
@@ -252,5 +248,7 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         checkpoints=checkpoints,
         checkpoint_every=recipe.checkpoint_every,
         workers=default_workers() if recipe.workers is None else recipe.workers,
-        recipe=digest,
+        recipe=recipe.digest(),
+        data=job.table.content_hash(),
+        checks_memory=checkpoints is not None,
     )

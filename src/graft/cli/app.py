@@ -16,6 +16,7 @@ from graft.cli.environment import environment
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
+from graft.cli.rerun import rerun
 from graft.cli.train import train
 
 app = App(
@@ -27,6 +28,7 @@ app = App(
     """,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(train, name="train")
 app.command(plan, name="plan")
@@ -35,6 +37,7 @@ app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
 app.command(convert, name="convert")
 app.command(environment, name="environment")
+app.command(rerun, name="rerun")
 
 
 @app.command(name="list")

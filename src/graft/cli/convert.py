@@ -44,8 +44,9 @@ def convert(
         Print what was written and what was left as JSON.
     """
     from graft.api.converting import convert as convert_weights
-    from graft.cli.show import console, human_bytes
+    from graft.cli.show import console
     from graft.records import to_json
+    from graft.report.words import human_bytes
 
     found = convert_weights(
         source, out, key=key, memory_bytes=None if memory is None else round(memory * 1e9)

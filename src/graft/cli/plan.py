@@ -39,13 +39,13 @@ def plan(
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import (
         console,
-        human_bytes,
         human_seconds,
         plain_table,
         readable_cut,
         readable_rule,
     )
     from graft.errors import InputError
+    from graft.report.words import human_bytes
 
     if data is None and recipe is None:
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")

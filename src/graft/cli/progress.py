@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from graft.cli.show import errors, human_bytes, readable_cut
+from graft.cli.show import errors, readable_cut
 from graft.engine.loop import StepEvent
 from graft.engine.settings import Listener
 from graft.records import PhaseRecord
+from graft.report.words import human_bytes
 
 
 class ProgressBars:
@@ -35,7 +37,8 @@ class ProgressBars:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
+        with suppress(OSError):  # the terminal may be gone
+            self._progress.stop()
 
     def listener(self) -> Listener:
         """Return what the engine tells its progress to."""

@@ -164,16 +164,6 @@ def readable_rule(rule: str, n_blocks: int) -> str:
     return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
 
 
-def human_bytes(n: int) -> str:
-    """Return a size with its unit: 9.6 MB."""
-    size = float(n)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 def human_seconds(seconds: float) -> str:
     """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
 

@@ -53,6 +53,9 @@ class Origin:
     path: str
     row: int | None
 
+    def __str__(self) -> str:
+        return self.path if self.row is None else f"{self.path} row {self.row}"
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
