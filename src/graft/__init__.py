@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import (
+        Converted,
         Diagnosis,
         Embeddings,
         Evaluation,
         Planned,
         Prediction,
         Run,
+        convert,
         doctor,
         embed,
         evaluate,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 
 _HOMES = {
+    "Converted": "graft.api",
     "Convex": "graft.methods.plan",
     "Diagnosis": "graft.api",
     "Embeddings": "graft.api",
@@ -50,6 +53,7 @@ _HOMES = {
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
     "doctor": "graft.api",
+    "convert": "graft.api",
     "embed": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
@@ -61,6 +65,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Converted",
     "Convex",
     "Diagnosis",
     "Embeddings",
@@ -75,6 +80,7 @@ __all__ = [
     "Rule",
     "Run",
     "backbone",
+    "convert",
     "doctor",
     "embed",
     "evaluate",

@@ -1,19 +1,20 @@
 """The artifact: a model folder that its source library opens, and graft too.
 
-Beside what the source library needs lie `graft.json` (classes and head, for us) and
-`head.safetensors` (the head alone, in every form that a head can have). A network of the user's
-own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads them
-brings the network.
+Beside what the source library needs lie `graft.json` (classes and head, for us),
+`head.safetensors` (the head alone, in every form that a head can have), and `manifest.json`, which
+knows every other file by its SHA-256 and is checked before any of them is opened. A network of the
+user's own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads
+them brings the network.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from graft.backbones import FORMAT, open_backbone, read_about, read_head
@@ -24,6 +25,8 @@ from graft.model import Model
 from graft.storage import storing, whole_folder
 from graft.tasks import find_task
 from graft.tasks.labelled import Labelled
+from graft.weights.manifest import check_manifest, write_manifest
+from graft.weights.reading import read_tensors, refuse_not_finite
 
 
 def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
@@ -69,6 +72,10 @@ def _write(folder: Path, model: Model, task: Labelled) -> str:
         "opens_with": opens_with,
     }
     (folder / "graft.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for path in folder.rglob("*.safetensors"):
+        # the library writes for the owner's eyes alone; these files are like the others
+        shutil.copymode(folder / "graft.json", path)
+    write_manifest(folder)
     return opens_with
 
 
@@ -86,13 +93,16 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     if not (folder / "graft.json").is_file():
         raise ModelError(f"{folder}: no graft.json; point at a run of ours or its model/ folder")
     about = read_about(folder)
+    head = read_head(folder)  # before anything else: other classes are named as such
     if about["source"] == "own":
         if backbone is None:
             raise ModelError(
                 f"{folder}: holds a network of your own ({about.get('family')}); pass backbone=, "
                 "declared as it was for training"
             )
-        _fill(backbone.net, _read(folder / "model.safetensors"), folder / "model.safetensors")
+        check_manifest(folder)
+        weights = folder / "model.safetensors"
+        _fill(backbone.net, read_tensors(weights), weights)
     elif backbone is not None:
         raise ModelError(f"{folder}: opens by itself; leave out backbone=")
     else:
@@ -100,7 +110,7 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     kind = find_task(about.get("task", "classify"))
     task = kind(tuple(about["classes"]), head=about["head"], keep_head=False)
     model, _ = task.build(backbone)
-    _fill(model.head, read_head(folder), folder / "head.safetensors")
+    _fill(model.head, head, folder / "head.safetensors")
     return model.eval(), task
 
 
@@ -108,15 +118,6 @@ def _save(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
     # cloned: tensors that share memory cannot be written as they are
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
     save_file(tensors, path, metadata=metadata)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(
-            f"{path}: does not open ({type(error).__name__}); restore the file"
-        ) from None
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -127,3 +128,4 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
         odd = next(iter(sorted(expected.items() ^ found.items())))
         raise ModelError(f"{path}: tensor {odd[0]} does not fit; restore the file")
     module.load_state_dict(dict(tensors))
+    refuse_not_finite(module, path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graft
-from graft.api.doctor import found_by
+from graft.api.diagnosing import found_by
 from graft.api.judging import judge
 from graft.data.doctor.features import constant_features, near_features
 from graft.data.faults import Finding

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import graft
-from graft.api.environment import environment
+from graft.api.provenance import environment
 from graft.api.rerunning import differences
 from graft.cli import main
 from graft.errors import ModelError, NotRepeated

@@ -290,7 +290,7 @@ def test_names_are_checked():
 def test_only_safetensors_are_read(source, tmp_path):
     saved(source, tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"no .*safetensors.*open .* in .*(save|write)"):
+    with pytest.raises(ModelError, match="run `graft convert`"):
         open_backbone(tmp_path)
 
 

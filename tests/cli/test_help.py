@@ -15,6 +15,8 @@ VERBS = (
     "predict",
     "evaluate",
     "embed",
+    "convert",
+    "environment",
     "report",
     "rerun",
     "list",

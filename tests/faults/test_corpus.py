@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.api.doctor import doctor
+from graft.api.diagnosing import doctor
 from graft.errors import GraftError
 from graft.prepare import prepare
 from graft.recipe import read_recipe

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from graft.api.choosing import BlockChoice, with_depths
-from graft.api.environment import environment
 from graft.api.judging import Worth, judge
 from graft.api.mapping import drawn_rows
 from graft.api.picturing import Judged, collect
+from graft.api.provenance import environment
 from graft.artifact import save_artifact
 from graft.data.faults import first_lines
 from graft.engine.fingerprint import fingerprint

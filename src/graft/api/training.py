@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
+from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
@@ -269,12 +269,3 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         data=job.table.content_hash(),
         checks_memory=checkpoints is not None,
     )
-
-
-def cache_folder() -> Path:
-    """Return where feature stores lie: `$GRAFT_CACHE`, else the user's cache folder."""
-    own = os.environ.get("GRAFT_CACHE")
-    if own:
-        return Path(own)
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "graft" / "features"

@@ -10,8 +10,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from graft.cli.convert import convert
 from graft.cli.doctor import doctor
 from graft.cli.embed import embed
+from graft.cli.environment import environment
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
@@ -36,6 +38,8 @@ app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
+app.command(convert, name="convert")
+app.command(environment, name="environment")
 app.command(rerun, name="rerun")
 app.command(report, name="report")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -136,7 +137,7 @@ def load_checkpoint(
                     path, "was written by a later graft", "resume with that, or train anew"
                 )
             tensors = load_file(path / "tensors.safetensors")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
             notes.append(f"checkpoint {path.name} is damaged ({reason}): the one before is used")
             _set_aside(path)
