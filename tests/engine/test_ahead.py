@@ -117,7 +117,7 @@ def test_a_reader_that_hangs_is_named_and_not_waited_for(files, monkeypatch):
     try:
         with (
             pytest.raises(Unread, match=r"2\.png: was not read within 0 s; .*--workers 0") as found,
-            Ahead(2) as ahead,
+            Ahead(1) as ahead,
         ):
             for rows in ahead.over(stream, [np.array([i]) for i in range(N)]):
                 stream.batch(rows)

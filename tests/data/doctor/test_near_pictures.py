@@ -71,6 +71,13 @@ def test_other_pictures_are_not():
         assert nearest_pictures(known, queries)[0].tolist() == [-1] * 300
 
 
+def test_hashes_alone_do_not_make_pictures_near():
+    known = thumbnails(*(scene(i) for i in range(40)))
+    others = thumbnails(*(scene(i) for i in range(40, 80)))
+    assert nearest_pictures(known, others, most=63)[0].tolist() == [-1] * 40
+    assert nearest_pictures(known, known, most=63)[0].tolist() == list(range(40))
+
+
 def test_pictures_of_one_colour_are_like_none():
     blank = thumbnails(Image.new("RGB", (30, 30), "white"), Image.new("RGB", (30, 30), "white"))
     assert perceptual_hashes(blank).tolist() == [0, 0]
