@@ -75,7 +75,7 @@ def metric_rows(
         found.append(
             MetricRow(
                 readable(name),
-                f"{meaning}; {'higher' if higher else 'lower'} is better",
+                "; ".join(filter(None, (meaning, f"{'higher' if higher else 'lower'} is better"))),
                 shown(before[name].value),
                 shown(now.value),
                 _span(now),
