@@ -60,7 +60,7 @@ def probe_lines(name: str, asked: Any) -> list[Line]:
         model, task, stream = graft_model(texts)
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(cache=Path(folder) / "cache", checkpoints=Path(folder) / "points")
-            encoding = seconds(lambda: pooled_features(model, task, stream, settings))
+            encoding = seconds(lambda: pooled_features(model, task, {"train": stream}, settings))
             began = now()
             run(probe(), model, task, {"train": {"train": stream}}, settings=settings)
             solving.append(now() - began)

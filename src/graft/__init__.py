@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api import (
+        Converted,
+        Diagnosis,
         Embeddings,
         Evaluation,
         Planned,
         Prediction,
         Run,
+        convert,
+        doctor,
         embed,
         evaluate,
         load,
         plan,
         predict,
+        rerun,
         train,
     )
     from graft.backbones import open_backbone
@@ -32,7 +37,9 @@ if TYPE_CHECKING:
     from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 
 _HOMES = {
+    "Converted": "graft.api",
     "Convex": "graft.methods.plan",
+    "Diagnosis": "graft.api",
     "Embeddings": "graft.api",
     "Evaluation": "graft.api",
     "GraftError": "graft.errors",
@@ -41,20 +48,26 @@ _HOMES = {
     "Plan": "graft.methods.plan",
     "Planned": "graft.api",
     "Prediction": "graft.api",
+    "Rerun": "graft.api",
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
     "backbone": "graft.backbones.own",
+    "doctor": "graft.api",
+    "convert": "graft.api",
     "embed": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
     "open_backbone": "graft.backbones",
     "plan": "graft.api",
     "predict": "graft.api",
+    "rerun": "graft.api",
     "train": "graft.api",
 }
 
 __all__ = [
+    "Converted",
     "Convex",
+    "Diagnosis",
     "Embeddings",
     "Evaluation",
     "Gradient",
@@ -63,15 +76,19 @@ __all__ = [
     "Plan",
     "Planned",
     "Prediction",
+    "Rerun",
     "Rule",
     "Run",
     "backbone",
+    "convert",
+    "doctor",
     "embed",
     "evaluate",
     "load",
     "open_backbone",
     "plan",
     "predict",
+    "rerun",
     "train",
 ]
 

@@ -1,9 +1,10 @@
 """The artifact: a model folder that its source library opens, and graft too.
 
-Beside what the source library needs lie `graft.json` (classes and head, for us) and
-`head.safetensors` (the head alone, in every form that a head can have). A network of the user's
-own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads them
-brings the network.
+Beside what the source library needs lie `graft.json` (classes and head, for us),
+`head.safetensors` (the head alone, in every form that a head can have), and `manifest.json`, which
+knows every other file by its SHA-256 and is checked before any of them is opened. A network of the
+user's own has no library that opens it: its weights lie in `model.safetensors`, and whoever loads
+them brings the network.
 """
 
 from __future__ import annotations
@@ -13,27 +14,40 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from graft.backbones import FORMAT, open_backbone, read_about, read_head
 from graft.backbones.backbone import Backbone
 from graft.errors import ModelError
+from graft.killpoints import fail_at
 from graft.model import Model
+from graft.storage import storing, whole_folder
 from graft.tasks import find_task
 from graft.tasks.labelled import Labelled
+from graft.weights.manifest import check_manifest, write_manifest
+from graft.weights.reading import read_tensors, refuse_not_finite
 
 
 def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
     """Write a model; returns the name of what opens it without graft.
 
-    A model of ours that lies there already is replaced whole: a file left from another form would
-    change how the folder opens.
+    The folder is there whole or not at all. A model that lies there already is replaced whole: a
+    file left from another form would change how the folder opens.
+
+    Raises:
+        StorageError: it cannot be written.
     """
-    if (folder / "graft.json").is_file():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    size_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    mend = "free some space, then pass --resume"
+    with (
+        storing("the model", folder, mend, needed_bytes=size_bytes),
+        whole_folder(folder) as written,
+    ):
+        return _write(written, model, task)
+
+
+def _write(folder: Path, model: Model, task: Labelled) -> str:
     origin = model.backbone.origin
     if origin.save is not None:
         opens_with = origin.save(
@@ -44,6 +58,7 @@ def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
         _save(folder / "model.safetensors", model.backbone.net, {"format": "pt"})
     metadata = {"classes": json.dumps(list(task.classes))}
     _save(folder / "head.safetensors", model.head, metadata)
+    fail_at("in_artifact")
     about = {
         "format": FORMAT,
         "task": task.name,
@@ -57,6 +72,10 @@ def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
         "opens_with": opens_with,
     }
     (folder / "graft.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for path in folder.rglob("*.safetensors"):
+        # the library writes for the owner's eyes alone; these files are like the others
+        shutil.copymode(folder / "graft.json", path)
+    write_manifest(folder)
     return opens_with
 
 
@@ -74,13 +93,16 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     if not (folder / "graft.json").is_file():
         raise ModelError(f"{folder}: no graft.json; point at a run of ours or its model/ folder")
     about = read_about(folder)
+    head = read_head(folder)  # before anything else: other classes are named as such
     if about["source"] == "own":
         if backbone is None:
             raise ModelError(
                 f"{folder}: holds a network of your own ({about.get('family')}); pass backbone=, "
                 "declared as it was for training"
             )
-        _fill(backbone.net, _read(folder / "model.safetensors"), folder / "model.safetensors")
+        check_manifest(folder)
+        weights = folder / "model.safetensors"
+        _fill(backbone.net, read_tensors(weights), weights)
     elif backbone is not None:
         raise ModelError(f"{folder}: opens by itself; leave out backbone=")
     else:
@@ -88,7 +110,7 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     kind = find_task(about.get("task", "classify"))
     task = kind(tuple(about["classes"]), head=about["head"], keep_head=False)
     model, _ = task.build(backbone)
-    _fill(model.head, read_head(folder), folder / "head.safetensors")
+    _fill(model.head, head, folder / "head.safetensors")
     return model.eval(), task
 
 
@@ -96,15 +118,6 @@ def _save(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
     # cloned: tensors that share memory cannot be written as they are
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
     save_file(tensors, path, metadata=metadata)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(
-            f"{path}: does not open ({type(error).__name__}); restore the file"
-        ) from None
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -115,3 +128,4 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
         odd = next(iter(sorted(expected.items() ^ found.items())))
         raise ModelError(f"{path}: tensor {odd[0]} does not fit; restore the file")
     module.load_state_dict(dict(tensors))
+    refuse_not_finite(module, path)

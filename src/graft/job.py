@@ -11,19 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
 from graft.data.augment import Augment, read_augment
-from graft.data.check import check, usable
-from graft.data.faults import Finding, listed, refuse
-from graft.data.readers import read
-from graft.data.split import Splits, split
+from graft.data.doctor.near import Near
+from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
+from graft.data.faults import Finding
+from graft.data.split import Splits
 from graft.data.table import Table
 from graft.errors import InputError
 from graft.methods.plan import Plan
 from graft.model import Model
+from graft.prepare import prepare
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
@@ -51,6 +53,7 @@ class Job:
     augment: Augment | None = None
     notes: tuple[str, ...] = ()
     chosen_on: Mapping[str, str] = field(default_factory=dict)
+    near: Mapping[int, Near] = field(default_factory=dict)
 
     @property
     def n_blocks(self) -> int:
@@ -92,29 +95,11 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     Raises:
         InputError: data, recipe or model are not usable, or do not go together.
     """
-    table = read(
-        recipe.data,
-        input=recipe.input,
-        label=recipe.label,
-        group=recipe.group,
-        split=recipe.split_column,
-        encoding=recipe.encoding,
-        sep=recipe.sep,
-        target_kind=recipe.target_kind,
-    )
-    if table.roles.label is None:
-        raise InputError(
-            f"{recipe.data}: no label column was found; name it with --label (columns: "
-            f"{listed(table.columns)})"
-        )
+    prepared = prepare(recipe)
+    table, splits, findings = prepared.table, prepared.splits, prepared.findings
     _refuse_options_of_classes(recipe, table)
-    table, findings = usable(table)
-    splits = split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
     if recipe.patience is not None and not len(splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
-    checked = check(table, splits, allow_leak=recipe.allow_leak)
-    findings = (*table.findings, *findings, *checked)
-    refuse(findings)
     if recipe.model is None and backbone is None:
         if table.roles.modality != "text":
             raise InputError(
@@ -135,6 +120,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
             f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
             f"{table.roles.modality}; choose another --model or --input"
         )
+    findings = (*findings, *token_faults(table, counted_tokens(backbone, table)))
     augment = _augment(recipe, backbone)
     task = _task(recipe, table, splits)
     torch.manual_seed(recipe.seed)
@@ -149,7 +135,24 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         model,
         plan or build_plan(recipe, count_blocks(backbone)),
         augment,
+        near=prepared.near,
     )
+
+
+def counted_tokens(
+    backbone: Backbone, table: Table, most: int | None = N_LOOKED_AT
+) -> TokenCounts | None:
+    """Return what a backbone's tokenizer makes of texts; None where it cannot say.
+
+    Args:
+        most: rows that are looked at, evenly spread; None for all.
+    """
+    count = getattr(backbone.processor, "counts", None)
+    if count is None or table.roles.modality != "text" or not len(table):
+        return None
+    n = len(table) if most is None else min(most, len(table))
+    rows = np.linspace(0, len(table) - 1, n).astype(np.int64)
+    return TokenCounts(rows, *count(table.take(rows).inputs()))
 
 
 def _augment(recipe: Recipe, backbone: Backbone) -> Augment | None:

@@ -57,6 +57,25 @@ def nearest_average(
     return np.concatenate(found) if found else targets[:0].astype(np.float64)
 
 
+def closest(features: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the known row of the highest cosine similarity to each query.
+
+    Args:
+        features: (N, D) of the known rows, N at least 1.
+        queries: (M, D).
+
+    Returns:
+        (M,) int64 number of the row, the first of equals; (M,) its similarity.
+    """
+    known = normalised(features)
+    rows, cosines = np.zeros(len(queries), np.int64), np.zeros(len(queries))
+    for start in range(0, len(queries), BLOCK):
+        similarities = normalised(queries[start : start + BLOCK]) @ known.T
+        block = slice(start, start + len(similarities))
+        rows[block], cosines[block] = similarities.argmax(1), similarities.max(1)
+    return rows, cosines
+
+
 def normalised(vectors: np.ndarray) -> np.ndarray:
     """Return vectors (N, D) of length one; one of length zero stays what it is."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -24,6 +24,11 @@ CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
 
+SWITCHES = frozenset(
+    ["allow_leak", "fold_labels", "drop_empty_classes", "drop_conflicts", "follow_links"]
+)
+
+
 class Recipe(BaseModel):
     """Say what to train, on what, and how. None leaves the choice to the method."""
 
@@ -40,6 +45,13 @@ class Recipe(BaseModel):
     split_column: str | None = None
     target_kind: Literal["single", "multi", "number"] | None = None
     allow_leak: bool = False
+    fold_labels: bool = False
+    drop_empty_classes: bool = False
+    drop_conflicts: bool = False
+    min_per_class: int | None = Field(None, ge=1)
+    max_pixels: int = Field(40_000_000, ge=1)
+    max_skip: float = Field(0.01, ge=0, le=1)
+    follow_links: bool = False
     encoding: str | None = None
     sep: str | None = None
     validation: float = Field(0.15, ge=0, lt=1)
@@ -76,7 +88,7 @@ class Recipe(BaseModel):
     @classmethod
     def _refuse_switches(cls, value: Any, info: ValidationInfo) -> Any:
         # YAML reads `on`, `no` and `true` as booleans, which would pass for 1 and 0
-        if isinstance(value, bool) and info.field_name != "allow_leak":
+        if isinstance(value, bool) and info.field_name not in SWITCHES:
             raise ValueError("should be a number or a word")
         return value
 
@@ -99,10 +111,15 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
 
-        Where data and stores lie, how often is saved and what runs ahead does not.
+        Where data and stores lie, how often is saved and what runs ahead does not; nor do limits
+        that only decide whether a run begins.
         """
-        kept = self.model_dump(exclude={"data", "cache", "checkpoint_every", "workers"})
+        kept = self.model_dump(exclude=NO_RESULT)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+NO_RESULT = {"data", "cache", "checkpoint_every", "workers", "max_skip"}
+"""Fields that change no weight."""
 
 
 def read_recipe(values: Mapping[str, Any], path: str | Path | None = None) -> Recipe:

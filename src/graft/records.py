@@ -196,7 +196,8 @@ class RunRecord:
         headline: the metric by which a run is judged at a glance.
         classes: names of the outputs: classes, labels, or the number that is predicted.
         before: metrics of the untouched backbone by split.
-        after: metrics of the trained model by split.
+        after: metrics of the trained model by split; `test clean` or `validation clean` is the
+            split that counts without its `n_near` rows.
         intervals: of the split that counts, test or else validation: `before`, `after` and
             `change` (paired: each resample draws the same rows for both) by metric.
         per_class: of the split that counts; empty for numbers.
@@ -204,6 +205,7 @@ class RunRecord:
         untouched: the pass over the training rows before anything trained; None if it is unknown.
         predict_seconds: that the finished model takes for one row of the split that counts.
         findings: what was found in the data.
+        n_near: rows of the split that counts that repeat a training row, exactly or nearly.
     """
 
     model: str
@@ -234,11 +236,17 @@ class RunRecord:
     untouched: CacheRecord | None = None
     predict_seconds: float = 0.0
     findings: tuple[FindingRecord, ...] = ()
+    n_near: int = 0
 
     @property
     def judged_on(self) -> str:
         """Return the split that counts: `test`, or `validation` where there is no test part."""
         return "test" if "test" in self.after else "validation"
+
+    @property
+    def clean(self) -> dict[str, float]:
+        """Return the metrics without rows that repeat a training row; empty where none does."""
+        return self.after.get(f"{self.judged_on} clean", {})
 
 
 @dataclass(frozen=True)

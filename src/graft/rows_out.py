@@ -1,4 +1,4 @@
-"""Tables that graft writes, row for row: predictions as CSV, JSON lines or Parquet; features.
+"""Tables that graft writes, row for row: predictions, features, findings in the data.
 
 Every form says where a row came from, and keeps a row that could not be used, without an answer.
 """
@@ -6,6 +6,7 @@ Every form says where a row came from, and keeps a row that could not be used, w
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from graft.data.faults import Finding
 from graft.data.table import Origin, Table
 from graft.errors import InputError, StorageError
 from graft.records import Prediction
@@ -154,6 +156,23 @@ def write_features(
         flat = pa.array(features.reshape(-1), pa.float32())
         columns["features"] = pa.FixedSizeListArray.from_arrays(flat, features.shape[1])
         parquet.write_table(pa.table(columns), path)
+
+
+def write_findings(path: Path, findings: Sequence[Finding]) -> None:
+    """Write what was found in data: `.jsonl` as one object a line, any other name as CSV.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    names = [field.name for field in dataclasses.fields(Finding)]
+    with _reported(path), path.open("w", newline="", encoding="utf-8") as file:
+        if path.suffix.lower() == ".jsonl":
+            file.writelines(json.dumps(dataclasses.asdict(f)) + "\n" for f in findings)
+            return
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for finding in findings:
+            writer.writerow([harmless(getattr(finding, name)) for name in names])
 
 
 def harmless(cell: Any) -> Any:

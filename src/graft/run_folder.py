@@ -1,9 +1,9 @@
 """The folder of a run: who may write into it, and what lies there.
 
 `recipe.yaml` says what was asked, resolved; `record.json` what happened; `predictions.csv` has the
-held-out rows with labels and probabilities; `report.html` is the page that shows it all, made of
-the record and of `report.json`; `model/` is the artifact. `checkpoints/` is there while the run is
-not finished.
+held-out rows with labels and probabilities; `skipped.csv` the rows that could not be used, where
+there are some; `report.html` is the page that shows it all, made of the record and of
+`report.json`; `model/` is the artifact. `checkpoints/` is there while the run is not finished.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from graft.data.faults import LONGEST_LINE, shorten_path
 from graft.errors import InputError, ModelError, StorageError
+from graft.locks import Held, is_held, locked, who_holds
 from graft.records import RunRecord, from_json, plain
 from graft.report.facts import Facts
+from graft.storage import storing, write_text
 
 T = TypeVar("T")
+
+LOCK = ".lock"
+"""Who holds it writes into the folder; it is gone when the run is done."""
 
 OURS = frozenset(
     {
@@ -27,6 +34,7 @@ OURS = frozenset(
         "record.json",
         "metrics.jsonl",
         "predictions.csv",
+        "skipped.csv",
         "depths.svg",
         "report.html",
         "report.json",
@@ -35,6 +43,11 @@ OURS = frozenset(
         "checkpoints",
     }
 )
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a run wrote a file of this name, or was killed while it did."""
+    return name == LOCK or name in OURS or name.removeprefix(".").removesuffix(".tmp") in OURS
 
 
 def new_folder(data: str, method: str) -> Path:
@@ -51,45 +64,69 @@ def check_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> N
     """Refuse a folder that a run may not write into; nothing is changed.
 
     Raises:
-        InputError: it lies in the data, holds a run and neither flag is given, holds what no run
-            wrote, or has nothing to resume.
+        InputError: it lies in the data or holds them, holds a run and neither flag is given, or
+            holds what no run wrote.
+        StorageError: another process writes into it.
     """
-    source = Path(data).resolve()
-    if folder.resolve() == source or source in folder.resolve().parents:
+    source, own = Path(data).resolve(), folder.resolve()
+    if own == source or source in own.parents:
         raise InputError(f"{folder}: lies in the data; choose another --out")
-    is_used = folder.exists() and any(folder.iterdir())
-    if is_used and not (overwrite or resume):
+    if own in source.parents:
+        raise InputError(f"{folder}: holds the data; choose another --out")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; choose another --out")
+    if is_held(folder / LOCK):
+        raise _in_use(folder, who_holds(folder / LOCK))
+    names = sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+    if any(name != LOCK for name in names) and not (overwrite or resume):
         raise InputError(
             f"{folder}: holds a run already; pass --overwrite, --resume or another --out"
         )
-    strange = [p.name for p in folder.iterdir() if p.name not in OURS] if is_used else []
+    strange = [name for name in names if not _is_ours(name)]
     if strange:
         raise InputError(
             f"{folder}: holds `{strange[0]}`, which no run wrote; choose another --out"
         )
 
 
-def make_folder(folder: Path, *, overwrite: bool) -> None:
-    """Make the folder of a run, empty where it replaces another.
+@contextmanager
+def held_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
+    """Make the folder of a run, empty where it replaces another, and hold it inside the context.
 
     Raises:
-        StorageError: it cannot be made.
+        StorageError: it cannot be made or written, or another process writes into it.
     """
-    try:
-        if overwrite and folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot be made ({error.strerror}); choose another --out"
-        ) from None
+    with ExitStack() as held:
+        with storing("the run", folder, "choose another --out"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(folder / LOCK))
+                for path in folder.iterdir() if overwrite else ():
+                    if path.name != LOCK:
+                        _remove(path)
+            except Held as error:
+                raise _in_use(folder, error.holder) from None
+        yield
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def clean(folder: Path) -> None:
+    """Remove what a run that was killed at its very end left beside its record."""
+    left = [path for path in (folder / LOCK, folder / "checkpoints") if path.exists()]
+    if left:
+        with held_folder(folder, overwrite=False):
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _in_use(folder: Path, holder: str) -> StorageError:
+    text = f": {holder} writes into it; wait until it is done, or choose another --out"
+    return StorageError(shorten_path(str(folder), LONGEST_LINE - len(text)) + text)
 
 
 def write_report(folder: Path, *, out: Path | None = None, examples: bool = True) -> Path:
@@ -124,12 +161,7 @@ def write_report(folder: Path, *, out: Path | None = None, examples: bool = True
         examples=examples,
     )
     path = out or folder / "report.html"
-    try:
-        write_text(path, page)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); choose another --out"
-        ) from None
+    write_text(path, page, mend="choose another --out")
     return path
 
 
@@ -159,4 +191,5 @@ def write_recipe(path: Path, values: Mapping[str, Any]) -> None:
     import yaml
 
     given = {k: v for k, v in values.items() if v is not None}
-    write_text(path, yaml.safe_dump(given, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
+    write_text(path, text, mend="choose another --out")

@@ -7,7 +7,7 @@ import csv
 import pytest
 
 import graft
-from graft.errors import DataError, InputError
+from graft.errors import DataError, InputError, SkippedTooMany
 from tests.tiny import write_checkpoint, write_table
 
 
@@ -51,3 +51,13 @@ def test_a_label_that_the_model_does_not_know_names_its_row(place, tmp_path):
     path.write_text("text,label\nthe cat,animal\nblue,planet\nred,colour\none,number\n")
     with pytest.raises(DataError, match="row 2 column `label`: label 'planet'"):
         graft.evaluate(place / "run", path)
+
+
+def test_many_rows_that_cannot_be_used_are_counted_and_refused_at_the_end(place, tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text('text,label\n"the cat",animal\nred,colour\none,number\n" ",number\n')
+    found = graft.evaluate(place / "run", path)
+    assert (found.n_rows, found.n_skipped) == (3, 1)
+    with pytest.raises(SkippedTooMany, match="1 of 4 rows"):
+        found.refuse_if_many_skipped()
+    graft.evaluate(place / "run", place / "things.csv").refuse_if_many_skipped()

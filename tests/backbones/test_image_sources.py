@@ -208,14 +208,14 @@ def test_body_saved_alone_opens_as_a_body_in_timm_and_torchvision(tmp_path):
     folder, _, inputs, expected = saved_body("timm:resnet")
     with torch.no_grad():
         found = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(**inputs)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)  # graft: channels last
     folder, what, inputs, expected = saved_body("torchvision:mobilenet_v3_small")
     assert "classifier.3 set to nn.Identity()" in what
     net = torchvision.models.mobilenet_v3_small()
     net.classifier[3] = nn.Identity()
     net.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     with torch.no_grad():
-        torch.testing.assert_close(net.eval()(**inputs), expected)
+        torch.testing.assert_close(net.eval()(**inputs), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_names_are_checked():
 def test_only_safetensors_are_read(source, tmp_path):
     saved(source, tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"no .*safetensors.*open .* in .*(save|write)"):
+    with pytest.raises(ModelError, match="run `graft convert`"):
         open_backbone(tmp_path)
 
 

@@ -8,7 +8,19 @@ import sys
 
 import pytest
 
-VERBS = ("train", "plan", "predict", "evaluate", "embed", "report", "list")
+VERBS = (
+    "train",
+    "doctor",
+    "plan",
+    "predict",
+    "evaluate",
+    "embed",
+    "convert",
+    "environment",
+    "report",
+    "rerun",
+    "list",
+)
 EMPTY = re.compile(r"\[(required|default|choices)[^\]]*\]")
 
 # Of one process: what was printed, and whether anything heavy was loaded for it.

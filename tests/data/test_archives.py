@@ -97,7 +97,7 @@ def test_split_folders_are_never_labels(name: str):
     table = read(MAKERS[name](name, {f"set/{n}": d for n, d in files.items()}))
     assert set(table.labels()) == {"a", "b"}
     assert table.roles.split == "split"
-    (leak,) = [f for f in check(table, split(table)) if f.severity == "error"]
+    (leak,) = [f for f in check(table, split(table)).findings if f.severity == "error"]
     assert str(leak).startswith(f"{name}!/set/val/a/0.png column `path`: 6 held-out rows are also")
 
 

@@ -18,7 +18,7 @@ from .makers import class_table, picture, text_table
 
 
 def lines(table: Table, **options) -> list[tuple[str, str]]:
-    return [(f.severity, str(f)) for f in check(table, split(table, **options))]
+    return [(f.severity, str(f)) for f in check(table, split(table, **options)).findings]
 
 
 def test_good_data_has_no_findings():
@@ -92,7 +92,7 @@ def test_golden_errors():
     (single,) = errors(text_table([f"t {i}" for i in range(9)], [*"dabababac"]))
     assert single == (
         "d.csv row 9 column `label`: 2 classes have one row (c, d) and cannot be split; "
-        "add rows or merge"
+        "add rows or merge, or pass --min-per-class 2"
     )
     ids = text_table([f"t {i}" for i in range(1000)], [str(min(i, 997)) for i in range(1000)])
     assert errors(ids) == [
@@ -118,8 +118,8 @@ def test_labels_never_trained_stop():  # B14
     )  # fmt: skip
     assert errors(table) == [
         (
-            "d.csv row 5 column `label`: no training row has the label new; "
-            "add such rows to train or drop these"
+            "d.csv row 5 column `label`: 1 held-out row has a label without a training row "
+            "(new); add such rows to train or drop these"
         )
     ]
 
@@ -133,21 +133,21 @@ REPEATS = (
 def test_duplicates_and_conflicts_are_told():  # B20, B21
     table = text_table(REPEATS[0] * 2, REPEATS[1] * 2)
     assert lines(table) == [
-        ("warn", ("d.csv row 3 column `text`: the same text has different labels (x, y), "
-                 "as have 1 in all; keep one")),
+        ("warn", ("d.csv row 3 column `text`: the same text has different labels (x, y: row 3, "
+                 "row 4, row 11, … (4 in all)); keep one or pass --drop-conflicts")),
         ("warn", "d.csv: 10 rows repeat an earlier row exactly; drop them if that is not meant"),
     ]  # fmt: skip
 
 
 def test_leaks_across_a_given_split_stop():  # B22
     table = text_table(*REPEATS, split=["train"] * 5 + ["test"] * 2 + ["val"])
-    found = check(table, split(table))
+    found = check(table, split(table)).findings
     assert [f.severity for f in found] == ["warn", "warn", "error"]
     assert str(found[-1]) == (
         "d.csv row 6 column `text`: 1 held-out row is also in train, this text among them (row 6); "
         "drop them or pass --allow-leak"
     )
-    allowed = check(table, split(table), allow_leak=True)
+    allowed = check(table, split(table), allow_leak=True).findings
     assert (allowed[-1].severity, str(allowed[-1])) == (
         "warn",
         (
@@ -164,7 +164,7 @@ def test_leaks_of_images_are_found_by_their_bytes(pictures: Path):
                 color = (i, 0, ord(label)) if (part, i) != ("test", 1) else (9, 9, ord(label))
                 picture(Path("s") / part / label / f"{part}{i}.png", color=color)
     table = read("s")
-    (found,) = check(table, split(table, validation=0))[1:]
+    (found,) = check(table, split(table, validation=0)).findings[1:]
     assert str(found) == (
         "s/test/a/test0.png column `path`: 2 held-out rows are also in train, this image among "
         "them (test0.png, test0.png); drop them or pass --allow-leak"
@@ -227,7 +227,7 @@ def test_several_labels_are_checked():
     )  # fmt: skip
     assert errors(given) == [
         (
-            "d.csv row 6 column `label`: no training row has the label z; "
+            "d.csv row 6 column `label`: 1 held-out row has a label without a training row (z); "
             "add such rows to train or drop these"
         )
     ]
@@ -239,7 +239,10 @@ def test_torn_groups_stop():  # B24
         split=["train"] * 4 + ["test", "val"],
     )  # fmt: skip
     assert errors(table) == [
-        "d.csv row 5 column `group`: 1 groups are in more than one part (p); split by group"
+        (
+            "d.csv row 5 column `group`: 1 group is in more than one part (p); give each group one "
+            "part, or leave out the split and let it be drawn"
+        )
     ]
 
 
@@ -247,14 +250,14 @@ def test_labels_that_differ_in_case_are_told():  # B13
     table = class_table({"cat": 9, "Cat ": 9, "dog": 9})
     assert lines(table) == [
         ("warn", ("d.csv column `label`: labels differ only in case or spaces: 'Cat ', 'cat'; "
-                 "write them alike"))
+                 "write them alike or pass --fold-labels"))
     ]  # fmt: skip
 
 
 def test_messages_fit_whatever_the_labels():
     labels = [f"{'long ' * 100}\n{i}" for i in range(9)] + ["a", "b"] * 9
     table = text_table([f"t {i}" for i in range(27)], labels)
-    for finding in check(table, split(table)):
+    for finding in check(table, split(table)).findings:
         assert len(str(finding)) <= 200
         assert "\n" not in str(finding)
 
@@ -317,7 +320,7 @@ def test_unusual_images_are_counted(pictures: Path):  # B34, B38, B40
 
 def test_refuse_says_how_many():
     table = text_table([f"t {i}" for i in range(6)], ["a", "b", "a", "c", "d", "e"])
-    findings = check(table, split(table))
+    findings = check(table, split(table)).findings
     refuse(f for f in findings if f.severity != "error")
     doubled = [f for f in findings if f.severity == "error"] * 3
     with pytest.raises(DataError, match=r"\(and 2 more\)$"):

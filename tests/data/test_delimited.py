@@ -183,7 +183,10 @@ GOLDEN = {
     "NUL byte": (
         "text,label\na b,x\nc\0d,y\n",
         {},
-        "d.csv row 2: a NUL byte in cell 1: the file is damaged or no text; re-save it as UTF-8",
+        (
+            "d.csv row 2 column `text`: a NUL byte: the file is damaged or no text; "
+            "re-save it as UTF-8"
+        ),
     ),
     "quote never closed": (
         'text,label\n"a b,x\nc d,y\ne f,x\n',

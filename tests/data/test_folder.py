@@ -85,14 +85,60 @@ def test_what_is_left_out_is_named(here: Path):
     assert {str(f) for f in table.findings} == {
         "d/cat/notes.txt: not the ending of an image; remove or rename it",
         "d/cat/pipe.png: a pipe, socket or device; remove it",
-        "d/cat/outside.png: the link leaves the data root; copy the file into it",
+        (
+            "d/cat/outside.png: the link leaves the data root; copy the file into it or pass "
+            "--follow-links"
+        ),
         "d/cat/nowhere.png: the link leads nowhere; remove it",
         "d/cat/loop.png: the link leads nowhere; remove it",
         "d/dog/up: the link leads to no file; copy what it leads to",
-        "d/linked: a link to a folder, which is not followed; copy the folder here",
+        "d/linked: a link to a folder, not followed; copy the folder or pass --follow-links",
         "d/stray.png: an image beside the class folders; move it into one",
     }
     assert {f.severity for f in table.findings} == {"skip"}
+
+
+def test_links_are_followed_where_that_is_asked(here: Path):  # B44
+    make("cat/a.png", "dog/b.png")
+    picture(here / "outside" / "o.png")
+    Path("d/cat/outside.png").symlink_to(here / "outside" / "o.png")
+    Path("d/linked").symlink_to(here / "outside")
+    Path("d/dog/up").symlink_to("..")
+    Path("d/dog/across").symlink_to("../cat")
+    Path("d/cat/across").symlink_to("../dog")
+    Path("d/cat/nowhere.png").symlink_to("nowhere")
+    table = read("d", follow_links=True)
+    assert table.column("path") == [
+        "cat/a.png",
+        "cat/across/b.png",
+        "cat/outside.png",
+        "dog/across/a.png",
+        "dog/across/outside.png",
+        "dog/b.png",
+        "linked/o.png",
+    ]
+    assert {str(f) for f in table.findings if f.code == "link-loop"} == {
+        f"d/{loop}: a link to a folder that it lies in; remove it"
+        for loop in ("dog/up", "cat/across/up", "cat/across/across", "dog/across/across")
+    }
+
+
+def test_class_folders_without_an_image_stop_unless_dropped():  # B15
+    make("cat/a.png", "dog/.hidden.png", "emu/.hidden.png")
+    assert [(f.severity, str(f)) for f in read("d").findings] == [
+        (
+            "error",
+            (
+                f"d/{name}: no image in it; add jpg/jpeg/png/webp/bmp/gif/tif/tiff files or "
+                "remove the folder, or pass --drop-empty-classes"
+            ),
+        )
+        for name in ("dog", "emu")
+    ]
+    dropped = read("d", drop_empty_classes=True)
+    assert [(f.severity, str(f)) for f in dropped.findings] == [
+        ("repair", f"d/{name}: a class without an image was left out") for name in ("dog", "emu")
+    ]
 
 
 def test_a_name_that_is_not_utf8_is_left_out():
@@ -133,9 +179,9 @@ GOLDEN = {
             "put the split's folders on top"
         ),
     ),
-    "empty class": (
-        ("cat/a.png", "dog/.hidden.png"),
-        "d/dog: no image in it; add jpg/jpeg/png/webp/bmp/gif/tif/tiff files or remove the folder",
+    "no image at all": (
+        ("cat/.hidden.png", "dog/.hidden.png"),
+        "d/cat: no image in it; add jpg/jpeg/png/webp/bmp/gif/tif/tiff files or remove the folder",
     ),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graft.data.label_typos import distance, likely_typos
+from graft.data.doctor.label_typos import distance, likely_typos
 from graft.data.readers import read
 from graft.data.targets import as_list, as_number, bins_of, target_kind
 from graft.errors import DataError

@@ -12,7 +12,8 @@ import torch
 from graft.backbones.image_processor import ImageProcessor
 from graft.data.images import decode
 from graft.engine.ahead import Ahead, default_workers
-from graft.errors import DataError
+from graft.errors import DataError, Unread
+from graft.tasks import streams
 from graft.tasks.streams import TableStream
 from tests.data.makers import picture
 from tests.engine.streams import ArrayStream
@@ -100,3 +101,42 @@ def test_a_stream_that_reads_nothing_is_left_alone():
 
 def test_workers_are_at_least_one_and_few():
     assert 1 <= default_workers() <= 4
+
+
+def test_a_reader_that_hangs_is_named_and_not_waited_for(files, monkeypatch):
+    end = threading.Event()
+
+    def load(path):
+        if path == files[2]:
+            # with one thread, all that was asked for before is there
+            monkeypatch.setattr(streams, "MOST_SECONDS", 0.01)
+            assert end.wait(60)
+        return decode(path)
+
+    stream = stream_of(files, load, row_name=lambda row: files[row])
+    try:
+        with (
+            pytest.raises(Unread, match=r"2\.png: was not read within 0 s; .*--workers 0") as found,
+            Ahead(1) as ahead,
+        ):
+            for rows in ahead.over(stream, [np.array([i]) for i in range(N)]):
+                stream.batch(rows)
+        assert found.value.exit_code == 2
+        assert len(threads_of_ours()) == 1, "it was waited for"
+    finally:
+        end.set()
+    while threads_of_ours():
+        time.sleep(0.002)
+
+
+def test_a_reader_that_dies_is_told_where_its_row_is_asked_for(files):
+    def load(path):
+        if path == files[1]:
+            raise TimeoutError("the disk says so")
+        return decode(path)
+
+    stream = stream_of(files, load)
+    with pytest.raises(TimeoutError, match="the disk says so"), Ahead(1) as ahead:
+        for rows in ahead.over(stream, [np.array([i]) for i in range(N)]):
+            stream.batch(rows)
+    assert not threads_of_ours()

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from graft.engine.prefix import Prefix, groups
+from graft.engine.prefix import Prefix
 from graft.engine.processes import Processes, _shared_parameters, from_main, is_main, like, whole
 from graft.errors import InputError
 from tests.conftest import ROOT
@@ -264,7 +264,7 @@ def test_a_process_runs_the_network_as_often_as_the_others():
     alone = prefix.compute(few)
     n_alone = len(calls)
     beside = prefix.compute(few, [few, many])
-    assert n_alone == len(groups(few, stream)) < len(groups(many, stream))
-    assert len(calls) - n_alone == len(groups(many, stream))
+    assert n_alone == len(prefix.groups.of(few)) < len(prefix.groups.of(many))
+    assert len(calls) - n_alone == len(prefix.groups.of(many))
     assert torch.equal(alone[0][0], alone[0][1]), "a row may be asked for twice"
     assert torch.equal(alone[0][0], beside[0][0])

@@ -146,7 +146,10 @@ def test_a_step_that_is_not_finite_leaves_no_trace():
 
 def test_three_such_steps_end_the_run():
     scene = detector()
-    with pytest.raises(Diverged, match=r"phase `all`.* training rows .*; lower the rate"):
+    with pytest.raises(
+        Diverged,
+        match=r"at step 2: .* rate 0.01, rows \d+, \d+; lower",
+    ):
         go([ALL], scene.model, poisoned(12), task=scene.task)
 
 
@@ -255,3 +258,27 @@ def test_gradient_caching_carries_what_has_no_gradient():
         models.append(model.state_dict())
     for name, tensor in models[0].items():
         torch.testing.assert_close(models[1][name], tensor, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_long", [12, 11, 9])
+def test_a_head_is_solved_where_most_rows_are_cut_at_one_length(n_long, tmp_path):
+    """Texts longer than a network takes are all as long as it takes."""
+    specimen = ZOO["bert"]
+    stream = SpecimenStream(specimen)
+    longest = int(stream.lengths.max())
+    long = [i for i, n in enumerate(stream.lengths) if n == longest]
+    short = [i for i, n in enumerate(stream.lengths) if n < longest]
+    chosen = [long[i % len(long)] for i in range(n_long)] + short[: 12 - n_long]
+    stream.rows = [stream.rows[i] for i in chosen]
+    stream.lengths = stream.lengths[chosen]
+    stream.targets = {"label": torch.arange(12) % 3}
+    model = model_of(specimen)
+    for cache in (None, tmp_path):
+        [record] = run(
+            probe(n_folds=2),
+            model,
+            TASK,
+            {"train": {"train": stream}},
+            settings=Settings(cache=cache),
+        )
+        assert record.convex is not None

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from graft.engine.checkpoint import FAIL_AT
+from graft.killpoints import FAIL_AT
 
 
 def forked(run: Callable[[], object], point: str | None = None, after: float | None = None) -> bool:
@@ -27,6 +27,29 @@ def forked(run: Callable[[], object], point: str | None = None, after: float | N
         point: one of the engine's points, `mid_epoch:3` for the third time there.
         after: seconds until the child is killed from outside.
     """
+
+    def armed() -> int:
+        os.environ.pop(FAIL_AT, None)
+        if point is not None:
+            os.environ[FAIL_AT] = point
+        run()
+        return 0
+
+    return _was_killed(_wait(fork(armed), after))
+
+
+def status_of(run: Callable[[], int], log: Path | None = None) -> int:
+    """Run in a forked child and return its exit code, or minus the signal that ended it.
+
+    Args:
+        run: returns the exit code.
+        log: file that takes what the child prints.
+    """
+    return os.waitstatus_to_exitcode(_wait(fork(run, log), None))
+
+
+def fork(run: Callable[[], int], log: Path | None = None) -> int:
+    """Run in a forked child and return its number."""
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
@@ -36,16 +59,22 @@ def forked(run: Callable[[], object], point: str | None = None, after: float | N
     if child == 0:
         status = 1
         try:
-            os.environ.pop(FAIL_AT, None)
-            if point is not None:
-                os.environ[FAIL_AT] = point
-            run()
-            status = 0
+            if log is not None:
+                to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                os.dup2(to, 1)
+                os.dup2(to, 2)
+                sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+                sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+            status = run()
+        except SystemExit as end:
+            status = int(end.code or 0)
         except BaseException:
             traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
-    return _was_killed(_wait(child, after))
+    return child
 
 
 def spawned(

@@ -11,9 +11,9 @@ from sklearn import metrics as oracle
 
 from graft.errors import InputError, UnknownName
 from graft.metrics import METRICS, SCORERS, find_metric
+from graft.metrics.class_scores import class_scores, label_scores
 from graft.metrics.classification import classification_metrics, classification_scorer, confusion
 from graft.metrics.multilabel import decide, multilabel_scorer
-from graft.metrics.per_class import class_scores, label_scores
 from graft.metrics.ranking import (
     auroc,
     average_precision,

@@ -1,24 +1,72 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, load."""
+"""The verbs as functions: train, plan, predict, evaluate, embed, doctor, rerun, convert, load.
 
-from graft.api.embedding import Embeddings, embed
-from graft.api.evaluating import Evaluation, evaluate
-from graft.api.planning import Planned, PlannedPhase, plan
-from graft.api.predicting import predict
-from graft.api.training import Run, cache_folder, load, train
-from graft.records import Prediction
+Each is imported when it is first used: `graft environment` must run where torch does not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graft.api.cache import cache_folder
+    from graft.api.converting import convert
+    from graft.api.diagnosing import Diagnosis, doctor
+    from graft.api.embedding import Embeddings, embed
+    from graft.api.evaluating import Evaluation, evaluate
+    from graft.api.planning import Planned, PlannedPhase, plan
+    from graft.api.predicting import predict
+    from graft.api.rerunning import Rerun, rerun
+    from graft.api.training import Run, load, train
+    from graft.records import Prediction
+    from graft.weights.convert import Converted
+
+_HOMES = {
+    "Converted": "graft.weights.convert",
+    "Diagnosis": "graft.api.diagnosing",
+    "Embeddings": "graft.api.embedding",
+    "Evaluation": "graft.api.evaluating",
+    "Planned": "graft.api.planning",
+    "PlannedPhase": "graft.api.planning",
+    "Prediction": "graft.records",
+    "Rerun": "graft.api.rerunning",
+    "Run": "graft.api.training",
+    "cache_folder": "graft.api.cache",
+    "convert": "graft.api.converting",
+    "doctor": "graft.api.diagnosing",
+    "embed": "graft.api.embedding",
+    "evaluate": "graft.api.evaluating",
+    "load": "graft.api.training",
+    "plan": "graft.api.planning",
+    "predict": "graft.api.predicting",
+    "rerun": "graft.api.rerunning",
+    "train": "graft.api.training",
+}
 
 __all__ = [
+    "Converted",
+    "Diagnosis",
     "Embeddings",
     "Evaluation",
     "Planned",
     "PlannedPhase",
     "Prediction",
+    "Rerun",
     "Run",
     "cache_folder",
+    "convert",
+    "doctor",
     "embed",
     "evaluate",
     "load",
     "plan",
     "predict",
+    "rerun",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graft.api' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

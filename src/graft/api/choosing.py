@@ -76,7 +76,7 @@ def with_method(job: Job, stream: Stream, settings: Settings) -> Job:
 
 def look_at(job: Job, stream: Stream, settings: Settings) -> Look:
     """Return what is seen of the training rows before a method is chosen."""
-    features = pooled_features(job.model, job.task, stream, settings)
+    features = pooled_features(job.model, job.task, {"train": stream}, settings)["train"].features
     problem: ConvexProblem = job.task.convex(stream)  # type: ignore[attr-defined]
     n_rows = len(problem.targets)
     if n_rows > MOST_ROWS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft.api.predicting import model_folder, refuse_other_modality
+from graft.api.predicting import model_folder, refuse_many_skipped, refuse_other_modality
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.data.check import usable
@@ -43,6 +43,7 @@ class Evaluation:
         intervals: every metric with its 95 % bootstrap interval.
         per_class: a row per class or label; empty for numbers.
         findings: rows that could not be used, and what else was noticed.
+        n_skipped: rows that could not be used.
     """
 
     n_rows: int
@@ -51,6 +52,15 @@ class Evaluation:
     intervals: dict[str, Interval]
     per_class: tuple[ClassScores, ...]
     findings: tuple[Finding, ...] = ()
+    n_skipped: int = 0
+
+    def refuse_if_many_skipped(self) -> None:
+        """Raise where more than 1 % of the rows could not be used.
+
+        Raises:
+            SkippedTooMany: as said.
+        """
+        refuse_many_skipped(self.n_skipped, self.n_rows + self.n_skipped)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -87,6 +97,7 @@ def evaluate(
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
     if only is not None:
         table = _part(table, only)
+    n_asked = len(table)
     table, findings = usable(table)
     refuse(findings)
     stream = task.streams(table, model.backbone)["train"]
@@ -99,6 +110,7 @@ def evaluate(
         bootstrap(scorer_of(task.metrics)(targets, outputs)),
         per_class(task.metrics, targets, outputs, task.classes),
         (*table.findings, *findings),
+        n_asked - len(table),
     )
 
 

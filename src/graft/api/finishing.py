@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 import resource
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +16,29 @@ from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
 from graft.api.mapping import drawn_rows
 from graft.api.picturing import Judged, collect
+from graft.api.provenance import environment
 from graft.artifact import save_artifact
+from graft.data.faults import first_lines
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_and_embed
 from graft.engine.replay import evaluating
 from graft.errors import Diverged
 from graft.job import Job
+from graft.killpoints import fail_at
 from graft.metrics import is_better
-from graft.records import CacheRecord, FindingRecord, PhaseRecord, RunRecord, to_json
+from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
-from graft.report.words import UNTOUCHED
+from graft.report.words import UNTOUCHED, readable
 from graft.rows_out import write_predictions
-from graft.run_folder import epoch_lines, write_report, write_text
+from graft.run_folder import epoch_lines, write_report
+from graft.storage import storing, write_text
 from graft.tasks.labelled import Labelled, keeps_head
 from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
 N_CHECKED = 64
+MEND = "free some space, then pass --resume"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ def finish(
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
 
-    The record is written before the report, so that a fault in a picture cannot cost a training.
+    The record comes last of what cannot be made again without the model; the page is made of it.
 
     Raises:
         Diverged: what the model predicts is not finite; no model is written.
@@ -77,12 +80,14 @@ def finish(
     after = {name: _predict(job, task, streams[name]["train"]) for name in before.outputs}
     targets = {name: streams[name]["train"].targets[task.target].numpy() for name in after}
     outputs = {name: found.outputs[task.output] for name, found in after.items()}
-    worth = judge(task, targets, before.outputs, outputs)
+    near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in after}
+    worth = judge(task, targets, before.outputs, outputs, near)
     if worth.judged_on:
         rows = getattr(job.splits, worth.judged_on)
         answers = task.answers(outputs[worth.judged_on])
         path = folder / "predictions.csv"
-        write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
+        with storing("predictions", folder, MEND):
+            write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
     record = replace(record, untouched=before.cache)
     if worth.judged_on:
@@ -90,31 +95,22 @@ def finish(
         record = replace(record, predict_seconds=seconds)
     if chosen is not None:
         record = with_depths(record, chosen)
-        write_text(folder / "depths.svg", draw_depths(record.depths))
+        write_text(folder / "depths.svg", draw_depths(record.depths), mend=MEND)
     card = model_card(record, modality=job.backbone.modality)
-    write_text(folder / "model" / "README.md", card)
-    write_text(folder / "metrics.jsonl", epoch_lines(record))
-    write_text(folder / "record.json", to_json(record))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    write_text(folder / "model" / "README.md", card, mend=MEND)
+    write_text(folder / "metrics.jsonl", epoch_lines(record), mend=MEND)
     judged = None
     if worth.judged_on:
         name = worth.judged_on
         judged = _judged(job, record, targets[name], after[name], before.features[name])
     facts = collect(task, job.table, job.splits, judged)
-    write_text(folder / "report.json", to_json(facts, indent=None))
+    write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
+    fail_at("before_record")
+    write_text(folder / "record.json", to_json(record), mend=MEND)
+    fail_at("before_cleaning")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     write_report(folder)
     return record
-
-
-def environment() -> dict[str, str]:
-    """Return what a result depends on beside data and recipe."""
-    names = ("torch", "transformers", "timm", "torchvision", "numpy")
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": str(torch.get_num_threads()),
-        **{name: version(name) for name in names},
-    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +166,11 @@ def _record(
     opens_with: str,
     seconds: float,
 ) -> RunRecord:
-    notes = [*job.backbone.origin.notes, *job.notes, *(str(f) for f in job.findings)]
+    notes = [*job.backbone.origin.notes, *job.notes, *first_lines(job.findings)]
     if keeps_head(job.task, job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
+    if worth.n_near:
+        notes.append(_clean_note(job.task, worth))
     if _is_worse(job.task, worth):
         notes.append(
             f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
@@ -204,7 +202,22 @@ def _record(
         headline=job.task.headline,
         intervals=worth.intervals,
         per_class=worth.per_class,
-        findings=tuple(FindingRecord(**asdict(finding)) for finding in job.findings),
+        findings=tuple(f.record() for f in job.findings),
+        n_near=worth.n_near,
+    )
+
+
+def _clean_note(task: Labelled, worth: Worth) -> str:
+    """Say what the model is worth without the held-out rows that repeat a training row."""
+    part, n = worth.judged_on, worth.n_near
+    note = f"{n:,} {part} row{' repeats' if n == 1 else 's repeat'} a training row or nearly so"
+    clean = worth.after.get(f"{part} clean")
+    if clean is None:
+        return f"{note}, all that there are: keep other rows for the {part}"
+    name = task.headline
+    return (
+        f"{note}; without {'it' if n == 1 else 'them'} {readable(name)} is {clean[name]:.3f}, "
+        f"with {'it' if n == 1 else 'them'} {worth.after[part][name]:.3f}"
     )
 
 

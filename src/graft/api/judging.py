@@ -19,10 +19,11 @@ class Worth:
 
     Args:
         before: metrics of the untouched backbone by split.
-        after: metrics of the trained model by split.
+        after: metrics of the trained model by split, and `test clean` as `RunRecord` has it.
         judged_on: the split that counts, test or else validation; empty where none is held out.
         intervals: of that split, `before`, `after` and `change` by metric.
         per_class: of that split, of the trained model.
+        n_near: rows of that split that repeat a training row.
     """
 
     before: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Worth:
     judged_on: str = ""
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     per_class: tuple[ClassScores, ...] = ()
+    n_near: int = 0
 
 
 def judge(
@@ -37,6 +39,7 @@ def judge(
     targets: Mapping[str, np.ndarray],
     before: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
+    near: Mapping[str, np.ndarray] | None = None,
 ) -> Worth:
     """Score two sets of outputs by held-out split.
 
@@ -45,6 +48,7 @@ def judge(
         targets: by split, (N,) or (N, C).
         before: by split, outputs of the untouched backbone.
         after: by split, outputs of the trained model.
+        near: by split, (N,) whether a row repeats a training row, exactly or nearly.
     """
     score = scorer_of(task.metrics)
     old = {name: score(targets[name], before[name]) for name in targets}
@@ -52,10 +56,18 @@ def judge(
     judged_on = next((name for name in ("test", "validation") if name in targets), "")
     if not judged_on:
         return Worth()
+    was, now = ({name: s.scores() for name, s in scorers.items()} for scorers in (old, new))
+    is_near = None if near is None else near[judged_on]
+    n_near = 0 if is_near is None else int(is_near.sum())
+    if is_near is not None and 0 < n_near < len(is_near):
+        for scores, outputs in zip((was, now), (before, after), strict=True):
+            kept = targets[judged_on][~is_near], outputs[judged_on][~is_near]
+            scores[f"{judged_on} clean"] = score(*kept).scores()
     return Worth(
-        {name: scorer.scores() for name, scorer in old.items()},
-        {name: scorer.scores() for name, scorer in new.items()},
+        was,
+        now,
         judged_on,
         bootstrap_change(old[judged_on], new[judged_on]),
         per_class(task.metrics, targets[judged_on], after[judged_on], task.classes),
+        n_near,
     )

@@ -16,6 +16,7 @@ import numpy as np
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.data.check import usable
+from graft.data.doctor.rows import LARGEST_SKIPPED_SHARE
 from graft.data.faults import Finding, refuse, shorten, shorten_path
 from graft.data.files import kind_of
 from graft.data.images import ENDINGS
@@ -27,8 +28,6 @@ from graft.errors import InputError, ModelError, SkippedTooMany
 from graft.model import Model
 from graft.records import Prediction
 from graft.tasks.labelled import Labelled
-
-LARGEST_SKIPPED_SHARE = 0.01
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
+from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
@@ -19,24 +20,26 @@ from graft.api.predicting import predict
 from graft.backbones.backbone import Backbone
 from graft.data.faults import shorten
 from graft.engine.ahead import default_workers
-from graft.engine.embed import Pooled, pooled_pass
+from graft.engine.embed import pooled_features
 from graft.engine.precision import choose_precision
 from graft.engine.processes import Processes, from_main, is_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import plain
-from graft.errors import ModelError, RecipeError
+from graft.errors import ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
+from graft.rows_out import write_findings
 from graft.run_folder import (
     check_folder,
-    make_folder,
+    clean,
+    held_folder,
     new_folder,
     write_recipe,
+    write_report,
 )
-from graft.tasks.task import Stream
 
 RECIPE = "recipe.yaml"
 
@@ -91,7 +94,11 @@ def train(
         The run, whose `model/` folder opens without graft.
 
     Raises:
-        InputError: data, recipe or model are not usable; the message says how to mend it.
+        InputError: data, recipe or model are not usable, or do not fit into memory; the message
+            says how to mend it.
+        StorageError: the folder cannot be written, or another process writes into it.
+        Diverged: the loss stopped being finite.
+        Stopped: a signal asked for it, where `graft.engine.stopping.stoppable` listens.
     """
     began = time.perf_counter()
     before = Path(out) / RECIPE if resume and out is not None else None
@@ -102,13 +109,19 @@ def train(
     if before is not None and before.is_file():
         asked = replace(asked, recipe=_refuse_another(asked.recipe, before))
         if (folder / "record.json").is_file():
+            from_main(lambda: clean(folder))
+            if not (folder / "report.html").is_file():  # killed before it was written
+                from_main(lambda: write_report(folder))
             return load(folder, backbone=asked.backbone)
     threads = asked.recipe.threads or from_main(choose_threads)
-    with computing_with(threads):
+    with computing_with(threads), ExitStack() as held:
         resolved = asked.recipe.model_copy(update={"threads": threads})
         job = open_job(resolved, asked.backbone, asked.plan)
-        from_main(lambda: make_folder(folder, overwrite=overwrite))
-        record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+        from_main(lambda: held.enter_context(held_folder(folder, overwrite=overwrite)))
+        try:
+            record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+        except Stopped as stop:
+            raise Stopped(stop.signal, stop.saved, str(folder)) from None
     return Run(folder, record, asked.backbone)
 
 
@@ -120,6 +133,9 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     job = _with_precision(job, streams)
     if not (resume and (folder / RECIPE).is_file()):
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
+    skipped = [finding for finding in job.findings if finding.severity == "skip"]
+    if skipped:
+        from_main(lambda: write_findings(folder / "skipped.csv", skipped))
     listener.on_note(f"{job.table.because}; {job.splits.how}")
     for note in job.notes:
         listener.on_note(note)
@@ -216,24 +232,22 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
 
 def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
     """Return what the untouched backbone's features answer for each held-out split."""
-    train = plain(streams["train"]["train"])
     told = listener if is_main() else Listener()
-
-    def pass_over(stream: Stream, what: str) -> Pooled:
-        def on_rows(done: int, n: int) -> None:
-            told.on_rows(what, done, n)
-
-        return pooled_pass(job.model, job.task, stream, settings, on_rows=on_rows)
-
-    known = pass_over(train, "training rows")
+    parts = {name: plain(part["train"]) for name, part in streams.items() if len(part["train"])}
+    passes = pooled_features(
+        job.model,
+        job.task,
+        parts,
+        settings,
+        on_rows=lambda split, done, n: told.on_rows(f"{split} rows", done, n),
+        on_note=told.on_note,
+    )
+    known = passes.pop("train")
     targets = streams["train"]["train"].targets[job.task.target].numpy()
     outputs, features = {}, {}
-    for name, part in streams.items():
-        if name == "train" or not len(part["train"]):
-            continue
-        queries = pass_over(part["train"], f"{name} rows").features
-        outputs[name] = job.task.untrained(known.features, targets, queries)
-        features[name] = np.array(queries[drawn_rows(len(queries))])
+    for name, found in passes.items():
+        outputs[name] = job.task.untrained(known.features, targets, found.features)
+        features[name] = np.array(found.features[drawn_rows(len(found.features))])
     return Untouched(outputs, features, known.cache)
 
 
@@ -243,7 +257,6 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
     cache = None
     if recipe.cache != "off":
         cache = cache_folder() if recipe.cache == "auto" else Path(recipe.cache)
-    digest = f"{recipe.digest()}-{job.table.content_hash()[:16]}"
     return Settings(
         seed=recipe.seed,
         precision=recipe.precision,
@@ -252,14 +265,7 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         checkpoints=checkpoints,
         checkpoint_every=recipe.checkpoint_every,
         workers=default_workers() if recipe.workers is None else recipe.workers,
-        recipe=digest,
+        recipe=recipe.digest(),
+        data=job.table.content_hash(),
+        checks_memory=checkpoints is not None,
     )
-
-
-def cache_folder() -> Path:
-    """Return where feature stores lie: `$GRAFT_CACHE`, else the user's cache folder."""
-    own = os.environ.get("GRAFT_CACHE")
-    if own:
-        return Path(own)
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "graft" / "features"

@@ -17,7 +17,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.backbones.foreign_config import check_folder, read_json
 from graft.errors import ModelError, UnknownName
+from graft.weights.door import refusal
+from graft.weights.faults import model_error
+from graft.weights.header import read_header
+from graft.weights.manifest import check_manifest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,10 +56,19 @@ def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
         UnknownName: the prefix before the colon is no source.
     """
     source, rest = resolve_source(str(name))
+    folder = Path(rest).expanduser()
+    is_ours = _is_folder(folder) and (folder / "graft.json").is_file()
+    if is_ours:
+        read_head(folder)  # a newer format and other classes are named before files are compared
+        check_manifest(folder)
+    from graft.weights.reading import refuse_not_finite
+
     module, function = SOURCES[source][0].split(":")
     backbone = getattr(import_module(module), function)(rest, random=random)
     if not random:
-        _read_our_head(backbone, Path(rest).expanduser())
+        refuse_not_finite(backbone.net, shown(name))
+        if is_ours:
+            _read_our_head(backbone, folder)
     return backbone
 
 
@@ -92,17 +106,14 @@ def read_head(folder: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: the file is damaged, or belongs to other classes than `graft.json` names.
     """
-    from safetensors import SafetensorError, safe_open
+    from graft.weights.reading import read_tensors
 
     path = folder / "head.safetensors"
+    tensors = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            written_for = json.loads((file.metadata() or {}).get("classes", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(
-            f"{path}: does not open ({type(error).__name__}); restore the file"
-        ) from None
+        written_for = json.loads(read_header(path).metadata.get("classes", "null"))
+    except (ValueError, RecursionError):
+        raise model_error(path, "names no classes that can be read; restore the file") from None
     classes = read_about(folder)["classes"]
     if written_for is not None and written_for != classes:
         odd = next(iter(sorted(set(written_for) ^ set(classes))), "their order")
@@ -114,8 +125,6 @@ def read_head(folder: Path) -> dict[str, Tensor]:
 
 def _read_our_head(backbone: Backbone, folder: Path) -> None:
     """Tell the backbone of the linear head that a run of ours left in its folder."""
-    if not (folder / "graft.json").is_file():
-        return
     about = read_about(folder)
     if about["head"] != "linear":
         return
@@ -152,6 +161,9 @@ def resolve_source(name: str) -> tuple[str, str]:
         if prefix not in SOURCES:
             raise UnknownName("source", prefix, [*SOURCES, "transformers"])
         return prefix, rest
+    fault = refusal(folder) if _is_file(folder) else None
+    if fault is not None:
+        raise fault
     if folder.suffix or name.startswith((".", "/", "~")):
         raise ModelError(
             f"{shown(name)}: no such folder; give a folder, a name, or one of {_known()}"
@@ -174,6 +186,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _known() -> str:
     return ", ".join(SOURCES)
 
@@ -181,6 +200,7 @@ def _known() -> str:
 def _source_of_folder(folder: Path) -> tuple[str, str]:
     if (folder / "record.json").is_file() and (folder / "model").is_dir():
         folder = folder / "model"
+    check_folder(folder)
     if (folder / "modules.json").is_file():
         return "text", str(folder)
     config = folder / "config.json"
@@ -197,10 +217,9 @@ def _source_of_folder(folder: Path) -> tuple[str, str]:
 
 
 def _source_of_config(path: Path) -> str:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{shown(path)}: is no JSON ({error}); restore the file") from None
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise ModelError(f"{shown(path)}: is no JSON object; restore the file")
     if config.get("library") == "torchvision":
         return "torchvision"
     if "architecture" in config:

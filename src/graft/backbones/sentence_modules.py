@@ -46,8 +46,8 @@ def read_modules(folder: Path) -> SentenceModules:
     """Read a folder; one without `modules.json` is a plain transformers folder.
 
     Raises:
-        ModelError: a module is of a kind that needs the checkpoint's own code, the pooling is not
-            one of ours, or a file is damaged.
+        ModelError: the pooling is not one of ours, or a file is damaged. Kinds of modules that need
+            the checkpoint's own code were refused before (`foreign_config`).
     """
     if not (folder / "modules.json").is_file():
         return SentenceModules(folder)
@@ -60,11 +60,6 @@ def read_modules(folder: Path) -> SentenceModules:
             f"{shown(folder)}: modules.json lists no modules; restore the file"
         ) from None
     for module, path in kinds:
-        if not module.startswith("sentence_transformers."):
-            raise ModelError(
-                f"{shown(folder)}: module {module[:50]} needs the checkpoint's own code, which is "
-                "never run; choose another model"
-            )
         kind = module.rsplit(".", 1)[-1]
         if kind == "Transformer":
             inner = folder / path

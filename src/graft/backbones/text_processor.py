@@ -14,6 +14,25 @@ from torch import Tensor
 
 from graft.backbones.backbone import Row
 
+N_AT_ONCE = 256
+
+
+N_CHARACTERS_PER_TOKEN = 20
+"""More than tokens have on average, so that a beginning of so many holds all that is kept."""
+
+
+def beginning(text: str, n_tokens: int) -> str:
+    """Return enough of a long text for so many tokens, up to a space; the text if it has none.
+
+    Tokenizers split at white space first, so the tokens of whole words do not depend on what
+    follows.
+    """
+    limit = n_tokens * N_CHARACTERS_PER_TOKEN
+    if len(text) <= limit:
+        return text
+    end = max(text.rfind(" ", 0, limit), text.rfind("\n", 0, limit))
+    return text[:end] if end > 0 else text
+
 
 @dataclass(frozen=True)
 class TextProcessor:
@@ -40,16 +59,56 @@ class TextProcessor:
         """Tokenise each text; returns rows with `input_ids` (L,) int32, L at least 1."""
         if not values:
             return []
-        ids = self.tokenizer(
-            list(values),
+        # a text of 1 MB would take seconds, though only its beginning is kept
+        pieces = [beginning(value, self.max_length) for value in values]
+        ids = self._tokenised(pieces)
+        too_short = [
+            i
+            for i, value in enumerate(values)
+            if len(pieces[i]) < len(value) and len(ids[i]) < self.max_length
+        ]
+        if too_short:
+            for i, whole in zip(
+                too_short, self._tokenised([values[i] for i in too_short]), strict=True
+            ):
+                ids[i] = whole
+        # an empty text of a tokenizer without special tokens still is one token to attend to
+        nothing = [self.tokenizer.pad_token_id]
+        return [{"input_ids": np.asarray(row or nothing, np.int32)} for row in ids]
+
+    def _tokenised(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(
+            list(texts),
             truncation=True,
             max_length=self.max_length,
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
-        # an empty text of a tokenizer without special tokens still is one token to attend to
-        nothing = [self.tokenizer.pad_token_id]
-        return [{"input_ids": np.asarray(row or nothing, np.int32)} for row in ids]
+
+    def counts(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return how many tokens each of N texts has, is cut to, and is unknown; (N,) int64 each.
+
+        Tokens that stand for the beginning, the end or padding are none of them.
+        """
+        found = np.zeros((3, len(texts)), np.int64)
+        unknown = self.tokenizer.unk_token_id
+        n_special = self.tokenizer.num_special_tokens_to_add()
+        for start in range(0, len(texts), N_AT_ONCE):
+            block = self.tokenizer(
+                list(texts[start : start + N_AT_ONCE]),
+                truncation=False,
+                add_special_tokens=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )["input_ids"]
+            for i, ids in enumerate(block, start):
+                found[:, i] = (
+                    len(ids),
+                    min(len(ids), self.max_length - n_special),
+                    0 if unknown is None else ids.count(unknown),
+                )
+        return found[0], found[1], found[2]
 
     def collate(
         self,

@@ -16,7 +16,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from graft.backbones import shown
 from graft.backbones.backbone import Backbone, Origin, Problem
 from graft.backbones.hub import from_cache_unless_reached
 from graft.backbones.image_network import (
@@ -30,6 +29,8 @@ from graft.backbones.image_network import (
 from graft.backbones.image_processor import INTERPOLATIONS, ImageProcessor
 from graft.errors import ModelError
 from graft.features import Features
+from graft.weights.door import refuse_folder_without
+from graft.weights.header import read_header
 
 # Entries of timm's configuration that say where the old weights were, which new ones do not need.
 SOURCE_ENTRIES = (
@@ -91,11 +92,10 @@ def _local(name: str, *, random: bool) -> str:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return name
-    if not random and not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{shown(folder)}: no safetensors file; open it in timm and save it again with "
-            "timm.models.save_for_hf(net, folder, safe_serialization=True)"
-        )
+    if not random:
+        # timm would take another file by its own order, and one that can run code at the end
+        refuse_folder_without(folder, "model.safetensors")
+        read_header(folder / "model.safetensors")
     return f"local-dir:{folder}"
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graft.backbones import shown
 from graft.backbones.backbone import Backbone, Origin, Problem
 from graft.backbones.image_network import (
     blank,
@@ -33,6 +32,8 @@ from graft.backbones.image_network import (
 from graft.backbones.image_processor import ImageProcessor
 from graft.errors import ModelError, UnknownName
 from graft.features import Features
+from graft.weights.door import refuse_folder_without
+from graft.weights.reading import read_tensors
 
 WITH_AUXILIARY = ("googlenet", "inception_v3")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -201,8 +202,6 @@ def _load_published(net: nn.Module, name: str, weights: Any) -> None:
 
 
 def _open_folder(folder: Path, *, random: bool) -> Backbone:
-    from safetensors.torch import load_file
-
     config = _read_config(folder)
     architecture = config["architecture"]
     _check_name(architecture)
@@ -216,12 +215,8 @@ def _open_folder(folder: Path, *, random: bool) -> Backbone:
         _set_first_convolution(net, n_channels)
     if not random:
         weights = folder / "model.safetensors"
-        if not weights.is_file():
-            raise ModelError(
-                f"{shown(folder)}: no model.safetensors; open the weights in torchvision and write "
-                "them there with safetensors.torch.save_model(net, path)"
-            )
-        result = net.load_state_dict(load_file(weights), strict=False)
+        refuse_folder_without(folder, weights.name)
+        result = net.load_state_dict(read_tensors(weights), strict=False)
         lost = [k for k in result.missing_keys if k not in config.get("absent", ())]
         if lost or result.unexpected_keys:
             wrong = ", ".join([*lost, *result.unexpected_keys][:3])

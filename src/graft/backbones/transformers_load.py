@@ -15,8 +15,11 @@ import torch
 from torch import nn
 
 from graft.backbones import shown
+from graft.backbones.foreign_config import check_folder
 from graft.backbones.hub import reaches
 from graft.errors import ModelError
+from graft.weights.door import refuse_folder_without
+from graft.weights.header import read_header
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 NOT_FILES = ("onnx/*", "openvino/*")
@@ -36,17 +39,19 @@ def fetch(name: str, *, with_weights: bool = True) -> Path:
         with_weights: download the weights too.
 
     Raises:
-        ModelError: it is no folder and cannot be had from the hub.
+        ModelError: it is no folder and cannot be had from the hub, or a description in it would
+            run code.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
+        check_folder(folder)
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         not_files = [*NOT_FILES, *([] if with_weights else ["*.safetensors"])]
-        return Path(
+        folder = Path(
             snapshot_download(
                 name,
                 allow_patterns=list(FILES),
@@ -59,6 +64,8 @@ def fetch(name: str, *, with_weights: bool = True) -> Path:
             f"model `{shown(name)}` is no folder and was not reached on the hub "
             f"({type(error).__name__}); give a folder"
         ) from None
+    check_folder(folder)
+    return folder
 
 
 def open_config(folder: Path) -> Any:
@@ -121,11 +128,9 @@ def open_weights(auto: Any, folder: Path, config: Any) -> tuple[nn.Module, froze
     Raises:
         ModelError: there is no safetensors file, or it does not open.
     """
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{shown(folder)}: no safetensors file; open it in transformers and save it again with "
-            "save_pretrained(folder)"
-        )
+    refuse_folder_without(folder, "*.safetensors")
+    for path in sorted(folder.glob("*.safetensors")):
+        read_header(path)
     from safetensors import SafetensorError
 
     try:

@@ -86,7 +86,7 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
         ModelError: the checkpoint cannot be opened, has no safetensors or asks for remote code.
     """
     modules = read_modules(fetch(name, with_weights=not random))
-    folder = modules.folder
+    folder = fetch(str(modules.folder))  # which may be a folder of its own inside the first
     config = open_config(folder)
     notes = _settle(config) + _left_out(modules)
     processor = _processor(folder, config, modules)

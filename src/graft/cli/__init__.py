@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any
 
 from graft.cli.app import app
 
 __all__ = ["app", "main"]
+
+NO_MEMORY = (
+    "out of memory; choose a smaller --model, pass a smaller --micro-batch-size, or leave out what "
+    "else runs on this machine"
+)
 
 
 def main(tokens: list[str] | None = None) -> None:
@@ -18,14 +24,22 @@ def main(tokens: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if tokens is None else tokens
     is_debug = "--debug" in arguments or os.environ.get("GRAFT_DEBUG") == "1"
     arguments = [a for a in arguments if a != "--debug"]
-    sys.exit(_run(arguments, is_debug))
+    code = _run(arguments, is_debug)
+    if code and any(thread.name.startswith("graft-ahead") for thread in threading.enumerate()):
+        # a reader hangs at a file, and Python would wait for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str], is_debug: bool) -> Any:
-    from graft.errors import GraftError
+    from graft.errors import GraftError, OutOfMemory, Stopped, is_out_of_memory
 
     try:
         return app(arguments)
+    except Stopped as stop:
+        return stop.exit_code
     except GraftError as error:
         if is_debug:
             raise
@@ -37,6 +51,12 @@ def _run(arguments: list[str], is_debug: bool) -> Any:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if is_debug or not is_out_of_memory(error):
+            raise
+        if _is_first():
+            print(f"graft: {NO_MEMORY}", file=sys.stderr)
+        return OutOfMemory.exit_code
 
 
 def _is_first() -> bool:

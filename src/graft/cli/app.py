@@ -10,11 +10,15 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from graft.cli.convert import convert
+from graft.cli.doctor import doctor
 from graft.cli.embed import embed
+from graft.cli.environment import environment
 from graft.cli.evaluate import evaluate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
 from graft.cli.report import report
+from graft.cli.rerun import rerun
 from graft.cli.train import train
 
 app = App(
@@ -26,12 +30,17 @@ app = App(
     """,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(train, name="train")
+app.command(doctor, name="doctor")
 app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
+app.command(convert, name="convert")
+app.command(environment, name="environment")
+app.command(rerun, name="rerun")
 app.command(report, name="report")
 
 

@@ -86,3 +86,4 @@ def evaluate(
         if found.per_class:
             console.print()
             show_per_class(found.per_class, N_CLASSES_SHOWN)
+    found.refuse_if_many_skipped()

@@ -33,6 +33,20 @@ class RecipeOptions:
     "What the labels are, where it is not seen: one class, several, or a number."
     allow_leak: Annotated[bool | None, _in(DATA, negative="")] = None
     "Train although held-out rows of a given split also stand among the training rows."
+    fold_labels: Annotated[bool | None, _in(DATA, negative="")] = None
+    "Write labels alike that differ only in case or spaces."
+    drop_empty_classes: Annotated[bool | None, _in(DATA, negative="")] = None
+    "Leave out class folders without an image."
+    drop_conflicts: Annotated[bool | None, _in(DATA, negative="")] = None
+    "Drop the rows of an input that has different labels."
+    min_per_class: Annotated[int | None, _in(DATA)] = None
+    "Leave out classes with fewer rows."
+    max_pixels: Annotated[int | None, _in(DATA)] = None
+    "Skip images with more pixels (default 40000000)."
+    max_skip: Annotated[float | None, _in(DATA)] = None
+    "Largest share of rows that may be skipped because they cannot be used (default 0.01)."
+    follow_links: Annotated[bool | None, _in(DATA, negative="")] = None
+    "Read images whose file or folder is a link that leads out of the data."
     encoding: Annotated[str | None, _in(DATA)] = None
     "Encoding of a text file, where it is not UTF-8."
     sep: Annotated[str | None, _in(DATA)] = None

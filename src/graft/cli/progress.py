@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -36,7 +37,8 @@ class ProgressBars:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
+        with suppress(OSError):  # the terminal may be gone
+            self._progress.stop()
 
     def listener(self) -> Listener:
         """Return what the engine tells its progress to."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from graft.data.faults import Finding
     from graft.records import ClassScores, DepthRecord, Interval, RunRecord
 
-N_NOTES = 10
-
 TABLES = {
     "methods": "graft.methods:METHODS",
     "heads": "graft.heads:HEADS",
@@ -113,11 +111,11 @@ def show_per_class(rows: Sequence[ClassScores], n_shown: int) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Print on the error stream what was repaired or left out, the first ten."""
-    for finding in findings[:N_NOTES]:
-        errors.print(f"note: {finding}", markup=False, soft_wrap=True)
-    if len(findings) > N_NOTES:
-        errors.print(f"note: and {len(findings) - N_NOTES:,} more", markup=False)
+    """Print on the error stream what was repaired or left out, the first twenty of each kind."""
+    from graft.data.faults import first_lines
+
+    for line in first_lines(findings):
+        errors.print(f"note: {line}", markup=False, soft_wrap=True)
 
 
 def _span(interval: Interval, sign: str = "") -> str:

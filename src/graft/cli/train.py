@@ -34,6 +34,10 @@ def train(
 
         graft train photos/ --model timm:mobilenetv3_small_100 --method probe
 
+        graft train --out runs/tickets-lp-ft-1 --resume
+
+    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and stop with 130, 143 or 129.
+
     Parameters
     ----------
     data
@@ -46,7 +50,8 @@ def train(
     overwrite
         Replace the run that is in `--out`.
     resume
-        Go on with the run that is in `--out`.
+        Go on with the run that is in `--out`, from its last checkpoint: the result is, byte for
+        byte, that of a run that was never stopped. Needs nothing else; begins where there is none.
     quiet
         Print nothing but the folder of the run.
     as_json
@@ -56,7 +61,9 @@ def train(
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, show_depths, show_run
+    from graft.cli.stopped import told_when_stopped
     from graft.engine.processes import is_main
+    from graft.engine.stopping import stoppable
     from graft.errors import InputError
     from graft.records import to_json
 
@@ -64,7 +71,8 @@ def train(
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")
     hush_libraries()
     given = (options or RecipeOptions()).given()
-    with ProgressBars(enabled=is_main() and not (quiet or as_json)) as bars:
+    is_shown = is_main() and not (quiet or as_json)
+    with told_when_stopped(is_main()), stoppable(), ProgressBars(enabled=is_shown) as bars:
         run = api.train(
             data,
             out=out,

@@ -7,14 +7,17 @@ the file's name and the mend at the end of the message are what the reader needs
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from graft.errors import DataError
+from graft.records import FindingRecord
 
 LONGEST_LINE = 200
 SHORTEST_PATH = 24
+N_SHOWN = 20
 
 Severity = Literal["error", "skip", "warn", "repair"]
 
@@ -43,9 +46,26 @@ class Finding:
     def __str__(self) -> str:
         return str(self.as_error())
 
+    def record(self) -> FindingRecord:
+        """Return the same for the record of a run."""
+        return FindingRecord(**dataclasses.asdict(self))
+
     def as_error(self) -> DataError:
         """Return the error that says the same."""
         return data_error(self.message, path=self.path, row=self.row, column=self.column)
+
+
+def first_lines(findings: Iterable[Finding], n_shown: int = N_SHOWN) -> list[str]:
+    """Return the lines of the first findings of each code, and how many more there are."""
+    by_code: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_code.setdefault(finding.code, []).append(finding)
+    lines = []
+    for code, some in by_code.items():
+        lines += [str(finding) for finding in some[:n_shown]]
+        if len(some) > n_shown:
+            lines.append(f"and {len(some) - n_shown:,} more of the kind {code}")
+    return lines
 
 
 def refuse(findings: Iterable[Finding]) -> None:

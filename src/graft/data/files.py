@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import os
 import stat
 import zlib
@@ -77,6 +78,30 @@ def kind_of(place: str | Path) -> Kind | None:
     if stat.S_ISDIR(mode):
         return "folder"
     return "file" if stat.S_ISREG(mode) else "other"
+
+
+def leaves(root: str, place: str) -> bool:
+    """Tell whether a file below a folder is a link that leads out of it; any other file is not.
+
+    Args:
+        root: the folder of the data.
+        place: absolute path of a file on the disk.
+    """
+    base, path = Path(root).absolute(), Path(place)
+    if not path.is_relative_to(base):
+        return False
+    above = itertools.takewhile(lambda p: p != base, (path, *path.parents))
+    try:
+        return any(p.is_symlink() for p in above) and not is_inside(path.resolve(), base.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def is_inside(target: Path, base: Path) -> bool:
+    """Tell whether a resolved path lies in a folder, or in the blobs of its Hub snapshot."""
+    above = [place for place in (base, *base.parents) if place.parent.name == "snapshots"]
+    blobs = [place.parent.parent / "blobs" for place in above[:1]]
+    return any(target.is_relative_to(place) for place in (base, *blobs))
 
 
 def size_bytes(place: str | Path) -> int:

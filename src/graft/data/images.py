@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from graft.data.doctor.near_pictures import SIDE, thumbnail
 from graft.data.faults import data_error
 from graft.data.files import Embedded, kind_of, open_binary, size_bytes
 from graft.errors import DataError
@@ -48,7 +49,7 @@ Source = str | Path | Embedded
 """A file on the disk or in an archive, or the bytes of one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFacts:
     """Hold what a file says of itself and survived being read in full.
 
@@ -58,6 +59,9 @@ class ImageFacts:
         height: pixels, as stored.
         mode: Pillow's name of the pixel type.
         moves: whether it holds more frames or pages than the first.
+        clear: whether some of it is transparent.
+        turned: whether its EXIF orientation says to turn it.
+        thumbnail: (16, 16) uint8, grey and upright.
     """
 
     format: str
@@ -65,6 +69,9 @@ class ImageFacts:
     height: int
     mode: str
     moves: bool
+    clear: bool
+    turned: bool
+    thumbnail: np.ndarray
 
 
 def decode(
@@ -94,24 +101,30 @@ def decode(
 
 
 def examine(path: Source, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """Read an image file to its end and return its facts; a JPEG at an eighth of its size.
+    """Read an image file to its end and return its facts; a large JPEG at an eighth of its size.
 
     Raises:
         DataError: as for `decode`.
     """
     with opened(path, max_pixels) as image:
         width, height = image.size
-        facts = ImageFacts(
-            format="JPEG" if image.format == "MPO" else str(image.format),
+        format_, mode = image.format, image.mode
+        moves = bool(getattr(image, "is_animated", False)) and format_ != "MPO"
+        image.seek(0)
+        image.draft(None, (max(width // 8, 4 * SIDE), max(height // 8, 4 * SIDE)))
+        image.load()
+        turn = turn_of(image)
+        shown = flattened(image, path)
+        return ImageFacts(
+            format="JPEG" if format_ == "MPO" else str(format_),
             width=width,
             height=height,
-            mode=image.mode,
-            moves=bool(getattr(image, "is_animated", False)) and image.format != "MPO",
+            mode=mode,
+            moves=moves,
+            clear=is_clear(image),
+            turned=turn is not None,
+            thumbnail=thumbnail(shown if turn is None else shown.transpose(turn)),
         )
-        image.seek(0)
-        image.draft(None, (width // 8, height // 8))
-        image.load()
-    return facts
 
 
 @contextmanager
@@ -206,6 +219,13 @@ def turn_of(image: PillowImage.Image) -> PillowImage.Transpose | None:
     except Exception:  # A camera's broken notes are no reason to lose its picture.
         return None
     return turns.get(orientation) if isinstance(orientation, int) else None
+
+
+def is_clear(image: PillowImage.Image) -> bool:
+    """Tell whether some pixels of a loaded image are transparent."""
+    if "transparency" not in image.info and image.mode not in TRANSPARENT_MODES:
+        return False
+    return bool((np.asarray(image.convert("RGBA").getchannel("A")) < 255).any())
 
 
 def flattened(image: PillowImage.Image, path: Source) -> PillowImage.Image:

@@ -64,6 +64,14 @@ class Splits:
     given: bool = False
 
 
+def part_numbers(splits: Splits, n_rows: int) -> np.ndarray:
+    """Return (N,) 0 for rows that train, 1 for validation, 2 for test, -1 for none of them."""
+    numbers = np.full(n_rows, -1)
+    for number, rows in enumerate((splits.train, splits.validation, splits.test)):
+        numbers[rows] = number
+    return numbers
+
+
 def part_of(value: object) -> Part | None:
     """Return the part that a cell of a split column means, or None."""
     return COLUMN_PARTS.get(str(value).strip().casefold())

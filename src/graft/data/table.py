@@ -53,6 +53,9 @@ class Origin:
     path: str
     row: int | None
 
+    def __str__(self) -> str:
+        return self.path if self.row is None else f"{self.path} row {self.row}"
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -68,6 +71,7 @@ class Table:
         root: folder that relative image paths start from.
         because: one sentence on how the roles were found.
         findings: what the reader repaired or left out.
+        thumbnails: (N, 16, 16) uint8, grey, of pictures that were examined.
     """
 
     data: pa.Table
@@ -79,6 +83,7 @@ class Table:
     root: str = "."
     because: str = ""
     findings: tuple[Finding, ...] = ()
+    thumbnails: np.ndarray | None = None
 
     @classmethod
     def of_values(
@@ -192,6 +197,7 @@ class Table:
             data=self.data.take(rows),
             source_of=self.source_of[rows],
             row_of=self.row_of[rows],
+            thumbnails=None if self.thumbnails is None else self.thumbnails[rows],
         )
 
     def origin(self, i: int) -> Origin:

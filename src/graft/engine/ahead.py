@@ -16,20 +16,25 @@ from typing import Any
 
 import numpy as np
 
+from graft.errors import Unread
+
+THREADS = "graft-ahead"
+"""What the names of the threads begin with."""
+
 MOST_WORKERS = 4
 N_STEPS = 2
 """How many steps are read ahead: one may take longer than the others."""
 
 
 class Ahead:
-    """Let streams read ahead inside the context; no thread outlives it.
+    """Let streams read ahead inside the context; no thread outlives it but one that hangs.
 
     Args:
         n_workers: threads; with 0 everything is read when it is asked for.
     """
 
     def __init__(self, n_workers: int = 0) -> None:
-        self._pool = ThreadPoolExecutor(n_workers, "graft-ahead") if n_workers else None
+        self._pool = ThreadPoolExecutor(n_workers, THREADS) if n_workers else None
         self._streams: dict[int, Any] = {}
 
     def expect(self, stream: Any, rows: np.ndarray) -> None:
@@ -59,7 +64,8 @@ class Ahead:
         for stream in self._streams.values():
             stream.forget()
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            # one that hangs would be waited for forever
+            self._pool.shutdown(wait=not isinstance(error, Unread), cancel_futures=True)
 
 
 def default_workers() -> int:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -20,29 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from graft.data.faults import LONGEST_LINE, shorten_path
 from graft.engine.processes import like
-from graft.errors import ModelError, StorageError
+from graft.errors import ModelError
+from graft.killpoints import fail_at
+from graft.storage import fsync, storing
+
+FORMAT = 1
+"""Of a checkpoint. A later version of graft that writes another one raises it."""
 
 KEEP = 2
-FAIL_AT = "GRAFT_FAIL_AT"
-"""For tests of resuming: the process kills itself at `POINT`, or `POINT:N` the N-th time there."""
 
-_times: dict[str, int] = {}
-
-
-def fail_at(point: str) -> None:
-    """Die here, as by a power cut, if the environment asks for it."""
-    asked = os.environ.get(FAIL_AT)
-    if asked is None:
-        return
-    wanted, _, nth = asked.partition(":")
-    if wanted == point:
-        _times[point] = _times.get(point, 0) + 1
-        if _times[point] == int(nth or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+BEGAN_WITH = {
+    "recipe": "another recipe",
+    "data": "other data",
+    "weights": "other weights of the backbone",
+}
+"""What a run begins with → what is said where a checkpoint's differs."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,17 @@ class Checkpoint:
         position: where training goes on.
         tensors: `model.*`, `state.*`, `optimizer.*`, `best.*`, `average.*` by name.
         values: everything else, JSON.
-        recipe: hash of what the run was asked to do; another one refuses to resume.
+        began_with: hashes by the names in `BEGAN_WITH`; where one differs, resuming is refused.
     """
 
     position: Position
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any] = field(default_factory=dict)
-    recipe: str = ""
+    began_with: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -81,67 +81,93 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     number = max((n for n, _ in _numbered(folder)), default=0) + 1
     temporary = folder / f".{number:08d}.tmp"
     target = folder / f"{number:08d}"
+    mend = "the last one is intact: free some space, then pass --resume"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with storing("a checkpoint", folder, mend, needed_bytes=checkpoint.size_bytes):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            _write(temporary, checkpoint)
+            fail_at("before_rename")
+            temporary.replace(target)
+            fail_at("after_rename")
+            fsync(folder)
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        save_file(_separate(checkpoint.tensors), temporary / "tensors.safetensors")
-        fail_at("after_tensors")
-        manifest = {
-            "position": asdict(checkpoint.position),
-            "values": checkpoint.values,
-            "recipe": checkpoint.recipe,
-            "sha256": _sha256(temporary / "tensors.safetensors"),
-        }
-        manifest["manifest_sha256"] = _digest(manifest)
-        (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        fail_at("after_tmp")
-        for path in temporary.iterdir():
-            _fsync(path)
-        _fsync(temporary)
-        fail_at("before_rename")
-        temporary.replace(target)
-        fail_at("after_rename")
-        _fsync(folder)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise StorageError(
-            f"{folder}: cannot write a checkpoint ({error.strerror}); the last one is intact, "
-            "free some space and pass --resume"
-        ) from None
+        raise
     for _, old in sorted(_numbered(folder))[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
-def load_checkpoint(folder: Path, recipe: str) -> tuple[Checkpoint | None, tuple[str, ...]]:
+def _write(temporary: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint's files into a new folder and wait until they are on the disk."""
+    temporary.mkdir()
+    save_file(_separate(checkpoint.tensors), temporary / "tensors.safetensors")
+    fail_at("after_tensors")
+    manifest = {
+        "format": FORMAT,
+        "position": asdict(checkpoint.position),
+        "values": checkpoint.values,
+        "began_with": dict(checkpoint.began_with),
+        "sha256": _sha256(temporary / "tensors.safetensors"),
+    }
+    manifest["manifest_sha256"] = _digest(manifest)
+    (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    fail_at("after_tmp")
+    for path in temporary.iterdir():
+        fsync(path)
+    fsync(temporary)
+
+
+def load_checkpoint(
+    folder: Path, began_with: Mapping[str, str]
+) -> tuple[Checkpoint | None, tuple[str, ...]]:
     """Return the newest checkpoint that verifies, and notes on those that did not.
 
     Raises:
-        ModelError: the checkpoint belongs to a run that was asked to do something else.
+        ModelError: the checkpoint belongs to a run that began with something else, or to a later
+            version of graft.
     """
     notes = []
     for _, path in sorted(_numbered(folder), reverse=True):
         try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-            if manifest.pop("manifest_sha256") != _digest(manifest):
-                raise ValueError("its manifest's hash differs")
-            if _sha256(path / "tensors.safetensors") != manifest["sha256"]:
-                raise ValueError("its hash differs")
+            manifest = _verified(path)
+            if manifest["format"] > FORMAT:
+                raise _refusal(
+                    path, "was written by a later graft", "resume with that, or train anew"
+                )
             tensors = load_file(path / "tensors.safetensors")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
             notes.append(f"checkpoint {path.name} is damaged ({reason}): the one before is used")
             _set_aside(path)
             continue
-        if manifest["recipe"] != recipe:
-            raise ModelError(
-                f"{path}: was written by a run with another recipe or other data; "
-                "resume with the same, or train into a new folder"
+        was = manifest["began_with"]
+        odd = [what for what in BEGAN_WITH if was.get(what) != began_with.get(what)]
+        if odd:
+            raise _refusal(
+                path,
+                f"was written by a run with {' and '.join(BEGAN_WITH[what] for what in odd)}",
+                "resume with the same, or train into a new folder",
             )
         position = Position(**manifest["position"])
-        return Checkpoint(position, tensors, manifest["values"], recipe), tuple(notes)
+        return Checkpoint(position, tensors, manifest["values"], was), tuple(notes)
     return None, tuple(notes)
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint whose hashes are right; raise otherwise."""
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    if manifest.pop("manifest_sha256") != _digest(manifest):
+        raise ValueError("its manifest's hash differs")
+    if _sha256(path / "tensors.safetensors") != manifest["sha256"]:
+        raise ValueError("its hash differs")
+    return manifest
+
+
+def _refusal(path: Path, found: str, mend: str) -> ModelError:
+    text = f": {found}; {mend}"
+    return ModelError(shorten_path(str(path), LONGEST_LINE - len(text)) + text)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -204,11 +230,3 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

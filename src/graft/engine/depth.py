@@ -26,13 +26,15 @@ from graft.backbones.outlets import Outlet, find_outlets, pool
 from graft.batch import Batch
 from graft.engine.cut import Cut
 from graft.engine.feeds import find_feeds
+from graft.engine.filling import Filling, fill_all
 from graft.engine.groups import locate, resolve
-from graft.engine.prefix import compute_group, groups, store_key
+from graft.engine.prefix import compute_group, store_key
 from graft.engine.processes import Processes
-from graft.engine.replay import Dim, Replay, Tap
+from graft.engine.replay import Dim, Replay, Tap, evaluating
+from graft.engine.row_groups import RowGroups
 from graft.engine.settings import Settings
 from graft.engine.solve import search, why_not_convex
-from graft.engine.stores import fill_all, identity
+from graft.engine.stores import identity
 from graft.errors import InputError
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
@@ -186,13 +188,14 @@ def _vectors(
             about = about if outlet is None else f"{about} {outlet}"
             by_key[store_key(replay, weights, stream, about)] = replay
         widths = sum(tap.dims[1].plus for replay in replays for tap in replay.taps)
+        stores = None
         if settings.cache is not None and 4 * widths * len(stream) <= settings.cache_bytes:
-            stores = fill_all(
-                tapped, by_key, run, stream, settings.cache, processes, settings.workers
-            )
-            arrays = [store.array(0).reshape(len(stream), -1) for store in stores]
-        else:
+            filling = Filling(settings.cache, processes, settings.workers)
+            stores = fill_all(tapped, by_key, run, stream, filling)
+        if stores is None:
             arrays = _in_memory(tapped, replays, run, stream)
+        else:
+            arrays = [store.array(0).reshape(len(stream), -1) for store in stores]
     found = dict(zip((*outlets.found, None), arrays, strict=True))
     _drop_twin(found)
     return found, outlets.left_out
@@ -210,10 +213,11 @@ def _in_memory(
 ) -> list[np.ndarray]:
     """Return the vectors of all rows at each replay, from one pass, stored nowhere."""
     held: list[dict[int, Tensor]] = [{} for _ in replays]
-    for rows in groups(np.arange(len(stream)), stream):
-        values = compute_group(tapped, replays, run, stream, rows)
-        for by_row, [tensors] in zip(held, values, strict=True):
-            by_row.update(zip(rows.tolist(), tensors, strict=True))
+    with evaluating(tapped):
+        for group in RowGroups(stream).of(np.arange(len(stream))):
+            values = compute_group(tapped, replays, run, stream, group)
+            for by_row, [tensors] in zip(held, values, strict=True):
+                by_row.update(zip(group.rows.tolist(), tensors, strict=True))
     stacked = [torch.stack([by_row[i] for i in range(len(stream))]) for by_row in held]
     return [t.float().cpu().numpy().reshape(len(stream), -1) for t in stacked]
 

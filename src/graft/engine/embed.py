@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
 from graft.engine.feeds import find_feeds
+from graft.engine.filling import OnNote
 from graft.engine.groups import locate, resolve
-from graft.engine.prefix import OnRows
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
 from graft.engine.settings import Settings
@@ -34,52 +36,48 @@ class Pooled:
 def pooled_features(
     model: nn.Module,
     task: Task,
-    stream: Stream,
+    streams: Mapping[str, Stream],
     settings: Settings,
     name: str = "train",
-    on_rows: OnRows = lambda *_: None,
-) -> np.ndarray:
-    """Return (N, D) pooled features of every row of a stream, stored on the way.
+    on_rows: Callable[[str, int, int], None] = lambda *_: None,
+    on_note: OnNote = lambda _: None,
+) -> dict[str, Pooled]:
+    """Return pooled features of every row of some splits' streams, stored on the way.
 
     Args:
-        on_rows: told how far the pass has come.
+        streams: by split; the cut is proven on the first of them.
+        name: of the stream that each is in its split.
+        on_rows: told of which split a pass is, and how far it has come.
+        on_note: told what is about to be written, and what cannot be.
     """
-    return pooled_pass(model, task, stream, settings, name, on_rows).features
-
-
-def pooled_pass(
-    model: nn.Module,
-    task: Task,
-    stream: Stream,
-    settings: Settings,
-    name: str = "train",
-    on_rows: OnRows = lambda *_: None,
-) -> Pooled:
-    """Return the same together with what it took."""
     rules = (Rule(head(), 1.0), Rule(everything(), None))
     groups = resolve(rules, locate(model))
-    feeds = find_feeds(model, None, task, groups, {name: stream})
-    processes = Processes(precision=settings.precision)
+    feeds = find_feeds(model, None, task, groups, {name: next(iter(streams.values()))})
     if not feeds.replays:
-        return Pooled(_by_forward(model, stream))
+        return {split: Pooled(_by_forward(model, stream)) for split, stream in streams.items()}
     frozen = frozenset(m.place.name for m in groups[-1].members)
+    processes = Processes(precision=settings.precision)
+    found = {}
     with processes.autocast():
-        caches = attach(
-            model,
-            task,
-            [Wish(feeds, frozen, MANY)],
-            {"rows": {name: stream}},
-            root=settings.cache,
-            budget_bytes=settings.cache_bytes,
-            processes=processes,
-            n_workers=settings.workers,
-            on_rows=on_rows,
-        )
-        prefix = feeds.prefixes["rows", name]
-        if prefix.store is not None:
-            return Pooled(prefix.store.array(0).reshape(len(stream), -1), caches[0])
-        tensors = prefix.compute(np.arange(len(stream)))[0]
-    return Pooled(torch.stack(tensors).float().cpu().numpy().reshape(len(stream), -1), caches[0])
+        for split, stream in streams.items():
+            caches = attach(
+                model,
+                task,
+                [Wish(feeds, frozen, MANY)],
+                {split: {name: stream}},
+                root=settings.cache,
+                budget_bytes=settings.cache_bytes,
+                processes=processes,
+                n_workers=settings.workers,
+                on_rows=partial(on_rows, split),
+                on_note=on_note,
+            )
+            prefix = feeds.prefixes.get((split, name))
+            if prefix is None:
+                found[split] = Pooled(_by_forward(model, stream))
+            else:
+                found[split] = Pooled(prefix.vectors(), caches[0])
+    return found
 
 
 def _by_forward(model: nn.Module, stream: Stream) -> np.ndarray:

@@ -20,16 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from graft.data.sampling import batches
+from graft.engine.evaluation import EVALUATION_BATCH
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import set_trainable, trainable
 from graft.engine.line import Line, fit_line, spread
-from graft.engine.loop import EVALUATION_BATCH
 from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
-from graft.engine.prefix import Prefix, compute_group, estimate_bytes, groups, n_in_group
+from graft.engine.prefix import Prefix, compute_group, estimate_bytes
+from graft.engine.prepared import Prepared, prepare
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, evaluating
-from graft.engine.run import Prepared, prepare
+from graft.engine.row_groups import RowGroups
 from graft.engine.settings import Settings
 from graft.engine.solve import search
 from graft.engine.stand_in import ROWS_PER_CLASS, problem_like
@@ -236,26 +237,27 @@ class _Bench:
         self, replays: Sequence[Replay], stream: Stream
     ) -> tuple[Line, list[list[Tensor]]]:
         """Time groups of a pass; returns the line, and what the first replay's taps hold."""
-        every = groups(np.arange(len(stream)), stream)
-        order = sorted(range(len(every)), key=lambda i: _group_units(stream, every[i]))
+        every = RowGroups(stream).of(np.arange(len(stream)))
+        order = sorted(range(len(every)), key=lambda i: every[i].units)
         # spread over the lengths, the longest among them; the first is run once to warm up
         chosen = [every[order[i]] for i in spread(len(order), 2 * N_TIMED)]
         run = encode_only(self.model, self.task)
-        compute_group(self.model, replays, run, stream, chosen[0])
         units, seconds, held = [], [], []
-        for rows in chosen:
-            began = self.clock()
-            values = compute_group(self.model, replays, run, stream, rows)
-            seconds.append(self.clock() - began)
-            units.append(_group_units(stream, rows))
-            held.append(values[0])
+        with evaluating(self.model):
+            compute_group(self.model, replays, run, stream, chosen[0])
+            for group in chosen:
+                began = self.clock()
+                values = compute_group(self.model, replays, run, stream, group)
+                seconds.append(self.clock() - began)
+                units.append(group.units)
+                held.append(values[0])
         leaves = [[t for part in held for t in part[i]] for i in range(len(held[0]))]
         return fit_line(units, seconds), leaves
 
     def _pass_seconds(self, line: Line, split: str) -> float:
         stream = next(iter(self.splits[split].values()))
-        every = groups(np.arange(len(stream)), stream)
-        units = np.asarray([_group_units(stream, rows) for rows in every])
+        every = RowGroups(stream).of(np.arange(len(stream)))
+        units = np.asarray([group.units for group in every])
         return self.scale[split] * line.total(units)
 
     def _stepping(
@@ -356,11 +358,3 @@ def _key(replay: Replay) -> str:
 def _units(stream: Stream, rows: np.ndarray) -> int:
     """Return rows × padded length of a batch; rows alone where all have one shape."""
     return len(rows) * (1 if stream.lengths is None else int(stream.lengths[rows].max()))
-
-
-def _group_units(stream: Stream, rows: np.ndarray) -> int:
-    """Return the same of a group of the prefix, which is filled up to its fixed shape."""
-    if stream.lengths is None:
-        return n_in_group(None)
-    bucket = stream.bucket(int(stream.lengths[rows[0]]))
-    return n_in_group(bucket) * bucket

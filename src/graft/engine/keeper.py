@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from graft.engine.checkpoint import (
     Checkpoint,
     Position,
-    fail_at,
     load_checkpoint,
     optimizer_tensors,
     save_checkpoint,
@@ -22,28 +22,42 @@ from graft.engine.groups import locate
 from graft.engine.loop import Loop, LoopState
 from graft.engine.processes import Processes, assign, whole
 from graft.engine.settings import Listener, Settings
+from graft.engine.stopping import asked
 from graft.errors import StorageError
+from graft.killpoints import fail_at
 from graft.records import PhaseRecord, build
+
+PAUSES = (5.0, 15.0, 40.0)
+"""Seconds to wait for space on a disk that is full, before each new attempt."""
 
 
 class Keeper:
-    """Write and read checkpoints of a run."""
+    """Write and read checkpoints of a run.
 
-    def __init__(self, settings: Settings, processes: Processes) -> None:
+    Args:
+        weights: fingerprint of the backbone's weights before training.
+        listener: told where training waits for space.
+    """
+
+    def __init__(
+        self, settings: Settings, processes: Processes, weights: str, listener: Listener
+    ) -> None:
         self._settings = settings
         self._processes = processes
+        self._listener = listener
+        self._began_with = {"recipe": settings.recipe, "data": settings.data, "weights": weights}
         self._touched: set[str] = set()
         self._n_steps = 0
 
     def after(self, done: list[PhaseRecord]) -> Callable[[Loop, bool], None]:
         """Return what a loop calls where a checkpoint may be written."""
 
-        def keep(loop: Loop, at_epoch_end: bool) -> None:
+        def keep(loop: Loop, must: bool) -> None:
             self._n_steps += 1
-            if not at_epoch_end:
+            if not must:
                 fail_at("mid_epoch")
             every = self._settings.checkpoint_every
-            if not at_epoch_end and not (every and self._n_steps % every == 0):
+            if not must and not (every and self._n_steps % every == 0):
                 return
             self._touched |= loop.trained_tensors().keys()
             tensors = {f"optimizer.{k}": v for k, v in optimizer_tensors(loop.optimizer).items()}
@@ -66,14 +80,14 @@ class Keeper:
         self._save(done, Position(len(done)), model, state, {}, None)
 
     def restore(
-        self, model: nn.Module, state: nn.Module | None, listener: Listener
+        self, model: nn.Module, state: nn.Module | None
     ) -> tuple[list[PhaseRecord], LoopState | None, dict[str, Tensor]]:
         """Load the newest checkpoint; returns phases done, the loop's state and its tensors."""
         if self._settings.checkpoints is None:
             return [], None, {}
-        found, notes = load_checkpoint(self._settings.checkpoints, self._settings.recipe)
+        found, notes = load_checkpoint(self._settings.checkpoints, self._began_with)
         for note in notes:
-            listener.on_note(note)
+            self._listener.on_note(note)
         position = None if found is None else found.position
         # also nobody writes the next one before everybody has read this one
         if not self._processes.everywhere(position == self._processes.agree(position)):
@@ -82,7 +96,7 @@ class Keeper:
                 "put the run into a folder that all machines share"
             )
         if found is None:
-            listener.on_note("no checkpoint to resume from: training begins anew")
+            self._listener.on_note("no checkpoint to resume from: training begins anew")
             return [], None, {}
         own = _all_tensors(model, state)
         weights = under("model.", found.tensors)
@@ -118,10 +132,28 @@ class Keeper:
         if not self._processes.is_main:
             return
         values = {"done": [dataclasses.asdict(d) for d in done], "loop": at}
-        save_checkpoint(
-            self._settings.checkpoints,
-            Checkpoint(position, kept, values, self._settings.recipe),
-        )
+        self._write(Checkpoint(position, kept, values, self._began_with))
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; where the disk is full, wait for space a few times."""
+        assert self._settings.checkpoints is not None
+        for seconds in PAUSES:
+            try:
+                save_checkpoint(self._settings.checkpoints, checkpoint)
+                return
+            except StorageError as error:
+                if not error.is_full or asked():
+                    raise
+                self._listener.on_note(f"{error}; training waits {seconds:.0f} s for space")
+            _pause(seconds)
+        save_checkpoint(self._settings.checkpoints, checkpoint)
+
+
+def _pause(seconds: float) -> None:
+    """Wait, but no longer than until a signal asks to stop."""
+    end = time.monotonic() + seconds
+    while not asked() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.5))
 
 
 def _all_tensors(model: nn.Module, state: nn.Module | None) -> dict[str, Tensor]:

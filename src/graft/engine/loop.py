@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,28 +18,32 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from graft.backbones.backbone import join
-from graft.data.sampling import batches, shares
 from graft.engine.ahead import N_STEPS, Ahead
 from graft.engine.average import Average, begin_average
+from graft.engine.evaluation import mean_loss
 from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.finite import (
+    MOST_BAD_STEPS,
+    Statistics,
+    diverged,
+    ends_finite,
+    running_statistics,
+    scale_and_clip,
+)
 from graft.engine.groups import STATE, Group, trainable
+from graft.engine.memory import halved
 from graft.engine.modes import set_modes
 from graft.engine.optim import build_optimizer, set_rates
-from graft.engine.processes import Processes, assign, is_shard, whole
-from graft.engine.replay import evaluating
-from graft.engine.step import Part, Step, accumulate, accumulate_joint
-from graft.engine.views import numbers
-from graft.errors import Diverged
+from graft.engine.order import Order
+from graft.engine.processes import Processes, assign, whole
+from graft.engine.step import Step, accumulate, accumulate_joint
+from graft.engine.stopping import asked, finishing_steps
+from graft.errors import Diverged, OutOfMemory, Stopped, is_out_of_memory
 from graft.methods.plan import Gradient
 from graft.records import EpochRecord
 from graft.tasks.task import Loss, Progress, Task
-
-EPOCHS_PER_PHASE = 10_000
-EVALUATION_BATCH = 64
-MOST_BAD_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class LoopState:
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
     n_averaged: int = 0
+    micro_batch_size: int | None = None
+    """What fits, where memory did not suffice for what was asked."""
 
 
 @dataclass
@@ -79,8 +85,10 @@ class Loop:
         groups: rules and their parameters.
         splits: streams by split, `train` and perhaps `validation`.
         on_step: called after each step.
+        checkpoint: called with the loop where one may be written: after a step, and, with True,
+            where one must be: after an epoch, or because what comes next is not certain.
         n_workers: threads that read ahead.
-        checkpoint: called with the loop where one may be written: after a step, after an epoch.
+        on_note: told what is done about a lack of memory.
     """
 
     name: str
@@ -100,9 +108,20 @@ class Loop:
     best: dict[str, Tensor] = field(default_factory=dict)
     average: Average | None = None
     n_workers: int = 0
+    on_note: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.ahead = Ahead()
+        self._must_stop = 0
+        self._has_shrunk = False
+        self.order = Order(
+            self.splits["train"],
+            self.feeds,
+            self.processes,
+            self.index,
+            self.seed,
+            self.by.batch_size,
+        )
         self.optimizer = build_optimizer(self.groups, self.by)
         self.step_module = Step(self.model, self.state, self.task)
 
@@ -110,18 +129,24 @@ class Loop:
         """Begin the moving average that the phase asks for, or go on with a checkpoint's."""
         if self.by.ema is None:
             return
-        moving = {id(buffer) for buffer in _running_statistics(self.step_module)}
+        moving = {id(buffer) for buffer in running_statistics(self.step_module)}
         moving |= {id(member.parameter) for member in trainable(self.groups)}
         live = {name: t for name, t in self.trained_tensors().items() if id(t) in moving}
         self.average = begin_average(live, self.by.ema, n_updates=self.at.n_averaged, saved=saved)
 
     def run(self) -> tuple[EpochRecord, ...]:
-        """Train until the last epoch is done or patience is over."""
+        """Train until the last epoch is done or patience is over.
+
+        Raises:
+            Diverged: steps in a row, or the last epoch, had a loss that is not finite.
+            OutOfMemory: not even one row a pass fits.
+            Stopped: a signal asked for it; a checkpoint is written.
+        """
         wrapped = self.processes.wrap(self.step_module)
         n_epochs = self.by.n_epochs(len(next(iter(self.splits["train"].values()))))
-        n_steps = n_epochs * len(self._plan(0))
+        n_steps = n_epochs * len(self.order.batches(0))
         try:
-            with Ahead(self.n_workers) as self.ahead:
+            with Ahead(self.n_workers) as self.ahead, finishing_steps():
                 while self.at.epoch < n_epochs and not self.at.stopped:
                     self._epoch(wrapped, n_steps)
         finally:
@@ -130,13 +155,13 @@ class Loop:
             self._load(self.best)
         elif self.average is not None:
             self.average.write()
-        if not self.best and self.at.history and not _ends_finite(self.at.history[-1]):
+        if not self.best and self.at.history and not ends_finite(self.at.history[-1]):
             raise Diverged(f"phase `{self.name}`: the loss ends not finite; lower the rate")
         return tuple(EpochRecord(**e) for e in self.at.history)
 
     @property
     def n_steps_done(self) -> int:
-        return self.at.epoch * len(self._plan(0)) + self.at.step
+        return self.at.epoch * len(self.order.batches(0)) + self.at.step
 
     def trained_tensors(self) -> dict[str, Tensor]:
         """Return every tensor that this phase may change: parameters, and buffers.
@@ -153,12 +178,10 @@ class Loop:
     def _epoch(self, wrapped: nn.Module, n_steps: int) -> None:
         began = time.perf_counter()
         set_modes(self.model)
-        plan = self._plan(self.at.epoch)
+        plan = self.order.batches(self.at.epoch)
         while self.at.step < len(plan):
             progress = Progress(self.at.epoch * len(plan) + self.at.step, n_steps, self.at.epoch)
-            self._expect(plan[self.at.step :][: 1 + N_STEPS], self.at.epoch)
-            if len(plan) - self.at.step <= N_STEPS and progress.step + 1 < n_steps:
-                self._expect(self._plan(self.at.epoch + 1)[:1], self.at.epoch + 1)
+            self._expect(plan, progress)
             loss = self._train_step(wrapped, plan[self.at.step], progress)
             self.at.step += 1
             if loss is not None:
@@ -169,11 +192,14 @@ class Loop:
                 self.on_step(
                     StepEvent(self.name, self.at.epoch, progress.step + 1, n_steps, mean, rate)
                 )
-            if self.at.step < len(plan):
-                self.checkpoint(self, False)
-        with nullcontext() if self.average is None else self.average.in_place():
-            validation = self._validate()
-            self._judge(validation)
+            self._maybe_save(is_last=self.at.step == len(plan))
+        try:
+            with nullcontext() if self.average is None else self.average.in_place():
+                validation = self._validate()
+                self._judge(validation)
+        except Stopped as stop:
+            self.checkpoint(self, True)
+            raise self._stopped(stop.signal) from None
         self.at.history.append(
             {
                 "epoch": self.at.epoch,
@@ -189,34 +215,48 @@ class Loop:
         self.at.step, self.at.loss_sum, self.at.loss_count = 0, 0.0, 0.0
         self.checkpoint(self, True)
 
+    def _expect(self, plan: list[np.ndarray], progress: Progress) -> None:
+        """Let the next steps be read ahead, into the next epoch too."""
+        self.order.expect(self.ahead, plan[self.at.step :][: 1 + N_STEPS], self.at.epoch)
+        if len(plan) - self.at.step <= N_STEPS and progress.step + 1 < progress.n_steps:
+            following = self.at.epoch + 1
+            self.order.expect(self.ahead, self.order.batches(following)[:1], following)
+
+    def _maybe_save(self, *, is_last: bool) -> None:
+        """Write a checkpoint where it is time; the end of an epoch waits for its validation.
+
+        Raises:
+            Stopped: a signal asked to stop.
+        """
+        # several processes go by what they agreed on in the step
+        signal = self._must_stop or (asked() if self.processes.n == 1 else 0)
+        must = bool(signal) or self._has_shrunk
+        if must or not is_last:
+            self.checkpoint(self, must)
+        self._has_shrunk = False
+        if signal:
+            raise self._stopped(signal)
+
+    def _stopped(self, signal: int) -> Stopped:
+        place = f"phase {self.name}, epoch {self.at.epoch + 1}, step {self.at.step}"
+        return Stopped(signal, place)
+
     def _train_step(self, wrapped: nn.Module, rows: np.ndarray, progress: Progress) -> Loss | None:
         """Take one step; returns None where it was not applied because it was not finite."""
-        self.optimizer.zero_grad(set_to_none=True)
         set_rates(self.optimizer, self.by, progress.step, progress.n_steps)
-        statistics = _running_statistics(self.step_module)
-        before = [buffer.clone() for buffer in statistics]
-        parts = self._parts(rows, progress)
-        is_whole = len(parts) == self.processes.n == 1
-        run = accumulate
-        if getattr(self.task, "is_joint", False) and not is_whole:
-            run = partial(accumulate_joint, self.step_module)
-        loss = run(
-            wrapped,
-            parts,
-            progress,
-            processes=self.processes,
-            seed_part=lambda part: self._seed(progress.step, part),
-        )
-        total, count = self.processes.sum(torch.stack([loss.total, loss.count]))
+        statistics = Statistics(self.step_module)
+        loss = self._backward(wrapped, rows, progress, statistics)
+        here = torch.tensor(float(asked()), dtype=loss.total.dtype)
+        total, count, signal = self.processes.sum(torch.stack([loss.total, loss.count, here]))
+        # every process stops after the same step, or some would wait for the others forever
+        self._must_stop = int(signal) if self.processes.n == 1 else int(signal > 0) * 15
         parameters = [p for entry in self.optimizer.param_groups for p in entry["params"]]
         self.processes.average_whole(parameters)
         # gradients are sums, averaged over processes: make them the mean over the whole step
         scale = self.processes.n / max(float(count), 1e-12)
-        norm = _scale_and_clip(parameters, scale, self.by.clip)
+        norm = scale_and_clip(parameters, scale, self.by.clip)
         if not (math.isfinite(float(total)) and math.isfinite(norm)):
-            # the forward pass has moved them already
-            for buffer, value in zip(statistics, before, strict=True):
-                buffer.copy_(value)
+            statistics.put_back()
             self._refuse(rows, progress)
             return None
         self.at.n_bad = 0
@@ -231,77 +271,60 @@ class Loop:
             self.at.n_averaged = self.average.n_updates
         return Loss(total, count)
 
+    def _backward(
+        self, wrapped: nn.Module, rows: np.ndarray, progress: Progress, statistics: Statistics
+    ) -> Loss:
+        """Compute the gradients of a step, in smaller micro-batches where memory asks for it."""
+        while True:
+            try:
+                self.optimizer.zero_grad(set_to_none=True)
+                return self._accumulate(wrapped, rows, progress)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.processes.n > 1:
+                    # the others wait for this step's gradients
+                    raise OutOfMemory(
+                        "out of memory; pass a smaller --micro-batch-size and --resume"
+                    ) from None
+            # outside of the handler, which holds all that the step computed
+            self.optimizer.zero_grad(set_to_none=True)
+            statistics.put_back()
+            has_norms = bool(statistics.live)
+            size = halved(self._micro_batch_size, len(rows), least=2 if has_norms else 1)
+            same = (
+                "batch norm sees no more at once" if has_norms else "they add up to the same steps"
+            )
+            self.at.micro_batch_size, self._has_shrunk = size, True
+            self.on_note(
+                f"phase `{self.name}`, step {progress.step}: out of memory; from here on "
+                f"{size} rows a pass; {same}"
+            )
+
+    def _accumulate(self, wrapped: nn.Module, rows: np.ndarray, progress: Progress) -> Loss:
+        parts = self.order.parts(rows, progress, self._micro_batch_size)
+        is_whole = len(parts) == self.processes.n == 1
+        run = accumulate
+        if getattr(self.task, "is_joint", False) and not is_whole:
+            run = partial(accumulate_joint, self.step_module)
+        return run(
+            wrapped,
+            parts,
+            progress,
+            processes=self.processes,
+            seed_part=lambda part: self._seed(progress.step, part),
+        )
+
+    @property
+    def _micro_batch_size(self) -> int | None:
+        return self.at.micro_batch_size or self.by.micro_batch_size
+
     def _refuse(self, rows: np.ndarray, progress: Progress) -> None:
         self.at.n_bad += 1
         if self.at.n_bad >= MOST_BAD_STEPS:
-            shown = ", ".join(map(str, rows[:5].tolist()))
-            raise Diverged(
-                f"phase `{self.name}`: the loss was not finite for {MOST_BAD_STEPS} steps, last "
-                f"at step {progress.step} with training rows {shown}; lower the rate"
-            )
-
-    def _parts(self, rows: np.ndarray, progress: Progress) -> list[Part]:
-        """Return what this process feeds to a step, in micro-batches.
-
-        Every process has as many parts as the others, or they would wait for each other forever;
-        one without rows of its own repeats a row that counts for nothing.
-        """
-        share = -(-len(rows) // self.processes.n)
-        n_parts = -(-share // (self.by.micro_batch_size or share))
-        streams = self.splits["train"]
-        drawn = {
-            name: self._cycled(name, len(rows), progress.step)
-            if i
-            else numbers(stream, rows, self.index, progress.epoch)
-            for i, (name, stream) in enumerate(streams.items())
-        }
-        parts = []
-        for i in range(n_parts):
-            feeds, counts = {}, True
-            for name, stream in streams.items():
-                pieces = [
-                    np.array_split(share, n_parts)[i]
-                    for share in shares(drawn[name], self.processes.n)
-                ]
-                counts = len(pieces[self.processes.rank]) > 0
-                pieces = [piece if len(piece) else drawn[name][:1] for piece in pieces]
-                feeds[name] = self.feeds.feed(
-                    "train",
-                    name,
-                    stream,
-                    pieces[self.processes.rank],
-                    self.processes.device,
-                    beside=pieces if self.processes.is_sharded else (),
-                )
-            parts.append(Part(feeds, float(counts)))
-        return parts
-
-    def _cycled(self, name: str, batch_size: int, step: int) -> np.ndarray:
-        """Return as many rows of a further stream, which begins anew when it ends."""
-        stream = self.splits["train"][name]
-        size = min(batch_size, len(stream))
-        per_pass = max(1, len(stream) // size)
-        epoch, place = divmod(step, per_pass)
-        number = self._epoch_number(epoch)
-        drawn = batches(None, len(stream), size, self.seed, number, drop_last=True)[place]
-        # as many as of the first stream, or a process could have rows of the one and not the other
-        return numbers(stream, np.resize(drawn, batch_size), self.index, epoch)
-
-    def _expect(self, coming: Sequence[np.ndarray], epoch: int) -> None:
-        """Let this process's share of the next steps be read ahead."""
-        name, stream = next(iter(self.splits["train"].items()))
-        if self.feeds.reads("train", name):
-            for rows in coming:
-                share = shares(rows, self.processes.n)[self.processes.rank]
-                self.ahead.expect(stream, numbers(stream, share, self.index, epoch))
-
-    def _plan(self, epoch: int) -> list[np.ndarray]:
-        stream = next(iter(self.splits["train"].values()))
-        number = self._epoch_number(epoch)
-        return batches(stream.lengths, len(stream), self.by.batch_size, self.seed, number)
-
-    def _epoch_number(self, epoch: int) -> int:
-        return self.index * EPOCHS_PER_PHASE + epoch
+            rate = max(entry["lr"] for entry in self.optimizer.param_groups)
+            stream = next(iter(self.splits["train"].values()))
+            raise diverged(self.name, progress.step, rate, stream, rows)
 
     def _seed(self, step: int, part: int) -> None:
         words = [self.seed, self.index, step, part, self.processes.rank, 7]
@@ -334,75 +357,3 @@ class Loop:
         own = self.trained_tensors()
         for name, tensor in tensors.items():
             assign(own[name], tensor)
-
-
-def _ends_finite(epoch: Mapping[str, Any]) -> bool:
-    """Return whether an epoch applied a step, and left a loss that is a number."""
-    losses = (epoch["train_loss"], epoch["validation_loss"])
-    return all(loss is None or math.isfinite(loss) for loss in losses)
-
-
-def mean_loss(
-    step: Step,
-    streams: Streams,
-    feeds: PhaseFeeds,
-    processes: Processes,
-    *,
-    split: str,
-    ahead: Ahead | None = None,
-) -> float:
-    """Return the mean loss over a split, in eval mode, summed in float64.
-
-    Args:
-        ahead: reads the first stream's examples ahead.
-    """
-    first, *others = streams.items()
-    name, stream = first
-    order = np.arange(len(stream))
-    if stream.lengths is not None:
-        order = np.argsort(stream.lengths, kind="stable")
-    cuts = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
-    # processes take turns, but where parameters are sharded all must run together
-    mine = cuts if processes.is_sharded else cuts[processes.rank :: processes.n]
-    ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
-    total, count = 0.0, 0.0
-    with evaluating(step), torch.no_grad():
-        for rows in ahead.over(stream, mine):
-            fed = {name: feeds.feed(split, name, stream, rows, processes.device)}
-            for other, further in others:
-                fed[other] = feeds.feed(
-                    split, other, further, rows % len(further), processes.device
-                )
-            with processes.autocast():
-                part_total, part_count = step(fed, Progress())
-            total += float(part_total)
-            count += float(part_count)
-    if processes.is_sharded:
-        return processes.agree(total / max(count, 1e-12))
-    total, count = processes.sum(torch.tensor([total, count], dtype=torch.float64)).tolist()
-    return total / max(count, 1e-12)
-
-
-def _running_statistics(module: nn.Module) -> list[Tensor]:
-    """Return the buffers of normalisation layers in training mode: a forward pass moves them."""
-    return [
-        buffer
-        for norm in module.modules()
-        if norm.training and isinstance(norm, _NormBase)
-        for buffer in norm.buffers(recurse=False)
-    ]
-
-
-def _scale_and_clip(parameters: list[nn.Parameter], scale: float, clip: float | None) -> float:
-    """Multiply gradients by `scale`, clip them to a norm, and return the norm before clipping."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    # tensors that are sharded and tensors that are not cannot stand in one list
-    kinds = [[g for g in gradients if is_shard(g) == kind] for kind in (False, True)]
-    kinds = [kind for kind in kinds if kind]
-    norms = [float(whole(torch.nn.utils.get_total_norm(kind))) for kind in kinds]
-    norm = scale * math.hypot(*norms)
-    if clip is not None and norm > clip:
-        scale *= clip / norm
-    for kind in kinds:
-        torch._foreach_mul_(kind, scale)
-    return norm

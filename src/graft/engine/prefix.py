@@ -1,10 +1,9 @@
 """The prefix: from examples to what crosses the cut, computed or read back, always the same bits.
 
-Rows are computed in groups of a fixed shape: rows without a length by `GROUP`, rows with one padded
-to its bucket and as many as make about `GROUP_TOKENS`; a last group is filled up by repeating a
-row. So what comes out for a row depends on that row alone, not on the batch it is wanted for, on
-the order of an epoch, on the number of processes or on where a store was left half-written: cached
-equals uncached bit for bit, by construction.
+Rows are computed in groups of a fixed shape (`row_groups.py`). So what comes out for a row depends
+on that row and its stream alone, not on the batch it is wanted for, on the order of an epoch, on
+the number of processes or on where a store was left half-written: cached equals uncached bit for
+bit, by construction.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +21,16 @@ from torch import Tensor, nn
 from graft.batch import Batch
 from graft.engine.ahead import Ahead
 from graft.engine.replay import Replay, Run, Tap, capture, evaluating
+from graft.engine.row_groups import RULE, RowGroup, RowGroups
 from graft.engine.store import RowStore
 from graft.engine.views import n_numbers
+from graft.errors import StorageError
 from graft.tasks.task import Stream
 
 OnRows = Callable[[int, int], None]
 """Be told how far a pass over the rows has come: done, and in all."""
 
-GROUP = 16
-GROUP_TOKENS = 256
-"""Measured for MiniLM on two cores: as fast a token as more of them, and little to fill up."""
-FEWEST_ROWS, MOST_ROWS = 4, 32
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass
@@ -53,6 +51,9 @@ class Prefix:
     stream: Stream
     store: RowStore | None = None
     n_computed: int = 0
+
+    def __post_init__(self) -> None:
+        self.groups = RowGroups(self.stream)
 
     def batch(
         self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()
@@ -77,6 +78,14 @@ class Prefix:
         ]
         return state, batch
 
+    def vectors(self) -> np.ndarray:
+        """Return (N, D) of the first tap, all views counted; memory-mapped where it is stored."""
+        n = n_numbers(self.stream)
+        if self.store is not None and self.store.is_complete:
+            return self.store.array(0).reshape(n, -1)
+        tensors = self.compute(np.arange(n))[0]
+        return torch.stack(tensors).float().cpu().numpy().reshape(n, -1)
+
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -92,46 +101,27 @@ class Prefix:
     def compute(self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()) -> list[list[Tensor]]:
         """Compute the state of some rows; returns for each tap the rows' tensors."""
         values: list[dict[int, Tensor]] = [{} for _ in self.replay.taps]
-        own = groups(rows, self.stream)
-        n_passes = max(len(groups(some, self.stream)) for some in (rows, *beside))
-        for group in own + own[-1:] * (n_passes - len(own)):
-            [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
-            self.n_computed += len(group)
-            for leaf, tensors in zip(values, state, strict=True):
-                leaf.update(zip(group.tolist(), tensors, strict=True))
+        own = self.groups.of(rows)
+        n_passes = max(len(self.groups.of(some)) for some in (rows, *beside))
+        with evaluating(self.model):
+            for group in own + own[-1:] * (n_passes - len(own)):
+                [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
+                self.n_computed += len(group.rows)
+                for leaf, tensors in zip(values, state, strict=True):
+                    leaf.update(zip(group.rows.tolist(), tensors, strict=True))
         return [[leaf[row] for row in rows.tolist()] for leaf in values]
 
 
-def groups(rows: np.ndarray, stream: Stream) -> list[np.ndarray]:
-    """Cut rows into groups that share a bucket, in canonical order; none is over `n_in_group`."""
-    rows = np.unique(rows)
-    if stream.lengths is None:
-        return [rows[i : i + GROUP] for i in range(0, len(rows), GROUP)]
-    buckets = np.asarray([stream.bucket(int(n)) for n in stream.lengths[rows]])
-    found = []
-    for bucket in np.unique(buckets):
-        members, size = rows[buckets == bucket], n_in_group(int(bucket))
-        found += [members[i : i + size] for i in range(0, len(members), size)]
-    return found
-
-
-def n_in_group(bucket: int | None) -> int:
-    """Return the rows of a group whose rows are padded to `bucket`; a function of that alone."""
-    if not bucket:
-        return GROUP
-    return min(max(GROUP_TOKENS // bucket, FEWEST_ROWS), MOST_ROWS)
-
-
 def compute_group(
-    model: nn.Module, replays: Sequence[Replay], run: Run, stream: Stream, rows: np.ndarray
+    model: nn.Module, replays: Sequence[Replay], run: Run, stream: Stream, group: RowGroup
 ) -> list[list[list[Tensor]]]:
-    """Run one group; returns for each replay, for each tap, the rows' tensors cut to length."""
-    length = None
-    if stream.lengths is not None:
-        length = stream.bucket(int(stream.lengths[rows[0]]))
-    padded = np.concatenate([rows, np.repeat(rows[-1:], n_in_group(length) - len(rows))])
+    """Run one group; returns for each replay, for each tap, the rows' tensors cut to length.
+
+    The model must be in eval mode.
+    """
+    rows = group.rows
     device = next(model.parameters()).device
-    batch = stream.batch(padded, length=length).to(device)
+    batch = stream.batch(group.padded, length=group.length).to(device)
     states = capture(model, replays, run, batch)
     found = []
     for replay, state in zip(replays, states, strict=True):
@@ -153,40 +143,58 @@ def fill(
     stream: Stream,
     *,
     write: bool = True,
+    is_alone: bool = True,
     n_workers: int = 0,
     on_rows: OnRows = lambda *_: None,
-) -> int:
-    """Complete stores at several cuts in one pass over the stream; returns the rows computed.
+) -> tuple[int, str]:
+    """Complete stores at several cuts in one pass over the stream.
 
-    Processes that share sharded parameters must all run the pass; one of them writes.
+    Processes that share sharded parameters must all run the pass; one of them writes. A store that
+    cannot be written is removed and left out; the others are completed.
 
     Args:
+        is_alone: nobody else runs the pass, so it may end early.
         n_workers: threads that read ahead.
         on_rows: called after each group with what is done and what there is, in rows × length.
+
+    Returns:
+        The rows computed, and why a store could not be written.
     """
     open_ = [(r, s) for r, s in wanted if not s.is_complete]
     if not open_:
-        return 0
-    n_computed = 0
+        return 0, ""
+    n_computed, why = 0, ""
     first = min(store.n_groups for _, store in open_)
-    rest = groups(np.arange(n_numbers(stream)), stream)[first:]
-    work = np.cumsum([len(rows) * _length(stream, rows) for rows in rest]).tolist()
+    rest = RowGroups(stream).of(np.arange(n_numbers(stream)))[first:]
+    work = np.cumsum([group.units for group in rest]).tolist()
     with evaluating(model), Ahead(n_workers) as ahead:
-        for index, rows in enumerate(ahead.over(stream, rest), start=first):
+        coming = ahead.over(stream, [group.rows for group in rest])
+        for index, (group, rows) in enumerate(zip(rest, coming, strict=True), start=first):
             lacking = [(r, s) for r, s in open_ if index >= s.n_groups]
-            values = compute_group(model, [r for r, _ in lacking], run, stream, rows)
-            for (_, store), leaves in zip(lacking, values, strict=True):
-                if write:
-                    store.write_group(index, rows, leaves)
+            replays = [r for r, _ in lacking or wanted[:1]]
+            values = compute_group(model, replays, run, stream, group)
             n_computed += len(rows)
+            for (_, store), leaves in zip(lacking, values, strict=False):
+                if write:
+                    fault = _tried(store, partial(store.write_group, index, rows, leaves))
+                    open_ = [pair for pair in open_ if not fault or pair[1] is not store]
+                    why = why or fault
+            if not open_ and is_alone:
+                return n_computed, why
             on_rows(work[index - first], work[-1])
     for _, store in open_ if write else ():
-        store.finish()
-    return n_computed
+        why = _tried(store, store.finish) or why
+    return n_computed, why
 
 
-def _length(stream: Stream, rows: np.ndarray) -> int:
-    return 1 if stream.lengths is None else int(stream.lengths[rows[0]])
+def _tried(store: RowStore, write: Callable[[], None]) -> str:
+    """Write to a store; where that fails remove it, and return why."""
+    try:
+        write()
+    except StorageError as error:
+        store.give_up()
+        return str(error)
+    return ""
 
 
 def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
@@ -204,16 +212,23 @@ def store_key(replay: Replay, weights: str, stream: Stream, about: str) -> str:
         repr(replay.stubs),
         str(replay.pads_to_bucket),
         about,
-        f"{GROUP} rows, {GROUP_TOKENS} tokens in {FEWEST_ROWS} to {MOST_ROWS} rows",
+        RULE,
         f"torch {torch.__version__}, {torch.get_num_threads()} threads",
         f"autocast {[torch.is_autocast_enabled(device) for device in ('cpu', 'cuda')]}",
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def open_store(root: Path, key: str, replay: Replay, stream: Stream) -> RowStore:
-    """Open or begin the store of a key under `root`."""
-    return RowStore(root / key, n_numbers(stream), [tap_axes(tap, stream) for tap in replay.taps])
+def open_store(
+    root: Path, key: str, replay: Replay, stream: Stream, *, mend: bool = True
+) -> RowStore:
+    """Open or begin the store of a key under `root`.
+
+    Args:
+        mend: see `RowStore`.
+    """
+    axes = [tap_axes(tap, stream) for tap in replay.taps]
+    return RowStore(root / key, n_numbers(stream), axes, mend=mend)
 
 
 def tap_axes(tap: Tap, stream: Stream) -> tuple[int, ...]:

@@ -35,7 +35,8 @@ def prove(
     tolerance: float,
 ) -> None:
     """Compare the replay with the network itself; raise Unsound where they differ."""
-    [state] = capture(model, [replay], run, batch)
+    with evaluating(model):
+        [state] = capture(model, [replay], run, batch)
 
     def replayed(poison: bool) -> tuple[list[Tensor], list[Tensor]]:
         if poison:

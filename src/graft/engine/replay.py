@@ -191,7 +191,7 @@ class _Captured(Exception):
 def capture(
     model: nn.Module, replays: Sequence[Replay], run: Run, batch: Batch
 ) -> list[list[Tensor]]:
-    """Run the model in eval mode and return the state at each of several cuts, from one pass.
+    """Run a model that is in eval mode and return the state at each of several cuts, from one pass.
 
     Returns:
         For each replay its taps, each (n, k, …).
@@ -211,7 +211,7 @@ def capture(
 
         return watched
 
-    with evaluating(model), torch.no_grad():
+    with torch.no_grad():
         try:
             with replaced({m: stop_when_seen(f) for m, f in forwards.items()}):
                 run(batch)

@@ -6,53 +6,35 @@ are all zero, phases that cannot be told apart. Cuts and replays of all phases a
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from graft.backbones.backbone import towers
-from graft.engine.checkpoint import (
-    restore_optimizer,
-)
-from graft.engine.feeds import PhaseFeeds, Streams, find_feeds
-from graft.engine.groups import Group, locate, resolve, set_trainable, trainable
+from graft.engine.checkpoint import restore_optimizer
+from graft.engine.feeds import Streams, find_feeds
+from graft.engine.groups import set_trainable
 from graft.engine.keeper import Keeper, under
 from graft.engine.loop import Loop, LoopState
 from graft.engine.modes import set_modes
+from graft.engine.prepared import (
+    Prepared,
+    is_outdated,
+    prepare,
+    refuse_unless_it_fits,
+    regrouped,
+)
 from graft.engine.processes import Processes
 from graft.engine.settings import Listener, Settings
-from graft.engine.solve import solve_head, why_not_convex
-from graft.engine.stores import MANY, Wish, attach
+from graft.engine.solve import solve_head
+from graft.engine.start import backbone_fingerprint, reset
+from graft.engine.stopping import stop_if_asked
+from graft.engine.stores import attach
 from graft.engine.views import finite, is_endless
-from graft.errors import ModelError
-from graft.methods.plan import Convex, Gradient, Phase, Plan
+from graft.methods.plan import Convex, Plan
 from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
 from graft.tasks.task import Task
-
-
-@dataclass
-class Prepared:
-    """Hold a phase with everything that is known before it runs."""
-
-    phase: Phase
-    groups: tuple[Group, ...]
-    feeds: PhaseFeeds
-    note: str = ""
-
-    @property
-    def frozen(self) -> frozenset[str]:
-        return frozenset(m.place.name for g in self.groups if g.rule.lr is None for m in g.members)
-
-    def wish(self, n_rows: int) -> Wish:
-        """Return what the phase would like to have stored."""
-        by = self.phase.by
-        # a solver goes over its features many times
-        n_passes = MANY if isinstance(by, Convex) else by.n_epochs(n_rows)
-        return Wish(self.feeds, self.frozen, n_passes)
 
 
 def run(
@@ -81,6 +63,7 @@ def run(
 
     Raises:
         InputError: the plan does not cover every parameter, or trains none.
+        OutOfMemory: a phase does not fit, whatever its micro-batches.
         Diverged: the loss was not finite for three steps in a row.
         StorageError: a checkpoint or a store could not be written.
     """
@@ -97,18 +80,21 @@ def run(
     original = model
     model = processes.sharded(original, _paths_to_shard)
     if model is not original:
-        prepared = [_regroup(p, model, state) for p in prepared]
-    keeper = Keeper(settings, processes)
-    done, loop_state, restored = (
-        keeper.restore(model, state, listener) if resume else ([], None, {})
-    )
+        prepared = [regrouped(p, model, state) for p in prepared]
+    weights = "" if plan.start == "random" else backbone_fingerprint(original)
+    keeper = Keeper(settings, processes, weights, listener)
+    done, loop_state, restored = keeper.restore(model, state) if resume else ([], None, {})
+    if settings.checks_memory:
+        for item in prepared[len(done) :]:
+            refuse_unless_it_fits(item, model, state, task, splits["train"], processes)
     for index, item in enumerate(prepared):
         if index < len(done):
             continue
+        stop_if_asked()
         listener.on_phase(item.phase.name, index, len(prepared), item.feeds.cut.label)
         if item.note:
             listener.on_note(item.note)
-        if _is_outdated(item, prepared[:index]):
+        if is_outdated(item, prepared[:index]):
             item.feeds = find_feeds(model, state, task, item.groups, splits["train"])
         record = _run_phase(
             prepared[index:],
@@ -133,52 +119,6 @@ def run(
         parameter.requires_grad_(True)
     original.eval()
     return tuple(done)
-
-
-def reset(model: nn.Module, seed: int) -> None:
-    """Give every backbone random weights of its own kind.
-
-    Raises:
-        ModelError: the source cannot make such a network anew.
-    """
-    for tower in towers(model):
-        backbone = model.get_submodule(tower.path)
-        fresh = backbone.origin.fresh  # type: ignore[union-attr]
-        if fresh is None:
-            raise ModelError(
-                f"{backbone.origin.name}: cannot be made anew with random weights; declare "  # type: ignore[union-attr]
-                "`fresh=` with graft.backbone to train it from scratch"
-            )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = fresh()
-        backbone.net.load_state_dict(net.state_dict())  # type: ignore[union-attr]
-
-
-def prepare(
-    phase: Phase, model: nn.Module, state: nn.Module | None, task: Task, streams: Streams
-) -> Prepared:
-    """Find the groups, cut and replay of a phase; a convex one without such a form is changed."""
-    groups = resolve(phase.rules, locate(model, state))
-    feeds = find_feeds(model, state, task, groups, streams)
-    note = ""
-    if isinstance(phase.by, Convex) and (why := why_not_convex(task, model, feeds)):
-        phase = dataclasses.replace(phase, by=Gradient(epochs=20, patience=3))
-        note = f"phase `{phase.name}` trains the head by gradient: {why}"
-    return Prepared(phase, groups, feeds, note)
-
-
-def _regroup(item: Prepared, model: nn.Module, state: nn.Module | None) -> Prepared:
-    """Find the groups again: sharding put new parameters in the place of the old."""
-    return dataclasses.replace(item, groups=resolve(item.phase.rules, locate(model, state)))
-
-
-def _is_outdated(item: Prepared, before: list[Prepared]) -> bool:
-    """Return whether a phase's replay remembers tensors whose weights have since trained."""
-    trained = {m.place.name for p in before for m in trainable(p.groups)}
-    return bool(trained & item.frozen) and any(
-        replay.holds_weights for replay in item.feeds.replays.values()
-    )
 
 
 def _paths_to_shard(model: nn.Module) -> list[str]:
@@ -221,6 +161,7 @@ def _run_phase(
             processes=processes,
             n_workers=settings.workers,
             on_rows=lambda done, n: listener.on_rows(item.feeds.cut.label, done, n),
+            on_note=listener.on_note,
         )
     cache = caches[0] if caches else CacheRecord(item.feeds.cut.label, False, item.feeds.reason)
     groups = tuple(
@@ -248,6 +189,7 @@ def _run_phase(
         listener.on_step,
         keeper,
         n_workers=settings.workers,
+        on_note=listener.on_note,
     )
     if loop_state is not None:
         loop.at = loop_state

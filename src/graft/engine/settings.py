@@ -25,6 +25,8 @@ class Settings:
         checkpoint_every: steps between checkpoints inside an epoch; 0 for epoch ends alone.
         workers: threads that read examples ahead; 0 reads them when they are needed.
         recipe: hash of what is asked, so that a checkpoint of another run is refused.
+        data: hash of the examples, for the same purpose.
+        checks_memory: refuse a phase that does not fit into memory before training begins.
     """
 
     seed: int = 0
@@ -36,6 +38,8 @@ class Settings:
     checkpoint_every: int = 200
     workers: int = 0
     recipe: str = ""
+    data: str = ""
+    checks_memory: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import nn
 
 from graft.data.split import folds
@@ -49,7 +48,7 @@ def solve_head(
 ) -> ConvexRecord:
     """Solve the head on the stream's pooled features and write it into the model."""
     problem: ConvexProblem = _of_all_views(task.convex(stream), stream)  # type: ignore[attr-defined]
-    features = _features(stream, prefix)
+    features = prefix.vectors()
     if by.l2 == "cv":
         solution = search(features, problem, by.n_folds, seed).solution
         chosen_by = f"{by.n_folds}-fold cross-validation on training rows"
@@ -113,15 +112,6 @@ def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:
     return fit_logistic(
         features, problem.targets, l2=l2, sample_weights=weights, n_classes=problem.n_classes
     )
-
-
-def _features(stream: Stream, prefix: Prefix) -> np.ndarray:
-    """Return (N, D) pooled features, memory-mapped where they are stored."""
-    n = n_numbers(stream)
-    if prefix.store is not None and prefix.store.is_complete:
-        return prefix.store.array(0).reshape(n, -1)
-    tensors = prefix.compute(np.arange(n))[0]
-    return torch.stack(tensors).float().cpu().numpy().reshape(n, -1)
 
 
 def _of_all_views(problem: ConvexProblem, stream: Stream) -> ConvexProblem:

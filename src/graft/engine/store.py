@@ -14,16 +14,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graft.engine.checkpoint import fail_at
-from graft.errors import StorageError
+from graft.killpoints import fail_at
+from graft.storage import storing
 
 _WIDTH_OF = {torch.bfloat16: np.int16}
 SAVE_EVERY = 64
@@ -36,20 +37,31 @@ class RowStore:
         folder: of this store alone; its name is the key.
         n_rows: N.
         ragged: for each leaf the axes of a row's tensor whose size varies.
+        mend: cut off, or remove, what a crash left half-written; only who holds the store's lock
+            may, or another that fills it would lose its rows.
     """
 
-    def __init__(self, folder: Path, n_rows: int, ragged: Sequence[tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_rows: int,
+        ragged: Sequence[tuple[int, ...]],
+        *,
+        mend: bool = True,
+    ) -> None:
         self.folder = folder
         self.n_rows = n_rows
         self.leaves = [_Leaf(folder / f"leaf{i}", n_rows, axes) for i, axes in enumerate(ragged)]
         self.n_groups = 0
         manifest = _read_json(folder / "manifest.json")
         self.is_complete = manifest is not None
-        state = manifest or _read_json(folder / "progress.json")
+        state = manifest or (_read_json(folder / "progress.json") if mend else None)
         if state is not None and self._restore(state):
             return
         self.is_complete, self.n_groups = False, 0
         self.leaves = [_Leaf(folder / f"leaf{i}", n_rows, axes) for i, axes in enumerate(ragged)]
+        if not mend:
+            return
         with _reported(folder):
             for path in folder.iterdir() if folder.exists() else ():
                 path.unlink()
@@ -81,9 +93,14 @@ class RowStore:
         """Mark the store as complete."""
         with _reported(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            fail_at("before_manifest")
             self._save("manifest.json")
             (self.folder / "progress.json").unlink(missing_ok=True)
         self.is_complete = True
+
+    def give_up(self) -> None:
+        """Remove what is written: the disk is needed for something better."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def read(self, rows: np.ndarray) -> list[list[Tensor]]:
         """Return for each leaf the tensors of the given rows."""
@@ -244,16 +261,9 @@ def _to_bytes(tensor: Tensor) -> bytes:
     return tensor.numpy().tobytes()
 
 
-@contextmanager
-def _reported(folder: Path) -> Iterator[None]:
+def _reported(folder: Path) -> AbstractContextManager[None]:
     """Report what the system refuses as a fault of storage."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot write the feature store ({error.strerror}); free some "
-            "space, or pass --cache off"
-        ) from None
+    return storing("the feature store", folder, "free some space, or pass --cache off")
 
 
 def _read_json(path: Path) -> dict | None:

@@ -20,12 +20,12 @@ from torch import nn
 from graft.backbones.backbone import towers
 from graft.batch import Batch
 from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.filling import Filling, OnNote, filled
 from graft.engine.fingerprint import fingerprint
 from graft.engine.groups import locate
-from graft.engine.prefix import OnRows, Prefix, estimate_bytes, fill, open_store, store_key
+from graft.engine.prefix import OnRows, Prefix, estimate_bytes, store_key
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
-from graft.engine.store import RowStore
 from graft.engine.views import ENDLESS, is_endless, n_numbers
 from graft.records import CacheRecord
 from graft.tasks.task import Progress, Stream, Task
@@ -61,6 +61,7 @@ def attach(
     processes: Processes,
     n_workers: int = 0,
     on_rows: OnRows = lambda *_: None,
+    on_note: OnNote = lambda _: None,
 ) -> list[CacheRecord]:
     """Give the first phase its prefixes, filling on the way the stores of the later ones.
 
@@ -72,6 +73,7 @@ def attach(
         processes: one of them writes; all take part in the passes where parameters are sharded.
         n_workers: threads that read ahead.
         on_rows: told how far a pass has come.
+        on_note: told what is about to be written, and what cannot be.
 
     Returns:
         For each split and stream the record of the first phase's store.
@@ -91,10 +93,8 @@ def attach(
                 wanted, reason = worth_storing(model, task, wishes, name, stream, budget_bytes)
             store, n_computed, began = None, 0, time.perf_counter()
             if root is not None and wanted:
-                store, n_computed = _filled(
-                    model, wanted, run, stream, root, processes, n_workers, on_rows
-                )
-                reason = "" if store else "the processes do not see one folder of stores"
+                filling = Filling(root, processes, n_workers, on_rows, on_note)
+                store, n_computed, reason = filled(model, wanted, run, stream, filling)
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
             seconds = time.perf_counter() - began if n_computed else 0.0
             size = 0 if store is None else store.size_bytes
@@ -145,71 +145,6 @@ def worth_storing(
             return {}, "one pass over the rows does not pay"
         return {}, f"to store {n_views} views of each row does not pay: {n_passes} are read"
     return wanted, ""
-
-
-def _filled(
-    model: nn.Module,
-    by_key: Mapping[str, Replay],
-    run: Run,
-    stream: Stream,
-    root: Path,
-    processes: Processes,
-    n_workers: int,
-    on_rows: OnRows = lambda *_: None,
-) -> tuple[RowStore | None, int]:
-    """Return the first store, complete, and how many rows had to be computed.
-
-    To open a store is to mend it, and what it lacks decides who waits for whom: so the others
-    open it after the first process did and before it writes, and take its word for what is there.
-    """
-    keys, replays = processes.agree(list(by_key)), list(by_key.values())
-
-    def open_all() -> list[tuple[Replay, RowStore]]:
-        stores = [open_store(root, k, r, stream) for k, r in zip(keys, replays, strict=True)]
-        return list(zip(replays, stores, strict=True))
-
-    wanted = open_all() if processes.is_main else []
-    processes.barrier()
-    wanted = wanted or open_all()
-    found = processes.agree([(store.is_complete, store.n_groups) for _, store in wanted])
-    processes.barrier()
-    for (_, store), (is_complete, n_groups) in zip(wanted, found, strict=True):
-        store.is_complete, store.n_groups = is_complete, n_groups
-    n_computed = 0
-    if not wanted[0][1].is_complete:
-        if processes.is_main or processes.is_sharded:
-            n_computed = fill(
-                model,
-                wanted,
-                run,
-                stream,
-                write=processes.is_main,
-                n_workers=n_workers,
-                on_rows=on_rows,
-            )
-        processes.barrier()
-    store = wanted[0][1] if processes.is_main else open_store(root, keys[0], replays[0], stream)
-    return (store if processes.everywhere(store.is_complete) else None), n_computed
-
-
-def fill_all(
-    model: nn.Module,
-    by_key: Mapping[str, Replay],
-    run: Run,
-    stream: Stream,
-    root: Path,
-    processes: Processes,
-    n_workers: int = 0,
-) -> list[RowStore]:
-    """Return the store of each key, completed where needed by one pass over the stream."""
-    lacking = processes.agree(
-        [k for k, r in by_key.items() if not open_store(root, k, r, stream).is_complete]
-    )
-    # the first one's state decides whether a pass is made: those that are complete stay outside
-    if lacking:
-        wanted = {key: by_key[key] for key in lacking}
-        _filled(model, wanted, run, stream, root, processes, n_workers)
-    return [open_store(root, key, replay, stream) for key, replay in by_key.items()]
 
 
 def identity(

@@ -132,8 +132,8 @@ SCORERS: dict[str, str] = {
 """task → where the function is that prepares all its metrics at once."""
 
 PER_CLASS: dict[str, str] = {
-    "classification": "graft.metrics.per_class:class_scores",
-    "multilabel": "graft.metrics.per_class:label_scores",
+    "classification": "graft.metrics.class_scores:class_scores",
+    "multilabel": "graft.metrics.class_scores:label_scores",
 }
 """task → where the function is that looks at each class alone."""
 

@@ -45,8 +45,12 @@ def readable_rule(rule: str, n_blocks: int) -> str:
     return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
 
 
-def human_bytes(n: int) -> str:
-    """Return a size with its unit: 9.6 MB."""
+def human_bytes(n: float) -> str:
+    """Return a size with its unit: 9.6 MB.
+
+    >>> human_bytes(999), human_bytes(1_234_567)
+    ('999 B', '1.2 MB')
+    """
     size = float(n)
     for unit in ("B", "kB", "MB"):
         if size < 1000:

@@ -20,7 +20,7 @@ from graft.backbones.image_processor import ImageProcessor
 from graft.backbones.own import PicturesOrArrays
 from graft.batch import Batch
 from graft.data.augment import Augment
-from graft.tasks.streams import TableStream
+from graft.tasks.streams import TableStream, wait_for
 
 SPARE = 2
 """Decoded pictures are kept with at least so many times the pixels, a side, that a network sees."""
@@ -63,6 +63,10 @@ class AugmentedStream:
         """Return the numbers of the pictures that an epoch sees of some rows."""
         return rows + len(self) * self.augment.view_of(phase, epoch)
 
+    def row_name(self, number: int) -> str:
+        """Return where the picture came from that a number is a view of."""
+        return self.plain.row_name(number % len(self))
+
     def bucket(self, length: int) -> int:
         return length
 
@@ -101,7 +105,9 @@ class AugmentedStream:
                 [made[number]] = self.plain.encoded(np.asarray([number]))
                 continue
             future = self._pending.pop(number, None)
-            made[number], picture = self._make(number) if future is None else future.result()
+            made[number], picture = (
+                self._make(number) if future is None else wait_for(future, self.row_name(number))
+            )
             if picture is not None:
                 self._keep(number % len(self), picture)
         return [made[number] for number in numbers.tolist()]

@@ -125,6 +125,7 @@ def table_stream(
         groups=_groups(table),
         load=load,
         has_lengths=not is_image,
+        row_name=lambda row: str(table.origin(row)),
     )
     return {"train": stream}
 

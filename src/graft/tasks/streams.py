@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,8 +12,14 @@ from torch import Tensor
 
 from graft.backbones.backbone import Processor, Row
 from graft.batch import Batch
+from graft.data.faults import shorten_path
+from graft.errors import Unread
 
 CHUNK = 512
+MOST_SECONDS = 120.0
+"""To wait for a thread that reads one example."""
+
+T = TypeVar("T")
 
 
 class TableStream:
@@ -30,6 +36,7 @@ class TableStream:
         groups: (N,) group of each example, or None.
         load: turns one value into what the processor takes.
         has_lengths: lengths vary, so all values must be encoded at once to know them.
+        row_name: says where a row came from.
     """
 
     def __init__(
@@ -43,12 +50,14 @@ class TableStream:
         load: Callable[[Any], Any] | None = None,
         has_lengths: bool = False,
         budget_bytes: int = 2_000_000_000,
+        row_name: Callable[[int], str] = str,
     ) -> None:
         self.values = values
         self.processor = processor
         self.targets = {name: torch.from_numpy(np.asarray(t)) for name, t in targets.items()}
         self.key = f"{processor.key}/{key}"
         self.groups = groups
+        self.row_name = row_name
         self._load = load
         self._kept: dict[int, Row] = {}
         self._left_bytes = budget_bytes
@@ -122,7 +131,7 @@ class TableStream:
         """Return rows encoded; what is new is kept, within the budget."""
         missing = [r for r in dict.fromkeys(map(int, rows)) if r not in self._kept]
         ready = {r: self._pending.pop(r) for r in missing if r in self._pending}
-        fresh = {r: future.result() for r, future in ready.items()}
+        fresh = {r: wait_for(future, self.row_name(r)) for r, future in ready.items()}
         missing = [r for r in missing if r not in fresh]
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
@@ -130,3 +139,24 @@ class TableStream:
         for r, row in fresh.items():
             self.keep(r, row)
         return [fresh[int(r)] if int(r) in fresh else self._kept[int(r)] for r in rows]
+
+
+def wait_for(future: Future[T], name: str) -> T:
+    """Return what a thread makes of one example; whatever is wrong with it is raised here.
+
+    Args:
+        name: where the example comes from.
+
+    Raises:
+        Unread: the thread hangs.
+    """
+    try:
+        return future.result(MOST_SECONDS)
+    except TimeoutError:
+        if future.done():
+            raise
+        raise Unread(
+            f"was not read within {MOST_SECONDS:.0f} s; look at the file and its disk, or pass "
+            "--workers 0",
+            path=shorten_path(name, 100),
+        ) from None

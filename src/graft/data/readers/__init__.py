@@ -36,6 +36,8 @@ def read(
     encoding: str | None = None,
     sep: str | None = None,
     target_kind: TargetKind | None = None,
+    follow_links: bool = False,
+    drop_empty_classes: bool = False,
 ) -> Table:
     """Read examples from a file or folder.
 
@@ -52,6 +54,8 @@ def read(
         encoding: encoding of a text file; UTF-8 if None.
         sep: the character between cells; the comma, or the tab of a `.tsv`, if None.
         target_kind: `single`, `multi` or `number`; found by content if None.
+        follow_links: enter links in a folder of images that lead out of it.
+        drop_empty_classes: only note class folders without an image.
 
     Raises:
         DataError: nothing is there, nothing reads it, or the reader found a fault.
@@ -63,9 +67,13 @@ def read(
     options = {
         name: value for name, value in (("encoding", encoding), ("sep", sep)) if value is not None
     }
-    for name in options.keys() - inspect.signature(reader).parameters.keys():
+    takes = inspect.signature(reader).parameters.keys()
+    for name in options.keys() - takes:
         raise data_error(f"--{name} has no meaning here; leave it out", path=path)
-    return assembled(reader(str(path), **options), Asked(input, label, group, split, target_kind))
+    switches = {"follow_links": follow_links, "drop_empty_classes": drop_empty_classes}
+    given = {name: True for name, is_set in switches.items() if is_set and name in takes}
+    rows = reader(str(path), **options, **given)
+    return assembled(rows, Asked(input, label, group, split, target_kind))
 
 
 def reader_for(path: str | Path) -> str:

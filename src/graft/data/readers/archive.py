@@ -14,13 +14,20 @@ from graft.data.rows import Rows
 from graft.data.split import FOLDER_PARTS
 
 
-def read_archive(path: str, *, encoding: str | None = None, sep: str | None = None) -> Rows:
+def read_archive(
+    path: str,
+    *,
+    encoding: str | None = None,
+    sep: str | None = None,
+    drop_empty_classes: bool = False,
+) -> Rows:
     """Read what an archive holds; nothing is unpacked to a folder.
 
     Args:
         path: a `.zip`, `.tar`, `.tar.gz` or `.tgz` file.
         encoding: encoding of the tables in it; UTF-8 if None.
         sep: the character between their cells, where they have one.
+        drop_empty_classes: only note class folders without an image.
 
     Raises:
         DataError: the archive is damaged or unsafe, or holds nothing that is read.
@@ -46,5 +53,5 @@ def read_archive(path: str, *, encoding: str | None = None, sep: str | None = No
             break
         top = inner
     place = str(Path(f"{path}!") / top)
-    rows = read_folder(place, encoding=encoding, sep=sep)
+    rows = read_folder(place, encoding=encoding, sep=sep, drop_empty_classes=drop_empty_classes)
     return replace(rows, name=path, findings=(*archive.found(path), *rows.findings))

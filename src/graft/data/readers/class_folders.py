@@ -11,14 +11,15 @@ out of the root is left out and named.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from graft.data.faults import Finding, data_error, listed
-from graft.data.files import Entry, entries
+from graft.data.faults import Finding, Severity, data_error, listed
+from graft.data.files import Entry, entries, is_inside, kind_of
 from graft.data.images import ENDINGS
 from graft.data.rows import Rows
 from graft.data.split import FOLDER_PARTS
@@ -35,32 +36,45 @@ class ClassFolder:
     part: str | None
 
 
-def class_folder_rows(path: str) -> Rows:
+def class_folder_rows(
+    path: str, *, follow_links: bool = False, drop_empty_classes: bool = False
+) -> Rows:
     """Read a folder of class folders of images; the columns are `path`, `label` and maybe `split`.
 
+    A class folder without an image is an error among the findings, for predicting does without it.
+
+    Args:
+        path: the folder.
+        follow_links: take what a link leads to, wherever it lies.
+        drop_empty_classes: only say that a class folder holds no image.
+
     Raises:
-        DataError: there are no class folders, an empty one, or folders of both kinds.
+        DataError: there are no class folders, no image at all, or folders of both kinds.
     """
     findings: list[Finding] = []
-    if not any(entry.kind == "folder" for entry in scan(path, "", [])):
-        names = [name.removeprefix("/") for name in list_images(path, "", findings)]
+    follow = follow_links
+    if not any(entry.kind == "folder" for entry in scan(path, "", [], follow)):
+        names = [name.removeprefix("/") for name in list_images(path, "", findings, follow)]
         if names:
             because = "image: the files, label: none, for there are no folders of classes"
             return rows_of_files(path, names, {"path": names}, because, findings)
         findings = []
-    folders = class_folders(path, findings)
+    folders = class_folders(path, findings, follow)
     images: list[tuple[str, ClassFolder]] = []
     for folder in folders:
-        images += [(name, folder) for name in list_images(path, folder.path, findings)]
+        images += [(name, folder) for name in list_images(path, folder.path, findings, follow)]
 
     found = {folder.label for _, folder in images}
-    empty = sorted({folder.label for folder in folders} - found)
-    if empty:
-        place = next(folder.path for folder in folders if folder.label == empty[0])
-        message = (
-            f"no image in it; add {'/'.join(e[1:] for e in ENDINGS)} files or remove the folder"
-        )
-        raise data_error(message, path=Path(path) / place)
+    empty = {f.label: str(Path(path) / f.path) for f in folders if f.label not in found}
+    message = f"no image in it; add {'/'.join(e[1:] for e in ENDINGS)} files or remove the folder"
+    if not found:
+        raise data_error(message, path=next(iter(empty.values())))
+    if drop_empty_classes:
+        message = "a class without an image was left out"
+    else:
+        message += ", or pass --drop-empty-classes"
+    severity: Severity = "repair" if drop_empty_classes else "error"
+    findings += [Finding("empty-class", severity, message, place) for place in empty.values()]
     columns: dict[str, list[str]] = {
         "path": [name for name, _ in images],
         "label": [folder.label for _, folder in images],
@@ -94,9 +108,9 @@ def rows_of_files(
     )
 
 
-def class_folders(root: str, findings: list[Finding]) -> list[ClassFolder]:
+def class_folders(root: str, findings: list[Finding], follow: bool = False) -> list[ClassFolder]:
     """Return the class folders under a root, sorted by path; name what lies beside them."""
-    names = subfolders(root, "", findings)
+    names = subfolders(root, "", findings, follow)
     parts = [name for name in names if name.casefold() in FOLDER_PARTS]
     others = [name for name in names if name.casefold() not in FOLDER_PARTS]
     if parts and others:
@@ -108,7 +122,7 @@ def class_folders(root: str, findings: list[Finding]) -> list[ClassFolder]:
         folders = [
             ClassFolder(f"{part}/{name}", name, FOLDER_PARTS[part.casefold()])
             for part in parts
-            for name in subfolders(root, part, findings)
+            for name in subfolders(root, part, findings, follow)
         ]
     if not folders:
         raise data_error("no class folders in it; make one folder per class", path=root)
@@ -119,15 +133,17 @@ def class_folders(root: str, findings: list[Finding]) -> list[ClassFolder]:
     return folders
 
 
-def list_images(root: str, folder: str, findings: list[Finding]) -> Iterator[str]:
+def list_images(
+    root: str, folder: str, findings: list[Finding], follow: bool = False
+) -> Iterator[str]:
     """Yield the images under a class folder as paths from the root; name what is left out."""
-    for entry in scan(root, folder, findings):
+    for entry in scan(root, folder, findings, follow):
         name = f"{folder}/{entry.name}"
         if entry.kind == "folder":
             if entry.name.casefold() in FOLDER_PARTS:
                 message = "the name of a split inside a class; put the split's folders on top"
                 raise data_error(message, path=Path(root) / name)
-            yield from list_images(root, name, findings)
+            yield from list_images(root, name, findings, follow)
             continue
         why = why_not(root, name, entry)
         if why is None:
@@ -145,8 +161,9 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
             target = (base / name).resolve(strict=True)
         except (OSError, RuntimeError):
             return "broken-link", "the link leads nowhere; remove it"
-        if not any(target.is_relative_to(place) for place in (base, *blobs_of(base))):
-            return "link-outside", "the link leaves the data root; copy the file into it"
+        if not is_inside(target, base):
+            message = "the link leaves the data root; copy the file into it or pass --follow-links"
+            return "link-outside", message
         if not target.is_file():
             return "link-not-file", "the link leads to no file; copy what it leads to"
     elif entry.kind != "file":
@@ -160,21 +177,15 @@ def why_not(root: str, name: str, entry: Entry) -> tuple[str, str] | None:
     return None
 
 
-def blobs_of(base: Path) -> list[Path]:
-    """Return where the files of a snapshot of the Hugging Face cache lie, if this is in one."""
-    above = [place for place in (base, *base.parents) if place.parent.name == "snapshots"]
-    return [place.parent.parent / "blobs" for place in above[:1]]
-
-
-def subfolders(root: str, folder: str, findings: list[Finding]) -> list[str]:
+def subfolders(root: str, folder: str, findings: list[Finding], follow: bool = False) -> list[str]:
     """Return the sorted names of the folders in a folder; name links and stray images."""
     names = []
-    for entry in scan(root, folder, findings):
+    for entry in scan(root, folder, findings, follow):
         place = str(Path(root) / folder / entry.name)
         if entry.kind == "folder":
             names.append(entry.name)
         elif entry.kind == "link" and Path(place).is_dir():
-            message = "a link to a folder, which is not followed; copy the folder here"
+            message = "a link to a folder, not followed; copy the folder or pass --follow-links"
             findings.append(Finding("linked-folder", "skip", message, place))
         elif Path(entry.name).suffix.lower() in ENDINGS:
             message = "an image beside the class folders; move it into one"
@@ -182,20 +193,41 @@ def subfolders(root: str, folder: str, findings: list[Finding]) -> list[str]:
     return names
 
 
-def scan(root: str, folder: str, findings: list[Finding]) -> list[Entry]:
+def scan(root: str, folder: str, findings: list[Finding], follow: bool = False) -> list[Entry]:
     """Return what lies in a folder, sorted by name, without hidden files.
 
     A folder below the root that may not be listed is left out and named.
+
+    Args:
+        follow: return what links lead to, unless that is a folder that they lie in.
     """
     place = str(Path(root) / folder)
     try:
-        return [e for e in entries(place) if is_shown(e.name)]
+        found = [e for e in entries(place) if is_shown(e.name)]
+        return [followed(root, folder, e, findings) for e in found] if follow else found
     except OSError as error:
         message = f"cannot be listed ({error.strerror}); change its permissions"
         if not folder:
             raise data_error(message, path=place) from None
         findings.append(Finding("unreadable-folder", "skip", message, place))
         return []
+
+
+def followed(root: str, folder: str, entry: Entry, findings: list[Finding]) -> Entry:
+    """Return what an entry leads to where it is a link; one that leads in a circle stays a link."""
+    if entry.kind != "link":
+        return entry
+    place = Path(root) / folder / entry.name
+    above = [place.parent, *itertools.islice(place.parent.parents, len(Path(folder).parts))]
+    try:
+        if place.resolve(strict=True) in {p.resolve() for p in above}:
+            message = "a link to a folder that it lies in; remove it"
+            findings.append(Finding("link-loop", "skip", message, str(place)))
+            return Entry(entry.name, "other")
+        kind = kind_of(place)
+    except (OSError, RuntimeError):
+        kind = None
+    return entry if kind is None else Entry(entry.name, kind)
 
 
 def is_shown(name: str) -> bool:

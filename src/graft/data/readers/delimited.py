@@ -68,7 +68,7 @@ def read_delimited(path: str, *, encoding: str | None, sep: str) -> Rows:
     try:
         with open_text(path, encoding) as file, long_cells():
             records = Records(file, sep, path)
-            header = clean_header(next(records, None), sep, path, findings)
+            header = records.header = clean_header(next(records, None), sep, path, findings)
             for rows, numbers in in_chunks(records, header, path):
                 cells = zip(*rows, strict=True)
                 chunks.append([pa.array(column, pa.large_string()) for column in cells])
@@ -101,6 +101,7 @@ class Records(Iterator[list[str]]):
         self.first_line = 1
         self.n_lines = 0
         self.has_nul = False
+        self.header: Sequence[str] = ()
         self.reader = csv.reader(self.watched(lines), delimiter=sep, strict=True)
 
     def watched(self, lines: Iterable[str]) -> Iterator[str]:
@@ -143,10 +144,9 @@ class Records(Iterator[list[str]]):
     def refuse_nul(self, record: Sequence[str]) -> NoReturn:
         """Raise the error for a NUL byte, with the column where it is known."""
         at = next((i for i, cell in enumerate(record) if "\0" in cell), 0)
-        message = (
-            f"a NUL byte in cell {at + 1}: the file is damaged or no text; re-save it as UTF-8"
-        )
-        raise data_error(message, path=self.path, row=self.row or None)
+        message = "a NUL byte: the file is damaged or no text; re-save it as UTF-8"
+        column = self.header[at] if at < len(self.header) else None
+        raise data_error(message, path=self.path, row=self.row or None, column=column)
 
 
 def in_chunks(

@@ -9,6 +9,7 @@ labels.csv                          a single table
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -38,13 +39,22 @@ class TableFile:
     part: Part | None
 
 
-def read_folder(path: str, *, encoding: str | None = None, sep: str | None = None) -> Rows:
+def read_folder(
+    path: str,
+    *,
+    encoding: str | None = None,
+    sep: str | None = None,
+    follow_links: bool = False,
+    drop_empty_classes: bool = False,
+) -> Rows:
     """Read what lies in a folder.
 
     Args:
         path: the folder, or the top of an archive (`d.zip!`).
         encoding: encoding of the tables in it; UTF-8 if None.
         sep: the character between their cells, where they have one.
+        follow_links: as for `class_folder_rows`.
+        drop_empty_classes: likewise.
 
     Raises:
         DataError: nothing that is read lies there, or several things that may be meant.
@@ -58,7 +68,8 @@ def read_folder(path: str, *, encoding: str | None = None, sep: str | None = Non
     if described:
         return read_tables(path, described, options)
     files = table_files(found)
-    folders = [entry.name for entry in found if entry.kind == "folder"]
+    wanted = scan(path, "", [], follow_links)
+    folders = [entry.name for entry in wanted if entry.kind == "folder"]
     if folders == ["data"] and not files:
         inner = table_files(scan(path, "data", []))
         files = [replace(file, path=f"data/{file.path}") for file in inner]
@@ -77,7 +88,10 @@ def read_folder(path: str, *, encoding: str | None = None, sep: str | None = Non
     if not folders and len(archives) == 1:
         message = f"only the archive {archives[0]}; pass its path"
         raise data_error(message, path=path)
-    rows = without_options(class_folder_rows, path, options)
+    read = functools.partial(
+        class_folder_rows, follow_links=follow_links, drop_empty_classes=drop_empty_classes
+    )
+    rows = without_options(read, path, options)
     return with_note(rows, [file.path for file in files], "not read; pass it if it holds labels")
 
 

@@ -20,13 +20,20 @@ FETCHED = (
 )  # fmt: skip
 
 
-def read_hub(path: str, *, encoding: str | None = None, sep: str | None = None) -> Rows:
+def read_hub(
+    path: str,
+    *,
+    encoding: str | None = None,
+    sep: str | None = None,
+    drop_empty_classes: bool = False,
+) -> Rows:
     """Read `hub:OWNER/NAME`, or one folder of it as `hub:OWNER/NAME/FOLDER`.
 
     Args:
         path: the dataset, with `@REVISION` at the end for another than the newest.
         encoding: encoding of the tables in it; UTF-8 if None.
         sep: the character between their cells, where they have one.
+        drop_empty_classes: only note class folders without an image.
 
     Raises:
         DataError: there is no such dataset, it cannot be reached, or holds nothing that is read.
@@ -52,5 +59,6 @@ def read_hub(path: str, *, encoding: str | None = None, sep: str | None = None) 
         why = shorten(" ".join(str(error).split()), 60)
         message = f"cannot be fetched ({why}); correct the name or log in with `hf auth login`"
         raise data_error(message, path=path) from None
-    rows = read_folder(f"{place}/{folder}".rstrip("/"), encoding=encoding, sep=sep)
+    where = f"{place}/{folder}".rstrip("/")
+    rows = read_folder(where, encoding=encoding, sep=sep, drop_empty_classes=drop_empty_classes)
     return replace(rows, name=path)

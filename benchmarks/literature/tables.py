@@ -1,0 +1,154 @@
+"""Print what the papers say beside what the ledgers hold, as Markdown.
+
+    python benchmarks/literature/tables.py          # prints
+    python benchmarks/literature/tables.py --docs   # writes the tables of docs/literature.md
+
+Nothing is measured here: every figure is read from `results/`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger import ROOT, Difference, Ledger
+
+PAGE = ROOT / "docs" / "literature.md"
+BEGIN, END = "<!-- tables begin -->", "<!-- tables end -->"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One comparison: what a paper found, and our paired difference.
+
+    Args:
+        expected: the sign that the paper found: `higher`, `lower` or `equal`.
+    """
+
+    paper: str
+    found: str
+    expected: str
+    ours: Difference
+
+    def __str__(self) -> str:
+        return f"| {self.paper} | {self.found} | {self.ours} | {self.holds} |"
+
+    @property
+    def holds(self) -> str:
+        """Say whether our seeds show the same."""
+        seen = self.ours.holds
+        if self.expected == "equal":
+            return "yes" if seen == "not separated" else "no"
+        if seen == "not separated":
+            return "not separated"
+        return "yes" if seen == self.expected else "**no**"
+
+
+def lines() -> list[Line]:
+    """Return every comparison of which there are results."""
+    recipes, domains = Ledger("recipes"), Ledger("out_of_domain")
+    other, scratch = Ledger("other_reviews"), Ledger("from_scratch")
+    ulmfit, kumar = "Howard and Ruder 2018, table 6", "Kumar et al. 2022, tables 1 and 2"
+    found = [
+        Line(
+            ulmfit,
+            "discriminative rates are better than `full` (TREC-6: 6.21 against 6.86 % error)",
+            "higher",
+            recipes.paired("layerwise", "full"),
+        ),
+        Line(
+            ulmfit,
+            "gradual unfreezing with discriminative rates is better than `full` (5.86, 6.86 %)",
+            "higher",
+            recipes.paired("unfreeze", "full"),
+        ),
+        Line(
+            kumar,
+            "LP-FT is better than `full`, few rows in domain",
+            "higher",
+            recipes.paired("lp-ft", "full"),
+        ),
+    ]
+    for a, b, what, figures, sign in (
+        ("full", "probe", "in", "85.1 against 82.9 %", "higher"),
+        ("full", "probe", "out", "59.3 against 66.2 %", "lower"),
+        ("lp-ft", "full", "in", "85.7 against 85.1 %", "higher"),
+        ("lp-ft", "full", "out", "68.9 against 59.3 %", "higher"),
+    ):
+        better = "better" if sign == "higher" else "worse"
+        text = f"`{a}` is {better} than `{b}` {what} of domain ({figures})"
+        found.append(Line(kumar, text, sign, domains.paired(a, b, what)))
+    clip = Ledger("clip_protocol")
+    rows = clip.rows
+    for data in dict.fromkeys(row["data"] for row in rows):
+        clip.rows = [row for row in rows if row["data"] == data]
+        found.append(
+            Line(
+                "Radford et al. 2021, appendix A.3",
+                f"their sweep of 96 values of C finds a good penalty ({data}); our search as well",
+                "equal",
+                clip.paired("graft", "CLIP"),
+            )
+        )
+    found += [
+        Line(
+            "Blitzer et al. 2007",
+            f"training on other products costs accuracy (`{name}`, products to movies)",
+            "lower",
+            other.paired(f"{name} on products", f"{name} on movies"),
+        )
+        for name in ("probe", "full")
+    ]
+    found += [
+        Line(
+            "Howard and Ruder 2018, figure 3",
+            f"transfer beats the same network from scratch (`{name}`; scratch has 480 rows)",
+            "higher",
+            scratch.paired(name, "scratch"),
+        )
+        for name in ("full", "probe", "probe, 48 rows")
+    ]
+    return [line for line in found if line.ours.n]
+
+
+def means() -> str:
+    """Return the mean of every method of every ledger."""
+    shown = ["| experiment | method | seeds | mean | each seed |", "|---|---|---|---|---|"]
+    for name in ("recipes", "out_of_domain", "clip_protocol", "other_reviews", "from_scratch"):
+        rows = Ledger(name).rows
+        for what in ("accuracy", "in", "out"):
+            for key in dict.fromkeys((r.get("data", ""), r["method"]) for r in rows if what in r):
+                values = [
+                    r[what] for r in rows if what in r and (r.get("data", ""), r["method"]) == key
+                ]
+                label = " ".join(filter(None, (name.replace("_", " "), key[0])))
+                label += "" if what == "accuracy" else f", {what} of domain"
+                shown.append(_mean(label, key[1], values))
+    return "\n".join(shown)
+
+
+def _mean(label: str, method: str, values: Sequence[float]) -> str:
+    each = ", ".join(f"{100 * v:.1f}" for v in values)
+    mean = 100 * statistics.mean(values)
+    return f"| {label} | `{method}` | {len(values)} | {mean:.1f} % | {each} |"
+
+
+def main() -> None:
+    table = [
+        "| paper | what it found | ours: difference in points (95 % interval) | holds? |",
+        "|---|---|---|---|",
+        *map(str, lines()),
+    ]
+    text = "\n".join(table) + "\n\n## Every method, every seed\n\n" + means()
+    if "--docs" not in sys.argv:
+        print(text)
+        return
+    page = PAGE.read_text(encoding="utf-8")
+    head, tail = page.split(BEGIN)[0], page.split(END)[1]
+    PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

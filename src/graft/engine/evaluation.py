@@ -1,0 +1,79 @@
+"""The mean loss over a split, while training goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from graft.engine.ahead import Ahead
+from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.processes import Processes
+from graft.engine.replay import evaluating
+from graft.engine.step import Step
+from graft.engine.stopping import stop_if_asked
+from graft.errors import is_out_of_memory
+from graft.killpoints import fail_at
+from graft.tasks.task import Progress
+
+EVALUATION_BATCH = 64
+
+
+def mean_loss(
+    step: Step,
+    streams: Streams,
+    feeds: PhaseFeeds,
+    processes: Processes,
+    *,
+    split: str,
+    ahead: Ahead | None = None,
+) -> float:
+    """Return the mean loss over a split, in eval mode, summed in float64.
+
+    Rows that do not fit into memory together are taken in halves.
+
+    Args:
+        ahead: reads the first stream's examples ahead.
+
+    Raises:
+        Stopped: a signal asks for it, and this process is alone.
+    """
+    first, *others = streams.items()
+    name, stream = first
+    order = np.arange(len(stream))
+    if stream.lengths is not None:
+        order = np.argsort(stream.lengths, kind="stable")
+    cuts = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
+    # processes take turns, but where parameters are sharded all must run together
+    mine = cuts if processes.is_sharded else cuts[processes.rank :: processes.n]
+    ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
+
+    def losses(rows: np.ndarray) -> tuple[float, float]:
+        fed = {name: feeds.feed(split, name, stream, rows, processes.device)}
+        for other, further in others:
+            fed[other] = feeds.feed(split, other, further, rows % len(further), processes.device)
+        with processes.autocast():
+            total, count = step(fed, Progress())
+        return float(total), float(count)
+
+    def in_halves(rows: np.ndarray) -> tuple[float, float]:
+        try:
+            return losses(rows)
+        except Exception as error:
+            if len(rows) == 1 or processes.n > 1 or not is_out_of_memory(error):
+                raise
+        parts = [in_halves(half) for half in np.array_split(rows, 2)]
+        return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
+
+    total, count = 0.0, 0.0
+    with evaluating(step), torch.no_grad():
+        for rows in ahead.over(stream, mine):
+            if processes.n == 1:
+                stop_if_asked()
+            part_total, part_count = in_halves(rows)
+            total += part_total
+            count += part_count
+            fail_at("during_eval")
+    if processes.is_sharded:
+        return processes.agree(total / max(count, 1e-12))
+    total, count = processes.sum(torch.tensor([total, count], dtype=torch.float64)).tolist()
+    return total / max(count, 1e-12)

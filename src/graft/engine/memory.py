@@ -1,0 +1,172 @@
+"""Memory: what a phase will need, what there is, and what to do when there is not enough.
+
+Before training, what is sure to be needed is added up (gradients, AdamW's moments, copies of the
+weights) with what autograd keeps of a batch, measured on a few rows. While training, a step that
+runs out of memory is undone and taken again in halves: the sums of the micro-batches are the same
+step.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from graft.engine.groups import Group, trainable
+from graft.engine.measuring import kept_bytes, untouched
+from graft.engine.modes import set_modes
+from graft.engine.order import Order
+from graft.engine.step import Step
+from graft.errors import OutOfMemory
+from graft.methods.plan import Gradient
+from graft.report.words import human_bytes
+from graft.tasks.task import Progress
+
+N_MEASURED = 2
+"""Rows whose activations are measured: the longest of an epoch; the rest is in proportion."""
+
+Read = Callable[[str], str | None]
+
+
+def halved(micro_batch_size: int | None, share: int, least: int = 1) -> int:
+    """Return the next smaller micro-batch.
+
+    Args:
+        micro_batch_size: that did not fit; None for all of a process's share.
+        share: rows of a process in one step.
+        least: rows that a pass must have: two where batch norm trains.
+
+    Raises:
+        OutOfMemory: it was as small already.
+    """
+    size = min(micro_batch_size or share, share)
+    if size <= least:
+        raise OutOfMemory(
+            f"out of memory with {size} row{'' if size == 1 else 's'} a pass; choose a smaller "
+            "--model, or a method that trains less (probe, head, last:1)"
+        )
+    return max(least, -(-size // 2))
+
+
+def refuse_too_large(
+    phase: str,
+    step: Step,
+    by: Gradient,
+    groups: tuple[Group, ...],
+    order: Order,
+    available_bytes: int,
+) -> None:
+    """Refuse a phase that does not fit into memory, naming the micro-batch that would.
+
+    Args:
+        order: knows the rows of its steps.
+        available_bytes: what can still be had.
+
+    Raises:
+        OutOfMemory: as said.
+    """
+    fixed = fixed_bytes(by, groups)
+    n_rows = min(by.batch_size, len(next(iter(order.streams.values()))))
+    size = min(by.micro_batch_size or by.batch_size, order.share_of(n_rows))
+    per_row = 0
+    if fixed < available_bytes:
+        per_row = bytes_per_row(step, order)
+    needed = fixed + per_row * size
+    if needed <= available_bytes:
+        return
+    fits = (available_bytes - fixed) // per_row if per_row else 0
+    mend = "choose a smaller --model, or a method that trains less"
+    if fits >= 1:
+        mend = f"pass --micro-batch-size {fits}, which gives the same steps"
+    raise OutOfMemory(
+        f"phase `{phase}` needs about {human_bytes(needed)} of memory beside the model, and "
+        f"{human_bytes(available_bytes)} are free; {mend}"
+    )
+
+
+def fixed_bytes(by: Gradient, groups: tuple[Group, ...]) -> int:
+    """Return the bytes that a phase needs whatever its batch: gradients, moments, copies."""
+    n_copies = 3 + (by.patience is not None) + (by.ema is not None)
+    return sum(
+        m.parameter.numel() * m.parameter.element_size() * n_copies for m in trainable(groups)
+    )
+
+
+def bytes_per_row(step: Step, order: Order) -> int:
+    """Return what autograd keeps for each of the longest rows; nothing is changed."""
+    stream = next(iter(order.streams.values()))
+    planned = order.batches(0)
+    rows = planned[0]
+    if stream.lengths is not None:
+        lengths = stream.lengths
+        rows = max(planned, key=lambda batch: int(lengths[batch].max()))
+        rows = rows[lengths[rows].argsort(kind="stable")]
+    rows = rows[-N_MEASURED:]
+    with untouched(step):
+        set_modes(step.model)
+        parts = order.parts(rows, Progress(), None)
+        with order.processes.autocast():
+            kept = kept_bytes(step, lambda: step(parts[0].feeds, Progress()))
+    return -(-kept // len(rows))
+
+
+def available_bytes(device: torch.device | None = None, read: Read | None = None) -> int:
+    """Return the memory that this process can still get.
+
+    The least of what the system says is available, what its control group and its own limit of
+    address space leave; on a GPU what is free there.
+
+    Args:
+        read: returns the text of a file, None where there is none.
+    """
+    if device is not None and device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    read = read or _read
+    found = [_of_system(read), *_of_group(read), _of_address_space(read)]
+    return min((n for n in found if n is not None), default=1 << 62)
+
+
+def _of_system(read: Read) -> int | None:
+    for line in (read("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _of_group(read: Read) -> list[int | None]:
+    """Return what the control group leaves (both versions), its file cache counted as free."""
+    found: list[int | None] = []
+    for folder, limit, used, cache in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        (
+            "/sys/fs/cgroup/memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ):
+        most, now = read(f"{folder}/{limit}"), read(f"{folder}/{used}")
+        if most is None or now is None or not most.strip().isdecimal():
+            continue
+        lines = (read(f"{folder}/memory.stat") or "").splitlines()
+        reclaimable = sum(int(x.split()[1]) for x in lines if x.startswith(f"{cache} "))
+        found.append(int(most) - int(now) + reclaimable)
+    return found
+
+
+def _of_address_space(read: Read) -> int | None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = read("/proc/self/statm")
+    if soft == resource.RLIM_INFINITY or pages is None:
+        return None
+    return soft - int(pages.split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return None

@@ -1,0 +1,108 @@
+"""Which rows a step takes, and which of them each process and each micro-batch.
+
+All of it is a pure function of (seed, phase, epoch, step): nothing has to be remembered, and a step
+can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graft.data.sampling import batches, shares
+from graft.engine.ahead import Ahead
+from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.processes import Processes
+from graft.engine.step import Part
+from graft.engine.views import numbers
+from graft.tasks.task import Progress
+
+EPOCHS_PER_PHASE = 10_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """Know the rows of every step of one phase.
+
+    Args:
+        streams: of the training split; the first is the one that an epoch counts.
+        index: number of the phase in its plan.
+    """
+
+    streams: Streams
+    feeds: PhaseFeeds
+    processes: Processes
+    index: int
+    seed: int
+    batch_size: int
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return the rows of each step of an epoch."""
+        stream = next(iter(self.streams.values()))
+        number = self._epoch_number(epoch)
+        return batches(stream.lengths, len(stream), self.batch_size, self.seed, number)
+
+    def parts(
+        self, rows: np.ndarray, progress: Progress, micro_batch_size: int | None
+    ) -> list[Part]:
+        """Return what this process feeds to a step, in micro-batches.
+
+        Every process has as many parts as the others, or they would wait for each other forever;
+        one without rows of its own repeats a row that counts for nothing.
+        """
+        share = self.share_of(len(rows))
+        n_parts = -(-share // (micro_batch_size or share))
+        drawn = {
+            name: self._cycled(name, len(rows), progress.step)
+            if i
+            else numbers(stream, rows, self.index, progress.epoch)
+            for i, (name, stream) in enumerate(self.streams.items())
+        }
+        parts = []
+        for i in range(n_parts):
+            feeds, counts = {}, True
+            for name, stream in self.streams.items():
+                pieces = [
+                    np.array_split(share, n_parts)[i]
+                    for share in shares(drawn[name], self.processes.n)
+                ]
+                counts = len(pieces[self.processes.rank]) > 0
+                pieces = [piece if len(piece) else drawn[name][:1] for piece in pieces]
+                feeds[name] = self.feeds.feed(
+                    "train",
+                    name,
+                    stream,
+                    pieces[self.processes.rank],
+                    self.processes.device,
+                    beside=pieces if self.processes.is_sharded else (),
+                )
+            parts.append(Part(feeds, float(counts)))
+        return parts
+
+    def share_of(self, n_rows: int) -> int:
+        """Return how many rows of a batch a process takes at most."""
+        return -(-n_rows // self.processes.n)
+
+    def expect(self, ahead: Ahead, coming: Sequence[np.ndarray], epoch: int) -> None:
+        """Let this process's share of the next steps be read ahead."""
+        name, stream = next(iter(self.streams.items()))
+        if self.feeds.reads("train", name):
+            for rows in coming:
+                share = shares(rows, self.processes.n)[self.processes.rank]
+                ahead.expect(stream, numbers(stream, share, self.index, epoch))
+
+    def _cycled(self, name: str, batch_size: int, step: int) -> np.ndarray:
+        """Return as many rows of a further stream, which begins anew when it ends."""
+        stream = self.streams[name]
+        size = min(batch_size, len(stream))
+        per_pass = max(1, len(stream) // size)
+        epoch, place = divmod(step, per_pass)
+        number = self._epoch_number(epoch)
+        drawn = batches(None, len(stream), size, self.seed, number, drop_last=True)[place]
+        # as many as of the first stream, or a process could have rows of the one and not the other
+        return numbers(stream, np.resize(drawn, batch_size), self.index, epoch)
+
+    def _epoch_number(self, epoch: int) -> int:
+        return self.index * EPOCHS_PER_PHASE + epoch

@@ -1,0 +1,41 @@
+"""How many rows may be left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from graft.data.doctor.rows import too_many_skipped, usable
+from graft.data.faults import Finding
+from tests.data.makers import text_table
+
+
+def skips(n: int, code: str = "empty-text") -> list[Finding]:
+    return [Finding(code, "skip", "m", "d.csv", i + 1) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("n", "n_usable", "max_skip", "stops"),
+    [(1, 99, 0.01, False), (2, 98, 0.01, True), (2, 98, 0.02, False), (1, 9, 0.0, True),
+     (0, 9, 0.0, False), (5, 5, 1.0, False)],
+)  # fmt: skip
+def test_more_than_the_share_stops(n, n_usable, max_skip, stops):
+    assert bool(too_many_skipped(skips(n), n_usable, max_skip)) == stops
+
+
+def test_the_error_names_kinds_and_the_mend():
+    (found,) = too_many_skipped([*skips(3), *skips(1, "empty-label")], 96, 0.01)
+    assert str(found) == (
+        "d.csv row 1: 4 of 100 rows cannot be used (3 empty-text, 1 empty-label), more than 1 %; "
+        "mend them or pass --max-skip 0.04"
+    )
+    assert too_many_skipped(skips(4), 96, 0.04) == ()
+
+
+def test_files_that_are_no_examples_do_not_count():
+    assert too_many_skipped(skips(9, "not-an-image"), 10, 0.01) == ()
+
+
+def test_an_error_is_not_said_twice():
+    table = text_table(["", ""], ["a", "b"])
+    kept, found = usable(table)
+    assert too_many_skipped(found, len(kept), 0.01) == ()
