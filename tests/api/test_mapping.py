@@ -62,6 +62,9 @@ def test_what_moves_in_the_features_moves_in_the_picture():
         one, other = side.centres
         return np.array([other.x - one.x, other.y - one.y])
 
+    # a basis of one set alone would not show how far apart the classes are in the other
+    assert np.linalg.norm(direction(first)) > 1.8
+    assert np.linalg.norm(direction(second)) > 1.8
     cosine = direction(first) @ direction(second)
     cosine /= np.linalg.norm(direction(first)) * np.linalg.norm(direction(second))
     assert abs(cosine) < 0.1

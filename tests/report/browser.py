@@ -83,7 +83,7 @@ class Browser:
         self._socket.sendall(b"\x81" + size + mask + masked)
         while (answer := self._receive()).get("id") != self._n_calls:
             self.events.append(answer)
-        return answer["result"]
+        return answer.get("result", {})  # nothing while a page is being left
 
     def _receive(self):
         data, is_last = b"", False
@@ -108,10 +108,12 @@ class Browser:
     def ask(self, expression):
         """Evaluate JavaScript in the page and return its value."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return found["result"].get("value")
+        return found.get("result", {}).get("value")
 
     def open(self, path, *, width=1200, scheme="light"):
         """Open a file and wait until its figures are drawn."""
+        self.call("Page.navigate", url="about:blank")
+        wait_for(lambda: self.ask("location.href") == "about:blank")
         self.events.clear()
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", media="", features=[feature])

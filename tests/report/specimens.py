@@ -54,7 +54,11 @@ def side(names, n=4):
 
 def classify(names=HOSTILE):
     """Return the record and the facts of a classifier."""
-    phases = tuple(dataclasses.replace(phase, groups=GROUPS) for phase in RECORD.phases)
+    two = (EpochRecord(0, 0.4, 0.5, 1.0), EpochRecord(1, 0.3, 0.45, 1.0))
+    phases = tuple(
+        dataclasses.replace(phase, groups=GROUPS, epochs=two if phase.epochs else ())
+        for phase in RECORD.phases
+    )
     record = dataclasses.replace(
         RECORD,
         classes=tuple(names),

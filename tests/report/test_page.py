@@ -177,6 +177,17 @@ def test_phases_of_a_long_training_are_marked_in_the_curve():
     assert epochs == set(range(1, 9))
 
 
+def test_one_epoch_is_no_curve():
+    record, facts = classify()
+    [solved, full] = record.phases
+    once = dataclasses.replace(full, epochs=full.epochs[:1])
+    tree = parse(render(dataclasses.replace(record, phases=(solved, once)), facts))
+    assert "learning" not in specs(tree)
+    assert "There was one epoch" in tree.text() and "1 epoch, " in tree.text()
+    tree = parse(render(dataclasses.replace(record, phases=(solved,)), facts))
+    assert "it was solved exactly, without epochs" in tree.text()
+
+
 def test_numbers_are_shown_with_how_far_they_are_off():
     text = parse(render(*regress())).text()
     assert "explains 70.0" in text

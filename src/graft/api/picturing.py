@@ -230,8 +230,11 @@ def _mistake(
     value = table.inputs()[row]
     is_picture = table.roles.modality == "image"
     name = origin.path.rpartition("/")[2]
+    place = name if origin.row is None else f"{name} row {origin.row}"
+    if is_picture and origin.row is not None and not isinstance(value, Embedded):
+        place = f"{str(value).rpartition('/')[2]}, {place}"
     return Mistake(
-        place=name if origin.row is None else f"{name} row {origin.row}",
+        place=place,
         truth=truth,
         predicted=predicted,
         confidence=confidence,

@@ -98,7 +98,7 @@ def learning(record: RunRecord) -> Figure | None:
             kept = "kept" if is_best else ""
             validation = "" if epoch.validation_loss is None else shown(epoch.validation_loss, 4)
             table.append((phase.name, str(index + 1), shown(epoch.train_loss, 4), validation, kept))
-    if not rows:
+    if at < 2:  # one point is no curve; the plan's table has its losses
         return None
     first, last = rows[0], rows[-1]
     says = f"{first['part']} loss from {first['loss']:.3f}; {last['part']} loss ends at "

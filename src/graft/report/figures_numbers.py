@@ -90,6 +90,7 @@ def residuals(record: RunRecord, facts: Facts) -> Figure | None:
                 "x": number("low", "predicted minus true", axis={"tickCount": 7}),
                 "x2": {"field": "high"},
                 "y": number("n", "rows", axis={"tickMinStep": 1}),
+                "y2": {"datum": 0},
                 "tooltip": [
                     number("low", "from", format=".3g"),
                     number("high", "to", format=".3g"),

@@ -75,7 +75,7 @@ def metric_rows(
         found.append(
             MetricRow(
                 readable(name),
-                f"{meaning}; {'higher' if higher else 'lower'} is better",
+                "; ".join(filter(None, (meaning, f"{'higher' if higher else 'lower'} is better"))),
                 shown(before[name].value),
                 shown(now.value),
                 _span(now),
@@ -158,6 +158,11 @@ def what_happened(phase: PhaseRecord) -> str:
             f"{took}"
         )
     text = f"{plural(len(phase.epochs), 'epoch')}, {plural(phase.n_steps, 'step')}, {took}"
+    if phase.epochs:
+        last = phase.epochs[-1]
+        text += f", training loss {shown(last.train_loss)}"
+        if last.validation_loss is not None:
+            text += f", validation loss {shown(last.validation_loss)}"
     if phase.stopped_early:
         text += ", stopped early"
     return text
