@@ -128,13 +128,17 @@ def sha256_of(out: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two threads where others want the second core are many times slower
 def test_another_number_of_threads_moves_no_metric_by_half_a_point(tmp_path):
     """Bits may differ then; metrics and the ranking of methods may not."""
+    lines = (ROOT / "examples" / "tickets.csv").read_text(encoding="utf-8").splitlines()
+    data = tmp_path / "some.csv"
+    data.write_text("\n".join(lines[:1] + lines[1::3]), encoding="utf-8")
     accuracy: dict[int, dict[str, float]] = {}
     for threads in (1, 2):
         for method in ("probe", "head", "last:1"):
             run = graft.train(
-                ROOT / "examples" / "tickets.csv",
+                data,
                 method=method,
                 threads=threads,
                 precision="fp32",

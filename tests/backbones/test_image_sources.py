@@ -158,7 +158,9 @@ def test_body_under_another_head_is_saved_alone(source, tmp_path):
     assert again.origin.classes == ()
     inputs = blank(backbone.processor, 3)
     with torch.no_grad():
-        torch.testing.assert_close(again(inputs).pooled, backbone(inputs).pooled)
+        found, expected = again(inputs).pooled, backbone(inputs).pooled
+    # kernels add up in an order that may follow from where the weights lie in memory
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("source", [s for s in SOURCES if s.startswith("transformers:")])
@@ -208,14 +210,14 @@ def test_body_saved_alone_opens_as_a_body_in_timm_and_torchvision(tmp_path):
     folder, _, inputs, expected = saved_body("timm:resnet")
     with torch.no_grad():
         found = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()(**inputs)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)  # graft: channels last
+    torch.testing.assert_close(found, expected)
     folder, what, inputs, expected = saved_body("torchvision:mobilenet_v3_small")
     assert "classifier.3 set to nn.Identity()" in what
     net = torchvision.models.mobilenet_v3_small()
     net.classifier[3] = nn.Identity()
     net.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     with torch.no_grad():
-        torch.testing.assert_close(net.eval()(**inputs), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(net.eval()(**inputs), expected)
 
 
 @pytest.fixture

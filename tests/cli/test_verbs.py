@@ -50,6 +50,7 @@ def test_the_package_of_the_command_line_runs_too(place):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # eight processes, each of which imports torch
 def test_each_verb_runs(place):
     trained = graft(place, "train", "things.csv", "--model", "bert", "--epochs", 1, "--out", "run")
     assert trained.returncode == 0, trained.stderr
