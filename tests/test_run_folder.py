@@ -95,3 +95,16 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     told = "Read-only file system"
     with pytest.raises(StorageError, match=told), held_folder(tmp_path, overwrite=False):
         pass
+
+
+def test_a_folder_that_another_run_has_filled_since_is_refused(tmp_path):
+    folder = tmp_path / "run"
+    with held_folder(folder, overwrite=False, is_new=True):
+        (folder / "record.json").write_text("{}")
+    with (
+        pytest.raises(InputError, match="holds a run already"),
+        held_folder(folder, overwrite=False, is_new=True),
+    ):
+        pass
+    with held_folder(folder, overwrite=False):
+        assert (folder / "record.json").exists()

@@ -76,9 +76,7 @@ def check_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> N
         raise _in_use(folder, who_holds(folder / LOCK))
     names = sorted(p.name for p in folder.iterdir()) if folder.exists() else []
     if any(name != LOCK for name in names) and not (overwrite or resume):
-        raise InputError(
-            f"{folder}: holds a run already; pass --overwrite, --resume or another --out"
-        )
+        raise _holds_a_run(folder)
     strange = [name for name in names if not _is_ours(name)]
     if strange:
         raise InputError(
@@ -87,10 +85,14 @@ def check_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> N
 
 
 @contextmanager
-def held_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
+def held_folder(folder: Path, *, overwrite: bool, is_new: bool = False) -> Iterator[None]:
     """Make the folder of a run, empty where it replaces another, and hold it inside the context.
 
+    Args:
+        is_new: nothing may lie in it; another run may have ended since that was last looked at.
+
     Raises:
+        InputError: something lies in a folder that should be new.
         StorageError: it cannot be made or written, or another process writes into it.
     """
     with ExitStack() as held:
@@ -103,6 +105,8 @@ def held_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
                         _remove(path)
             except Held as error:
                 raise _in_use(folder, error.holder) from None
+        if is_new and any(path.name != LOCK for path in folder.iterdir()):
+            raise _holds_a_run(folder)
         yield
 
 
@@ -119,6 +123,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _holds_a_run(folder: Path) -> InputError:
+    text = ": holds a run already; pass --overwrite, --resume or another --out"
+    return InputError(shorten_path(str(folder), LONGEST_LINE - len(text)) + text)
 
 
 def _in_use(folder: Path, holder: str) -> StorageError:

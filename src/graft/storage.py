@@ -77,6 +77,7 @@ def write_text(path: Path, text: str, *, what: str = "", mend: str = "free some 
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            fsync(path.parent)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -64,7 +64,7 @@ def test_labels(tmp_path):
     labels = ["a;b" if i % 2 else "a" if i % 3 else "[]" for i in range(40)]
     truth = np.array([[float(n in labels[row].split(";")) for n in names] for row in ROWS])
     outputs = np.where(truth > 0, 0.9, 0.2)
-    outputs[4] = [0.05, 0.2]  # misses a, and is very sure of it
+    outputs[2] = [0.05, 0.2]  # misses a, and is very sure of it
     found = table(tmp_path, labels, target_kind="multi")
     facts = collect(Multilabel(names), found, SPLITS, judged(truth, outputs))
     [mistake] = [m for m in facts.mistakes if m.decision == "-a"]

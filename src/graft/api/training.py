@@ -30,7 +30,7 @@ from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import plain
 from graft.errors import ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
-from graft.recipe import Recipe, read_recipe, with_own_options
+from graft.recipe import NO_RESULT, Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
 from graft.rows_out import write_findings
 from graft.run_folder import (
@@ -117,11 +117,16 @@ def train(
     with computing_with(threads), ExitStack() as held:
         resolved = asked.recipe.model_copy(update={"threads": threads})
         job = open_job(resolved, asked.backbone, asked.plan)
-        from_main(lambda: held.enter_context(held_folder(folder, overwrite=overwrite)))
+        from_main(
+            lambda: held.enter_context(
+                held_folder(folder, overwrite=overwrite, is_new=not (overwrite or resume))
+            )
+        )
         try:
             record = _train(job, folder, listener or Listener(), resume=resume, began=began)
         except Stopped as stop:
-            raise Stopped(stop.signal, stop.saved, str(folder)) from None
+            began_here = (folder / RECIPE).is_file()
+            raise Stopped(stop.signal, stop.saved, str(folder) if began_here else "") from None
     return Run(folder, record, asked.backbone)
 
 
@@ -221,7 +226,7 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     if resolved.digest() == before.digest():
         return resolved
     was, now = before.model_dump(), resolved.model_dump()
-    odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k != "data"]
+    odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k not in NO_RESULT]
     shown = ", ".join(shorten(change, 40) for change in odd[:2])
     shown += f" and {len(odd) - 2} more" if len(odd) > 2 else ""
     raise RecipeError(

@@ -72,6 +72,7 @@ class Table:
         because: one sentence on how the roles were found.
         findings: what the reader repaired or left out.
         thumbnails: (N, 16, 16) uint8, grey, of pictures that were examined.
+        max_pixels: largest picture that was let through, None where none was examined.
     """
 
     data: pa.Table
@@ -84,6 +85,7 @@ class Table:
     because: str = ""
     findings: tuple[Finding, ...] = ()
     thumbnails: np.ndarray | None = None
+    max_pixels: int | None = None
 
     @classmethod
     def of_values(

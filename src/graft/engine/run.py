@@ -90,7 +90,6 @@ def run(
     for index, item in enumerate(prepared):
         if index < len(done):
             continue
-        stop_if_asked()
         listener.on_phase(item.phase.name, index, len(prepared), item.feeds.cut.label)
         if item.note:
             listener.on_note(item.note)
@@ -114,6 +113,7 @@ def run(
         done.append(record)
         keeper.phase_done(done, model, state)
         listener.on_phase_end(record)
+        stop_if_asked()  # a signal may have come while the checkpoint was written
     processes.write_back(model, original)
     for parameter in original.parameters():
         parameter.requires_grad_(True)

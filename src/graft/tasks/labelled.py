@@ -14,13 +14,14 @@ Shapes: N examples, D feature width, C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 
 from graft.backbones.backbone import Backbone, Problem
-from graft.data.images import decode
+from graft.data.images import MAX_PIXELS, decode
 from graft.data.table import Table
 from graft.heads import Linear, head
 from graft.model import Model
@@ -116,7 +117,9 @@ def table_stream(
         targets: by name, each (N, …).
     """
     is_image = table.roles.modality == "image"
-    load: Callable[..., np.ndarray] | None = decode if is_image else None
+    load: Callable[..., np.ndarray] | None = None
+    if is_image:
+        load = partial(decode, max_pixels=table.max_pixels or MAX_PIXELS)
     stream = TableStream(
         table.inputs(),
         backbone.processor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graft.data.doctor.mends import mended
+from graft.data.readers import read
 from graft.errors import DataError
 from tests.data.makers import text_table
 
@@ -76,3 +77,10 @@ def test_golden_errors(labels, target, asked, line):
     with pytest.raises(DataError) as caught:
         applied(text_table(["p", "q"], labels, target=target), **asked)
     assert str(caught.value) == line
+
+
+def test_without_a_label_column_there_is_nothing_to_mend(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("text\na\na\nb\n")
+    found, findings = mended(read(path), fold_labels=True, drop_conflicts=True, min_per_class=2)
+    assert (len(found), findings) == (3, ())

@@ -36,6 +36,8 @@ def mended(
         DataError: a mend has no meaning for such labels, or leaves nothing.
     """
     findings: tuple[Finding, ...] = ()
+    if table.roles.label is None:  # said elsewhere
+        return table, findings
     if table.target_kind == "number" and fold_labels:
         raise without_meaning(table, "--fold-labels")
     if table.target_kind != "single" and min_per_class is not None:

@@ -71,7 +71,7 @@ def bad_images(
         for kind, (severity, words) in ODDITIES.items()
         if kind in unusual
     ]
-    return replace(table, thumbnails=thumbnails), skipped, counts
+    return replace(table, thumbnails=thumbnails, max_pixels=max_pixels), skipped, counts
 
 
 def refuse_link(table: Table, i: int, place: Any) -> None:
