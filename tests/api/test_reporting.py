@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,9 +12,10 @@ import pytest
 
 import graft
 from graft import api
+from graft.api.training import Run
 from graft.cli import main
 from graft.metrics import METRICS
-from graft.records import from_json, to_json
+from graft.records import FindingRecord, from_json, to_json
 from graft.report.facts import Facts
 from graft.tasks import METRICS_OF, TASKS, find_task
 from tests.report.specimens import KINDS
@@ -125,3 +127,15 @@ def test_verb_is_a_function_too(written):
 
 def test_metrics_of_a_task_are_those_its_class_names():
     assert {name: find_task(name).metrics for name in TASKS} == METRICS_OF
+
+
+def test_train_prints_findings_and_notes_each_once(written, monkeypatch, capsys):
+    record = KINDS["classify"]()[0]
+    findings = (FindingRecord("empty-text", "skip", "the text is empty", "d.csv", 7, "text"),)
+    record = dataclasses.replace(record, findings=findings, notes=("all is said",), depths=())
+    monkeypatch.setattr(api, "train", lambda *_, **__: Run(written, record), raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "d.csv"])
+    assert not end.value.code
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert lines == ["note: d.csv row 7 column `text`: the text is empty", "note: all is said"]
