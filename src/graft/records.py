@@ -14,6 +14,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -274,14 +275,18 @@ def to_json(record: Any, *, indent: int | None = 2) -> str:
     return json.dumps(plain(dataclasses.asdict(record)), indent=indent, allow_nan=False)
 
 
-def plain(value: Any) -> Any:
-    """Return a value as strict JSON can hold it: floats that are not finite become text."""
+def plain(value: Any, odd: Callable[[float], Any] = str) -> Any:
+    """Return a value as strict JSON can hold it: floats that are not finite become text.
+
+    Args:
+        odd: what else they become.
+    """
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return odd(value)
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain(v, odd) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [plain(v, odd) for v in value]
     return value
 
 

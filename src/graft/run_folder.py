@@ -14,16 +14,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from graft.data.faults import LONGEST_LINE, shorten_path
-from graft.errors import InputError, ModelError, StorageError
+from graft.errors import InputError, StorageError
 from graft.locks import Held, is_held, locked, who_holds
-from graft.records import RunRecord, from_json, plain
-from graft.report.facts import Facts
+from graft.records import RunRecord, plain
 from graft.storage import storing, write_text
-
-T = TypeVar("T")
 
 LOCK = ".lock"
 """Who holds it writes into the folder; it is gone when the run is done."""
@@ -136,53 +133,6 @@ def _holds_a_run(folder: Path) -> InputError:
 def _in_use(folder: Path, holder: str) -> StorageError:
     text = f": {holder} writes into it; wait until it is done, or choose another --out"
     return StorageError(shorten_path(str(folder), LONGEST_LINE - len(text)) + text)
-
-
-def write_report(folder: Path, *, out: Path | None = None, examples: bool = True) -> Path:
-    """Make the page of a finished run from its folder alone: no data, no model, no torch.
-
-    Args:
-        out: where the page is written; `report.html` in the folder unless given.
-        examples: show single rows of the data, as texts or pictures.
-
-    Returns:
-        The page's path.
-
-    Raises:
-        ModelError: the folder is no finished run, or a file in it is of another version.
-        StorageError: the page cannot be written.
-    """
-    from graft.metrics import METRICS
-    from graft.report.page import render
-
-    record = _read(folder / "record.json", RunRecord)
-    facts = _read(folder / "report.json", Facts) if (folder / "report.json").is_file() else None
-    recipe = folder / "recipe.yaml"
-    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
-    known = record.after.get(record.judged_on, {}).keys()
-    meanings = next((group for group in METRICS.values() if known <= group.keys()), {})
-    page = render(
-        record,
-        facts,
-        name=folder.resolve().name,
-        recipe=text,
-        meanings=meanings,
-        examples=examples,
-    )
-    path = out or folder / "report.html"
-    write_text(path, page, mend="choose another --out")
-    return path
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return from_json(kind, path.read_text(encoding="utf-8"))
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError):
-        raise ModelError(
-            f"{path}: cannot be read; name the folder of a finished run, or pass --resume to train"
-        ) from None
 
 
 def epoch_lines(record: RunRecord) -> str:

@@ -102,3 +102,18 @@ def test_small_picture_is_small_and_a_jpeg(tmp_path):
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert image.size == (128, 85)
     assert small_picture(str(tmp_path / "absent.png")) == ""
+
+
+def test_rows_whose_features_are_not_finite_are_no_points_of_the_map(tmp_path):
+    values = [f"{i / 7:.3f}" for i in range(40)]
+    truth = np.array([float(values[row]) for row in ROWS])
+    found = judged(truth, truth)
+    found.after[3, 1] = np.nan
+    things = table(tmp_path, values, target_kind="number")
+    facts = collect(Regress(("label",)), things, SPLITS, found)
+    assert len(facts.map.values) == len(facts.map.after.x) == len(ROWS) - 1
+    assert truth[3] not in facts.map.values
+    found.after[3:] = np.inf
+    assert len(collect(Regress(("label",)), things, SPLITS, found).map.values) == 3
+    found.after[2] = np.inf
+    assert collect(Regress(("label",)), things, SPLITS, found).map is None

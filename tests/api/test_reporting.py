@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,12 +11,15 @@ import sys
 import pytest
 
 import graft
+from graft import api
+from graft.api.training import Run
 from graft.cli import main
-from graft.records import from_json
+from graft.metrics import METRICS
+from graft.records import FindingRecord, from_json, to_json
 from graft.report.facts import Facts
+from graft.tasks import METRICS_OF, TASKS, find_task
+from tests.report.specimens import KINDS
 from tests.tiny import write_checkpoint, write_table
-
-pytestmark = pytest.mark.slow
 
 WITHOUT_TORCH = """
 import sys
@@ -47,6 +51,7 @@ def alone(finished, tmp_path):
     return shutil.copytree(finished.folder, folder, ignore=ignored)
 
 
+@pytest.mark.slow
 def test_training_leaves_a_page_and_what_it_was_made_of(finished):
     facts = from_json(Facts, (finished.folder / "report.json").read_text())
     record = finished.record
@@ -61,6 +66,7 @@ def test_training_leaves_a_page_and_what_it_was_made_of(finished):
     assert f"{100 * record.after['test']['accuracy']:.1f}" in page
 
 
+@pytest.mark.slow
 def test_page_is_made_anew_without_data_model_or_torch(finished, alone, repository):
     command = [sys.executable, "-c", WITHOUT_TORCH, str(alone)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
@@ -69,6 +75,7 @@ def test_page_is_made_anew_without_data_model_or_torch(finished, alone, reposito
     assert (alone / "report.html").read_bytes() == (finished.folder / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_verb_takes_another_place_and_leaves_rows_out(alone, tmp_path, capsys):
     out = tmp_path / "page.html"
     with pytest.raises(SystemExit) as end:
@@ -79,6 +86,7 @@ def test_verb_takes_another_place_and_leaves_rows_out(alone, tmp_path, capsys):
     assert not (alone / "report.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["no folder", "another version", "damaged facts", "no place"])
 def test_what_is_wrong_is_said_in_a_line(alone, fault, capsys):
     arguments, code = ["report", str(alone)], 2
@@ -97,3 +105,37 @@ def test_what_is_wrong_is_said_in_a_line(alone, fault, capsys):
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"graft: {alone}")
     assert len(line) <= 200 + len(str(alone))
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The folder of a run that predicts numbers, as far as its page needs it."""
+    record, facts = KINDS["regress"]()
+    (tmp_path / "record.json").write_text(to_json(record))
+    (tmp_path / "report.json").write_text(to_json(facts))
+    return tmp_path
+
+
+def test_verb_is_a_function_too(written):
+    path = api.report(str(written))
+    assert path == written / "report.html"
+    page = path.read_text()
+    assert METRICS["regression"]["mae"][1] in page
+    other = api.report(written, out=str(written / "b.html"), examples=False)
+    assert "<blockquote>" in page and "<blockquote>" not in other.read_text()
+
+
+def test_metrics_of_a_task_are_those_its_class_names():
+    assert {name: find_task(name).metrics for name in TASKS} == METRICS_OF
+
+
+def test_train_prints_findings_and_notes_each_once(written, monkeypatch, capsys):
+    record = KINDS["classify"]()[0]
+    findings = (FindingRecord("empty-text", "skip", "the text is empty", "d.csv", 7, "text"),)
+    record = dataclasses.replace(record, findings=findings, notes=("all is said",), depths=())
+    monkeypatch.setattr(api, "train", lambda *_, **__: Run(written, record), raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "d.csv"])
+    assert not end.value.code
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert lines == ["note: d.csv row 7 column `text`: the text is empty", "note: all is said"]

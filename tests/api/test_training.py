@@ -153,7 +153,8 @@ def test_what_the_reader_left_out_is_in_the_record(place, tmp_path):
     path = tmp_path / "bom.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (place / "things.csv").read_bytes())
     run = graft.train(path, model=str(place / "bert"), method="probe", out=tmp_path / "run")
-    assert any("byte" in note.lower() for note in run.record.notes)
+    assert any("byte" in finding.message.lower() for finding in run.record.findings)
+    assert not any("byte" in note.lower() for note in run.record.notes)  # told once
 
 
 def test_what_was_read_and_chosen_is_said(place, tmp_path):

@@ -63,6 +63,19 @@ def test_colours_follow_the_reader(browser, folder):
     assert seen[0][1] != seen[1][1]
 
 
+def test_a_figure_that_fails_leaves_the_others_alone(browser, folder):
+    page = render(*classify())
+    marks = page.index('id="spec-confusion">') + len('id="spec-confusion">')
+    (folder / "fails.html").write_text(f"{page[:marks]}[{page[marks:]}", encoding="utf-8")
+    browser.open(folder / "fails.html")
+    n_figures = browser.ask("document.querySelectorAll('[data-chart]').length")
+    assert int(browser.ask("document.documentElement.dataset.drawn")) == n_figures - 1
+    assert browser.ask("document.querySelector('[data-chart=confusion]').textContent") == (
+        "This figure cannot be drawn."
+    )
+    assert browser.ask("document.querySelectorAll('.chart svg').length") == n_figures - 1
+
+
 def test_the_policy_stops_what_would_get_through(browser, folder):
     """The second lock: even a script that stood in the page would not run."""
     page = render(*classify())

@@ -10,7 +10,8 @@ import re
 
 import pytest
 
-from graft.report.page import render
+from graft.records import FindingRecord
+from graft.report.page import _without_source_map, render
 from tests.report.dom import parse
 from tests.report.specimens import HOSTILE, KINDS, classify, long_training, regress
 
@@ -27,9 +28,14 @@ def trees(pages):
     return {kind: parse(page) for kind, page in pages.items()}
 
 
+def strict(text):
+    """Read JSON as browsers do: NaN is none."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
 def specs(tree):
     return {
-        e.attributes["id"].removeprefix("spec-"): json.loads(e.text)
+        e.attributes["id"].removeprefix("spec-"): strict(e.text)
         for e in tree.named("script")
         if e.attributes.get("type") == "application/json"
     }
@@ -112,7 +118,8 @@ def test_each_kind_of_run_has_its_figures(trees, kind, figures):
         assert element.attributes["role"] == "img"
         assert len(element.attributes["aria-label"]) > 20
     n_tables = sum("details" in e.inside and "figure" in e.inside for e in tree.named("table"))
-    assert n_tables >= len(drawn) - 1  # a map of numbers has no table
+    n_without = 1 + ("confusion" in figures)  # a map of numbers; a matrix has its pairs beside it
+    assert n_tables >= len(drawn) - n_without
 
 
 def test_a_figure_that_a_run_cannot_have_is_absent(trees):
@@ -145,7 +152,7 @@ def test_without_examples_no_row_of_the_data_is_shown():
     record, facts = classify()
     page = render(record, facts, examples=False)
     assert "a text " not in page and "data:image/jpeg" not in page
-    assert "without single rows" in page
+    assert "without the texts and pictures of single rows" in page
     assert "a text " in render(record, facts)
 
 
@@ -193,3 +200,57 @@ def test_numbers_are_shown_with_how_far_they_are_off():
     assert "explains 70.0" in text
     assert "Half of its predictions" in text
     assert "off by 1.3" in text
+
+
+def test_a_number_that_is_not_finite_stops_no_figure():
+    nan, inf = float("nan"), float("inf")
+    record, facts = regress()
+    odd = dataclasses.replace(facts, truths=(0.0, nan, 2.0, 1.0), predictions=(0.1, 1.2, inf, 1.4))
+    found = specs(parse(render(record, odd)))
+    points = found["scatter"]["layer"][1]
+    assert points["data"]["values"] == [{"truth": 0.0, "found": 0.1}, {"truth": 1.0, "found": 1.4}]
+    assert sum(row["n"] for row in found["residuals"]["data"]["values"]) == 2
+    none = dataclasses.replace(facts, truths=(nan,), predictions=(nan,))
+    tree = parse(render(record, none))
+    assert not {"scatter", "residuals"} & set(specs(tree))
+    assert "Half of its predictions" not in tree.text()
+
+
+def test_a_value_that_is_missing_in_a_figure_is_null():
+    record, facts = classify()
+    lost = dataclasses.replace(record.depths[0], accuracy=float("nan"))
+    page = render(dataclasses.replace(record, depths=(lost, record.depths[1])), facts)
+    values = [row["value"] for row in specs(parse(page))["depths"]["layer"][2]["data"]["values"]]
+    assert values == [None, 0.6]
+
+
+def test_findings_and_notes_are_each_said_once():
+    long = "a finding of " + "many " * 60 + "words"
+    record, facts = classify()
+    findings = (FindingRecord("odd", "warn", long, "folder/a.csv", 3, "text"),)
+    text = parse(render(dataclasses.replace(record, findings=findings), facts)).text()
+    assert text.count(long) == 1
+    assert text.count(record.notes[0]) == 1
+    assert "a.csv row 3, column text" in text
+
+
+def test_confused_pairs_are_shown_once_and_all():
+    record, facts = long_training()
+    tree = parse(render(record, facts))
+    rows = re.findall(r"class (\d+)\s+class (\d+)\s+2\s+20", tree.text())
+    assert len(rows) == len(set(rows)) == 30
+
+
+@pytest.mark.parametrize("model", ["minilm", ""])
+def test_how_to_do_it_again_is_a_rerun(model):
+    record, facts = classify()
+    text = parse(render(dataclasses.replace(record, model=model), facts, name="tickets")).text()
+    assert "recipe.yaml --out" not in text
+    assert ("graft rerun RUN" in text) == bool(model)
+    assert ("backbone=YOURS" in text) != bool(model)
+    assert "RUN is the folder of the run, tickets." in text
+
+
+def test_a_script_is_left_as_it_is_but_for_its_source_map():
+    script = 'a = "\u2028\x0c\x85";\n//# sourceMappingURL=a.map\nb();'
+    assert _without_source_map(script) == 'a = "\u2028\x0c\x85";\nb();'

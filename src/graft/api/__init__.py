@@ -1,4 +1,6 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, doctor, rerun, convert, load.
+"""The verbs as functions: train, plan, predict, evaluate, embed, doctor, rerun, report, convert.
+
+`load` opens what `train` left, and `examine_environment` is the verb `environment`.
 
 Each is imported when it is first used: `graft environment` must run where torch does not.
 """
@@ -13,9 +15,11 @@ if TYPE_CHECKING:
     from graft.api.converting import convert
     from graft.api.diagnosing import Diagnosis, doctor
     from graft.api.embedding import Embeddings, embed
+    from graft.api.environment import Environment, examine_environment
     from graft.api.evaluating import Evaluation, evaluate
     from graft.api.planning import Planned, PlannedPhase, plan
     from graft.api.predicting import predict
+    from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
     from graft.api.training import Run, load, train
     from graft.records import Prediction
@@ -25,6 +29,7 @@ _HOMES = {
     "Converted": "graft.weights.convert",
     "Diagnosis": "graft.api.diagnosing",
     "Embeddings": "graft.api.embedding",
+    "Environment": "graft.api.environment",
     "Evaluation": "graft.api.evaluating",
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
@@ -36,9 +41,11 @@ _HOMES = {
     "doctor": "graft.api.diagnosing",
     "embed": "graft.api.embedding",
     "evaluate": "graft.api.evaluating",
+    "examine_environment": "graft.api.environment",
     "load": "graft.api.training",
     "plan": "graft.api.planning",
     "predict": "graft.api.predicting",
+    "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
     "train": "graft.api.training",
 }
@@ -47,6 +54,7 @@ __all__ = [
     "Converted",
     "Diagnosis",
     "Embeddings",
+    "Environment",
     "Evaluation",
     "Planned",
     "PlannedPhase",
@@ -58,9 +66,11 @@ __all__ = [
     "doctor",
     "embed",
     "evaluate",
+    "examine_environment",
     "load",
     "plan",
     "predict",
+    "report",
     "rerun",
     "train",
 ]

@@ -17,8 +17,8 @@ from graft.api.judging import Worth, judge
 from graft.api.mapping import drawn_rows
 from graft.api.picturing import Judged, collect
 from graft.api.provenance import environment
+from graft.api.reporting import report
 from graft.artifact import save_artifact
-from graft.data.faults import first_lines
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_and_embed
 from graft.engine.replay import evaluating
@@ -31,7 +31,7 @@ from graft.report.card import model_card
 from graft.report.depths import draw_depths
 from graft.report.words import UNTOUCHED, readable
 from graft.rows_out import write_predictions
-from graft.run_folder import epoch_lines, write_report
+from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
 from graft.tasks.labelled import Labelled, keeps_head
 from graft.tasks.streams import TableStream
@@ -109,7 +109,7 @@ def finish(
     write_text(folder / "record.json", to_json(record), mend=MEND)
     fail_at("before_cleaning")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    write_report(folder)
+    report(folder)
     return record
 
 
@@ -166,7 +166,7 @@ def _record(
     opens_with: str,
     seconds: float,
 ) -> RunRecord:
-    notes = [*job.backbone.origin.notes, *job.notes, *first_lines(job.findings)]
+    notes = [*job.backbone.origin.notes, *job.notes]
     if keeps_head(job.task, job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
     if worth.n_near:

@@ -27,6 +27,7 @@ from graft.metrics.calibration import reliability_table
 from graft.metrics.classification import confusion
 from graft.metrics.multilabel import decide
 from graft.report.facts import ClassCount, Confused, Facts, FeatureMap, Mistake
+from graft.report.words import readable_place
 from graft.tasks.labelled import Labelled, labels_of
 
 MOST_MISTAKES = 12
@@ -188,15 +189,17 @@ def _map(
     values: np.ndarray | None = None,
     is_divided: bool = False,
 ) -> FeatureMap | None:
-    if len(judged.drawn) < 3:
-        return None
     sets = [judged.after] if judged.before is None else [judged.before, judged.after]
-    sides = lay_out(sets, groups, is_divided=is_divided)
+    kept = np.logical_and.reduce([np.isfinite(features).all(1) for features in sets])
+    if kept.sum() < 3:
+        return None
+    groups = [group for group, is_kept in zip(groups, kept, strict=True) if is_kept]
+    sides = lay_out([features[kept] for features in sets], groups, is_divided=is_divided)
     return FeatureMap(
         len(judged.rows),
         tuple(groups),
-        () if values is None else tuple(values.tolist()),
-        tuple(wrong.tolist()),
+        () if values is None else tuple(values[kept].tolist()),
+        tuple(wrong[kept].tolist()),
         after=sides[-1],
         before=sides[0] if len(sides) > 1 else None,
         note=judged.note,
@@ -229,8 +232,7 @@ def _mistake(
     origin = table.origin(row)
     value = table.inputs()[row]
     is_picture = table.roles.modality == "image"
-    name = origin.path.rpartition("/")[2]
-    place = name if origin.row is None else f"{name} row {origin.row}"
+    place = readable_place(origin.path, origin.row)
     if is_picture and origin.row is not None and not isinstance(value, Embedded):
         place = f"{str(value).rpartition('/')[2]}, {place}"
     return Mistake(

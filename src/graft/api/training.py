@@ -17,6 +17,7 @@ from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
 from graft.api.predicting import predict
+from graft.api.reporting import report
 from graft.backbones.backbone import Backbone
 from graft.data.faults import shorten
 from graft.engine.ahead import default_workers
@@ -38,7 +39,6 @@ from graft.run_folder import (
     held_folder,
     new_folder,
     write_recipe,
-    write_report,
 )
 
 RECIPE = "recipe.yaml"
@@ -111,7 +111,7 @@ def train(
         if (folder / "record.json").is_file():
             from_main(lambda: clean(folder))
             if not (folder / "report.html").is_file():  # killed before it was written
-                from_main(lambda: write_report(folder))
+                from_main(lambda: report(folder))
             return load(folder, backbone=asked.backbone)
     threads = asked.recipe.threads or from_main(choose_threads)
     with computing_with(threads), ExitStack() as held:

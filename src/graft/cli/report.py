@@ -31,9 +31,10 @@ def report(
     out
         Where the page is written; `report.html` in the folder of the run unless given.
     no_examples
-        Leave out the rows of which the model was surest and yet wrong: then the page holds no text
-        and no picture of the data.
+        Leave out the rows that the model gets most wrong, with their texts and pictures. What was
+        found in the data stays and may quote a cell or the name of a group, and so do the names of
+        classes; where numbers are predicted, the figures and their tables hold single ones.
     """
-    from graft.run_folder import write_report
+    from graft.api.reporting import report as make
 
-    print(write_report(run, out=out, examples=not no_examples))
+    print(make(run, out=out, examples=not no_examples))

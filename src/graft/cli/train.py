@@ -62,6 +62,7 @@ def train(
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, show_depths, show_run
     from graft.cli.stopped import told_when_stopped
+    from graft.data.faults import Finding, first_lines
     from graft.engine.processes import is_main
     from graft.engine.stopping import stoppable
     from graft.errors import InputError
@@ -91,7 +92,7 @@ def train(
         print(run.folder)
         return
     record = run.record
-    for note in record.notes:
+    for note in (*first_lines(map(Finding.of, record.findings)), *record.notes):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     if record.depths:
         show_depths(record.depths)

@@ -50,6 +50,11 @@ class Finding:
         """Return the same for the record of a run."""
         return FindingRecord(**dataclasses.asdict(self))
 
+    @classmethod
+    def of(cls, record: FindingRecord) -> Finding:
+        """Return the finding that the record of a run holds."""
+        return cls(**vars(record))
+
     def as_error(self) -> DataError:
         """Return the error that says the same."""
         return data_error(self.message, path=self.path, row=self.row, column=self.column)

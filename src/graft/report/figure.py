@@ -2,8 +2,10 @@
 
 Colours are not in the specs. A mark names a style (`accent`, `muted`, `wrong`, …) and a scale a
 range (`category`, `ordinal`, `heatmap`); `page.js` fills both from the page's own colours, which
-follow the reader's light or dark theme. Field names are always ours: what comes from data stands
-only in values, never in an expression.
+follow the reader's light or dark theme. Field names are always ours. What comes from data stands in
+values, in domains, and, where it is the name of the number that is predicted, in titles. Of titles
+Vega-Lite makes string literals, escaped, in the expressions of tooltips and descriptions; Vega's
+interpreter reads these, and no `eval` does.
 """
 
 from __future__ import annotations

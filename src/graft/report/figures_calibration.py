@@ -36,8 +36,8 @@ def reliability(record: RunRecord, facts: Facts) -> Figure | None:
     tone = "on the whole as sure as it is right" if abs(surplus) <= 0.02 else tone
     says = f"mean confidence {percent(surplus + _mean_accuracy(facts))}, right in "
     says += f"{percent(_mean_accuracy(facts))}: {tone}"
-    start = 0.5 if record.task != "classify" or len(record.classes) == 2 else 0.0
-    x = {"scale": {"domain": [start, 1], "nice": False}, "axis": {"format": ".0%", "tickCount": 6}}
+    start = _lowest(record)
+    x = _confidence(start)
     y = {"scale": {"domain": [0, 1]}, "axis": {"format": ".0%", "tickCount": 6}}
     tooltip = [
         number("confidence", "mean confidence", format=".1%"),
@@ -93,6 +93,19 @@ def reliability(record: RunRecord, facts: Facts) -> Figure | None:
     )
 
 
+def _lowest(record: RunRecord) -> float:
+    """Return the confidence below which no answer can lie: of two, the surer has a half."""
+    return 0.5 if record.task != "classify" or len(record.classes) == 2 else 0.0
+
+
+def _confidence(start: float) -> dict[str, Any]:
+    """Return scale and axis of the confidence, from `start` to 1."""
+    return {
+        "scale": {"domain": [start, 1], "nice": False},
+        "axis": {"format": ".0%", "tickCount": 6},
+    }
+
+
 def _mean_accuracy(facts: Facts) -> float:
     bins = [b for b in facts.calibration if b.n_rows]
     return sum(b.n_rows * b.accuracy for b in bins) / sum(b.n_rows for b in bins)
@@ -107,7 +120,7 @@ def confidences(record: RunRecord, facts: Facts) -> Figure | None:
     surest = max(facts.calibration, key=lambda b: b.low)
     says = f"{percent(surest.n_rows / n, 0)} of {n:,} have a confidence above "
     says += percent(surest.low, 0)
-    start = 0.5 if record.task != "classify" or len(record.classes) == 2 else 0.0
+    x = _confidence(_lowest(record))
     rows = [
         {
             "low": b.low,
@@ -132,12 +145,7 @@ def confidences(record: RunRecord, facts: Facts) -> Figure | None:
                     "data": values(_stacked(rows, part)),
                     "mark": {"type": "bar", "style": style},
                     "encoding": {
-                        "x": number(
-                            "low",
-                            "confidence",
-                            scale={"domain": [start, 1], "nice": False},
-                            axis={"format": ".0%", "tickCount": 6},
-                        ),
+                        "x": number("low", "confidence", **x),
                         "x2": {"field": "high"},
                         "y": number("from", "answers", axis={"tickMinStep": 1}),
                         "y2": {"field": "to"},

@@ -14,20 +14,18 @@ MOST_NAMED = 20
 """A confusion matrix of more classes is drawn without names and counts."""
 
 MOST_LABELS = 30
+MOST_PAIRS = 30
 
 
 def confusion(record: RunRecord, facts: Facts) -> Figure | None:
     """Draw the confusion matrix; of many classes a compact one."""
     if not facts.confused:
         return None
-    support = Counter[int]()
-    for cell in facts.confused:
-        support[cell.truth] += cell.n_rows
-    rows = [_cell(cell, record.classes, support[cell.truth]) for cell in facts.confused]
+    rows = _cells_of(record, facts)
     wrong = [row for row in rows if not row["right"]]
     n_wrong = sum(row["n"] for row in wrong)
     is_named = len(record.classes) <= MOST_NAMED
-    says = f"{plural(n_wrong, 'row')} of {sum(support.values()):,} off the diagonal"
+    says = f"{plural(n_wrong, 'row')} of {sum(row['n'] for row in rows):,} off the diagonal"
     axis: dict[str, Any] = {"labelLimit": 130, "grid": False}
     if not is_named:
         axis |= {"labels": False, "ticks": False}
@@ -73,13 +71,29 @@ def confusion(record: RunRecord, facts: Facts) -> Figure | None:
             layer=layers,
             resolve={"scale": {"opacity": "independent"}},
         ),
-        ("true", "predicted", "rows", "share of the true class"),
-        tuple(
-            (row["truth"], row["predicted"], f"{row['n']:,}", percent(row["share"]))
-            for row in sorted(wrong, key=lambda row: (-row["n"], -row["share"]))[:30]
-        ),
+        # its numbers stand beside it: see confused_rows
+        header=(),
+        rows=(),
         size="half" if n <= 12 or not is_named else "wide",
     )
+
+
+def confused_rows(record: RunRecord, facts: Facts) -> tuple[tuple[str, str, str, str], ...]:
+    """Return the pairs of classes that are most often confused: true, predicted, rows, share."""
+    wrong = [row for row in _cells_of(record, facts) if not row["right"]]
+    wrong.sort(key=lambda row: (-row["n"], -row["share"]))
+    return tuple(
+        (row["truth"], row["predicted"], f"{row['n']:,}", percent(row["share"], 0))
+        for row in wrong[:MOST_PAIRS]
+    )
+
+
+def _cells_of(record: RunRecord, facts: Facts) -> list[dict[str, Any]]:
+    """Return the cells of the confusion matrix that are not empty."""
+    support = Counter[int]()
+    for cell in facts.confused:
+        support[cell.truth] += cell.n_rows
+    return [_cell(cell, record.classes, support[cell.truth]) for cell in facts.confused]
 
 
 def _cell(cell: Confused, classes: tuple[str, ...], support: int) -> dict[str, Any]:

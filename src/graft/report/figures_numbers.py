@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from graft.records import RunRecord
@@ -12,9 +13,9 @@ from graft.report.words import plural, shown
 
 def scatter(record: RunRecord, facts: Facts) -> Figure | None:
     """Draw predicted over true numbers."""
-    if not facts.truths:
+    pairs = finite_pairs(facts)
+    if not pairs:
         return None
-    pairs = list(zip(facts.truths, facts.predictions, strict=True))
     low, high = min(map(min, pairs)), max(map(max, pairs))
     rows = [{"truth": t, "found": f} for t, f in pairs]
     scores = record.after.get(record.judged_on, {})
@@ -61,15 +62,28 @@ def scatter(record: RunRecord, facts: Facts) -> Figure | None:
     )
 
 
+def finite_pairs(facts: Facts) -> list[tuple[float, float]]:
+    """Return true and predicted numbers, without the pairs that hold one that is not finite."""
+    pairs = zip(facts.truths, facts.predictions, strict=True)
+    return [pair for pair in pairs if all(map(math.isfinite, pair))]
+
+
+def how_far(facts: Facts) -> str:
+    """Say within what half and nine of ten predictions are; empty where there are none."""
+    errors = sorted(abs(found - truth) for truth, found in finite_pairs(facts))
+    if not errors:
+        return ""
+    middle, most = errors[len(errors) // 2], errors[int(0.9 * (len(errors) - 1))]
+    return f"are within {middle:.3g}, nine of ten within {most:.3g}"
+
+
 def residuals(record: RunRecord, facts: Facts) -> Figure | None:
     """Draw how far predictions are off."""
-    if not facts.truths:
+    errors = [f - t for t, f in finite_pairs(facts)]
+    if not errors:
         return None
-    errors = [f - t for t, f in zip(facts.truths, facts.predictions, strict=True)]
     far = max(map(abs, errors)) or 1.0
-    ordered = sorted(map(abs, errors))
-    middle, most = ordered[len(ordered) // 2], ordered[int(0.9 * (len(ordered) - 1))]
-    says = f"half of the predictions are within {middle:.3g}, nine of ten within {most:.3g}"
+    says = f"half of the predictions {how_far(facts)}"
     counts = Counter(min(int((e + far) / (2 * far) * 30), 29) for e in errors)
     rows = [
         {"low": -far + b * far / 15, "high": -far + (b + 1) * far / 15, "n": n}

@@ -69,10 +69,26 @@
     return view.runAsync();
   }
 
+  // One figure that fails leaves the others alone, and opens the table of its numbers.
+  async function drawOrTell(place) {
+    try {
+      await draw(place);
+      return true;
+    } catch (error) {
+      console.warn(`the figure ${place.dataset.chart} cannot be drawn: ${error}`);
+      const note = document.createElement("p");
+      note.className = "undrawn";
+      note.textContent = "This figure cannot be drawn.";
+      place.replaceChildren(note);
+      place.closest("figure").querySelector("details")?.setAttribute("open", "");
+      return false;
+    }
+  }
+
   function drawAll() {
     const places = [...document.querySelectorAll("[data-chart]")];
-    return Promise.all(places.map(draw)).then(() => {
-      root.dataset.drawn = String(places.length);
+    return Promise.all(places.map(drawOrTell)).then((drawn) => {
+      root.dataset.drawn = String(drawn.filter(Boolean).length);
     });
   }
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from graft.records import RunRecord
+from graft.records import RunRecord, plain
 from graft.report import (
     figures_calibration,
     figures_data,
@@ -39,6 +41,7 @@ from graft.report.words import (
 
 HERE = Path(__file__).parent
 N_CLASSES_SHOWN = 20
+N_PAIRS_SHOWN = 10
 IMPORTS = "import { ascending, isString, DisallowedObjectProperties } from 'vega-util';"
 EXPORTS = "export { expression as expressionInterpreter };"
 
@@ -59,7 +62,7 @@ def render(
         name: of the run's folder.
         recipe: its YAML, as text.
         meanings: metric → (…, what it means, whether higher is better).
-        examples: show single rows of the data.
+        examples: show the texts and pictures of the rows that it gets most wrong.
     """
     template = _environment().get_template("page.html")
     found = facts or Facts("text")
@@ -97,10 +100,10 @@ def render(
         cost=tables.cost_rows(record),
         findings=tables.finding_rows(record.findings),
         n_findings=len(record.findings),
-        notes=tables.other_notes(record),
         classes=tables.class_rows(record),
-        confused=tables.confused_rows(record, found),
+        confused=figures_errors.confused_rows(record, found),
         n_classes_shown=N_CLASSES_SHOWN,
+        n_pairs_shown=N_PAIRS_SHOWN,
         sections=sections,
         style=style,
         script=script,
@@ -118,13 +121,20 @@ def _some(*figures: Figure | None) -> list[Figure]:
 
 
 def _environment() -> Environment:
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.policies["json.dumps_function"] = _strict_json
+    return found
+
+
+def _strict_json(value: Any, **more: Any) -> str:
+    """Return JSON as browsers read it: a number that is not finite is null, a missing value."""
+    return json.dumps(plain(value, lambda _: None), allow_nan=False, **more)
 
 
 @cache
@@ -139,7 +149,15 @@ def _script() -> str:
     names = "{ ascending, isString, DisallowedObjectProperties }"
     parts.append(f"vega.expressionInterpreter = (function ({names}) {{\n{body}\n}})(vega);")
     parts.append((HERE / "page.js").read_text(encoding="utf-8"))
-    lines = [line for part in parts for line in part.splitlines()]
+    return "\n".join(map(_without_source_map, parts))
+
+
+def _without_source_map(script: str) -> str:
+    """Return a script without the comment that names its source map, else as it is.
+
+    Lines end at a line feed alone: `splitlines` would also break strings that hold a U+2028.
+    """
+    lines = script.split("\n")
     return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL"))
 
 

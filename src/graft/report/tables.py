@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from graft.records import FindingRecord, Interval, PhaseRecord, RunRecord
 from graft.report.cost import saved_by_cache
-from graft.report.facts import Facts
+from graft.report.figures_errors import hardest_first
 from graft.report.words import (
     human_bytes,
     human_seconds,
-    percent,
     plural,
     readable,
     readable_cut,
+    readable_place,
     share_of,
     shown,
     signed,
 )
 
 N_FINDINGS = 40
-N_CONFUSED = 10
 SEVERITIES = {"error": "error", "skip": "left out", "warn": "look at", "repair": "repaired"}
 
 
@@ -215,18 +213,14 @@ def finding_rows(findings: tuple[FindingRecord, ...]) -> tuple[tuple[str, str, s
     """Return the findings: severity, what to show for it, place, message."""
     rows = []
     for finding in findings[:N_FINDINGS]:
-        place = "" if finding.path is None else finding.path.rpartition("/")[2]
-        place += "" if finding.row is None else f" row {finding.row}"
-        place += "" if finding.column is None else f", column {finding.column}"
+        place = readable_place(finding.path, finding.row, finding.column)
         shown_as = SEVERITIES.get(finding.severity, finding.severity)
-        rows.append((finding.severity, shown_as, place.strip(", "), finding.message))
+        rows.append((finding.severity, shown_as, place, finding.message))
     return tuple(rows)
 
 
 def class_rows(record: RunRecord) -> tuple[tuple[str, str, str, str, str, float], ...]:
     """Return for each class its name, rows, precision, recall, F1, and F1 as a length to 100."""
-    from graft.report.figures_errors import hardest_first
-
     return tuple(
         (
             c.name,
@@ -238,27 +232,3 @@ def class_rows(record: RunRecord) -> tuple[tuple[str, str, str, str, str, float]
         )
         for c in hardest_first(record)
     )
-
-
-def confused_rows(record: RunRecord, facts: Facts) -> tuple[tuple[str, str, str, str], ...]:
-    """Return the pairs of classes that are most often confused: true, predicted, rows, share."""
-    support = Counter[int]()
-    for cell in facts.confused:
-        support[cell.truth] += cell.n_rows
-    wrong = [cell for cell in facts.confused if cell.truth != cell.predicted]
-    wrong.sort(key=lambda cell: (-cell.n_rows, -cell.n_rows / support[cell.truth]))
-    return tuple(
-        (
-            record.classes[cell.truth],
-            record.classes[cell.predicted],
-            f"{cell.n_rows:,}",
-            percent(cell.n_rows / support[cell.truth], 0),
-        )
-        for cell in wrong[:N_CONFUSED]
-    )
-
-
-def other_notes(record: RunRecord) -> tuple[str, ...]:
-    """Return the notes that are no findings: those have a table of their own."""
-    messages = [finding.message for finding in record.findings]
-    return tuple(n for n in record.notes if not any(message in n for message in messages))

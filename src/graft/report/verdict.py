@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from graft.records import Interval, RunRecord
 from graft.report.facts import Confused, Facts
 from graft.report.figures_errors import hardest_first
+from graft.report.figures_numbers import how_far
 from graft.report.words import UNTOUCHED, percent, plural, readable, signed
 
 SHARES = frozenset({"accuracy", "r2"})
@@ -95,14 +96,8 @@ def _limit(record: RunRecord, facts: Facts | None) -> str:
             return ""
         rows = plural(hardest.support, "row")
         return f"What limits it most is the label “{hardest.name}”: F1 {hardest.f1:.3f} on {rows}."
-    if facts is None or not facts.truths:
-        return ""
-    errors = sorted(abs(f - t) for t, f in zip(facts.truths, facts.predictions, strict=True))
-    middle, most = errors[len(errors) // 2], errors[int(0.9 * (len(errors) - 1))]
-    name = record.classes[0]
-    return (
-        f"Half of its predictions of {name} are within {middle:.3g}, nine of ten within {most:.3g}."
-    )
+    far = how_far(facts) if facts else ""
+    return f"Half of its predictions of {record.classes[0]} {far}." if far else ""
 
 
 def _limit_of_classes(record: RunRecord, facts: Facts | None) -> str:

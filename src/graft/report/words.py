@@ -45,6 +45,17 @@ def readable_rule(rule: str, n_blocks: int) -> str:
     return f"block {chosen[0]}" if len(chosen) == 1 else f"blocks {chosen[0]}–{chosen[-1]}"
 
 
+def readable_place(path: str | None, row: int | None, column: str | None = None) -> str:
+    """Return where something stands, the file without its folders.
+
+    >>> readable_place("data/a.csv", 3, "text"), readable_place("photos/a.jpg", None)
+    ('a.csv row 3, column text', 'a.jpg')
+    """
+    file = "" if path is None else path.rpartition("/")[2]
+    place = " ".join(filter(None, (file, "" if row is None else f"row {row}")))
+    return ", ".join(filter(None, (place, "" if column is None else f"column {column}")))
+
+
 def human_bytes(n: float) -> str:
     """Return a size with its unit: 9.6 MB.
 

@@ -17,6 +17,9 @@ TASKS: dict[str, tuple[str, str]] = {
 }
 """name → (where the class is, one-line summary)."""
 
+METRICS_OF = {"classify": "classification", "multilabel": "multilabel", "regress": "regression"}
+"""name → its row of the metrics, as the class says too: this one is read without torch."""
+
 
 def find_task(name: str) -> Any:
     """Return the class of a task.

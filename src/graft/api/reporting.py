@@ -1,0 +1,64 @@
+"""Making the page of a finished run from its folder alone: no data, no model, no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from graft.errors import ModelError
+from graft.metrics import METRICS
+from graft.records import RunRecord, from_json
+from graft.report.facts import Facts
+from graft.report.page import render
+from graft.storage import write_text
+from graft.tasks import METRICS_OF
+
+T = TypeVar("T")
+
+
+def report(run: str | Path, *, out: str | Path | None = None, examples: bool = True) -> Path:
+    """Make the page of a finished run anew: how good the model is, what it gets wrong, its cost.
+
+    The verb `graft report`. Neither data nor model is read, and the same folder gives the same
+    bytes.
+
+    Args:
+        run: folder of a finished run.
+        out: where the page is written; `report.html` in the folder unless given.
+        examples: show the rows that the model gets most wrong, as texts or pictures. Without them
+            the page still says what was found in the data, which may quote cells, and draws
+            single numbers where numbers are predicted.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ModelError: the folder is no finished run, or a file in it is of another version.
+        StorageError: the page cannot be written.
+    """
+    folder = Path(run)
+    record = _read(folder / "record.json", RunRecord)
+    facts = _read(folder / "report.json", Facts) if (folder / "report.json").is_file() else None
+    recipe = folder / "recipe.yaml"
+    page = render(
+        record,
+        facts,
+        name=folder.resolve().name,
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        meanings=METRICS[METRICS_OF[record.task]],
+        examples=examples,
+    )
+    path = folder / "report.html" if out is None else Path(out)
+    write_text(path, page, mend="choose another --out")
+    return path
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return from_json(kind, path.read_text(encoding="utf-8"))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError):
+        raise ModelError(
+            f"{path}: cannot be read; name the folder of a finished run, or pass --resume to train"
+        ) from None
