@@ -32,22 +32,19 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Numbers of system calls, and how the kernel calls the machine: seccomp knows numbers alone.
 # Refused are sockets, new programs, the memory and handles of other processes, and the ring that
 # does such things without a call of its own.
+_ALIKE = {"io_uring_setup": 425, "pidfd_getfd": 438}  # newer calls have one number everywhere
 MACHINES = {
     "x86_64": (
         0xC000003E,
-        {
-            **{"socket": 41, "connect": 42, "execve": 59, "ptrace": 101, "process_vm_readv": 310},
-            **{"process_vm_writev": 311, "execveat": 322, "io_uring_setup": 425},
-            **{"pidfd_getfd": 438},
-        },
+        {"socket": 41, "connect": 42, "execve": 59, "execveat": 322, "ptrace": 101}
+        | {"process_vm_readv": 310, "process_vm_writev": 311}
+        | _ALIKE,
     ),
     "aarch64": (
         0xC00000B7,
-        {
-            **{"socket": 198, "connect": 203, "execve": 221, "ptrace": 117},
-            **{"process_vm_readv": 270, "process_vm_writev": 271, "execveat": 281},
-            **{"io_uring_setup": 425, "pidfd_getfd": 438},
-        },
+        {"socket": 198, "connect": 203, "execve": 221, "execveat": 281, "ptrace": 117}
+        | {"process_vm_readv": 270, "process_vm_writev": 271}
+        | _ALIKE,
     ),
 }
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
