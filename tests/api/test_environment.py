@@ -62,6 +62,8 @@ def test_a_torchaudio_that_breaks_transformers_is_named(judged):
         ("import os; os.abort()", "ended the process with -6"),
         ("import os; os._exit(5)", "ended the process with 5"),
         ("print('[1, 2]'); x = 1 / 0", "ZeroDivisionError"),
+        ("print('[INFO] begins'); x = 1 / 0", "ZeroDivisionError"),
+        ("print('no end', end=''); x = 1 / 0", "ZeroDivisionError"),
         ("raise ImportError('compiled using NumPy 1.x cannot run')", "pip install -U broken"),
     ],
 )
@@ -72,6 +74,14 @@ def test_any_other_broken_package_is_named(code, words, judged):
     assert len(str(finding)) <= 200
 
 
+@pytest.mark.slow
+def test_one_that_hangs_is_named(judged, monkeypatch):
+    monkeypatch.setattr(environment, "SECONDS_TO_IMPORT", 2)
+    hangs = ("hangs", "1.2", "print('Größe'); import time; time.sleep(60)")
+    (finding,) = judged(("whole", "1.0", "x = 1"), hangs)
+    assert "hangs 1.2 does not import (did not come to an end)" in finding.message
+
+
 def test_an_optional_one_is_a_warning(judged):
     (finding,) = judged(("broken", "1.2", "1 / 0"), needed=False)
     assert finding.severity == "warn"
@@ -80,7 +90,7 @@ def test_an_optional_one_is_a_warning(judged):
 def test_old_and_missing_packages_are_named(judged):
     (finding,) = judged(("whole", "1.9.3", ""), floor="1.10")
     assert finding.message == (
-        "whole 1.9.3 is older than 1.10, the oldest that is safe; run: pip install -U 'whole>=1.10'"
+        "whole 1.9.3 is older than 1.10, which graft needs; run: pip install -U 'whole>=1.10'"
     )
     found = examine_packages([Package("not-there-at-all", None, "2", needed=True)])
     (finding,) = environment._judge(found[0], found)
@@ -91,6 +101,7 @@ def test_old_and_missing_packages_are_named(judged):
 
 def test_releases_below_the_safe_floor_are_named_whoever_wants_them(judged):
     (finding,) = judged(("starlette", "0.40.0", ""), needed=False)
+    assert "than 0.49.1, the oldest that is safe" in finding.message
     assert "pip install -U 'starlette>=0.49.1'" in finding.message
 
 

@@ -95,7 +95,11 @@ def test_dangerous_keys_are_refused_at_any_depth(key, value, name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["preprocessor_config.json", "processor_config.json", "generation_config.json"]
+    "name",
+    [
+        *("preprocessor_config.json", "processor_config.json", "generation_config.json"),
+        "video_preprocessor_config.json",
+    ],
 )
 def test_every_description_is_looked_at(name, tmp_path):
     write(tmp_path, name, {"auto_map": CODE})

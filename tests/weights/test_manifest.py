@@ -111,8 +111,10 @@ def test_a_missing_file_is_found(folder):
 def test_a_file_that_would_change_how_it_opens_is_found(folder):
     (folder / "notes.md").write_text("mine", encoding="utf-8")
     check_manifest(folder)
-    (folder / "added_tokens.json").write_text("{}", encoding="utf-8")
-    assert "added_tokens.json: was not saved with the model" in refusal(folder)
+    for name in ("added_tokens.json", "vocab.txt"):
+        (folder / name).write_text("{}", encoding="utf-8")
+        assert f"{name}: was not saved with the model" in refusal(folder)
+        (folder / name).unlink()
 
 
 @pytest.mark.parametrize(

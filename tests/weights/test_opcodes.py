@@ -14,7 +14,7 @@ import torch
 
 from graft.errors import ModelError
 from graft.weights.opcodes import fault_of
-from graft.weights.state_dict import find_state_dict
+from graft.weights.state_dict import find_state_dict, without_prefixes
 from graft.weights.torch_files import read_torch
 
 
@@ -162,7 +162,7 @@ W = {"layer.weight": torch.ones(2), "layer.bias": torch.zeros(2)}
     ],
 )
 def test_weights_are_found(what, key):
-    found = find_state_dict(what)
+    found = without_prefixes(find_state_dict(what))
     assert found.key == key
     assert found.tensors.keys() == W.keys()
 
@@ -170,14 +170,20 @@ def test_weights_are_found(what, key):
 def test_what_is_left_is_named():
     found = find_state_dict({"model": {**W, "step": 3, "none": None}, "epoch": 3, "args": {"a": 1}})
     assert set(found.dropped) == {"epoch (int)", "args (dict)", "step (int)", "none (nothing)"}
-    found = find_state_dict({f"module._orig_mod.{k}": v for k, v in W.items()})
+    found = without_prefixes(find_state_dict({f"module._orig_mod.{k}": v for k, v in W.items()}))
     assert found.prefixes == ("module.", "_orig_mod.")
 
 
 def test_a_prefix_of_some_names_stays():
-    found = find_state_dict({"module.a": torch.ones(1), "b": torch.ones(1)})
+    found = without_prefixes(find_state_dict({"module.a": torch.ones(1), "b": torch.ones(1)}))
     assert set(found.tensors) == {"module.a", "b"}
-    assert find_state_dict({"module.": torch.ones(1)}).prefixes == ()
+    assert without_prefixes(find_state_dict({"module.": torch.ones(1)})).prefixes == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02\x8a", b"\x80\x02\x8a\x0a", b"PK\x03\x04"])
+def test_a_file_of_few_bytes_is_refused(content, tmp_path):
+    (tmp_path / "a.pt").write_bytes(content)
+    assert "a.pt: is " in refusal(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from graft.backbones.foreign_config import check_folder, read_json
+from graft.data.files import leaves
 from graft.errors import InputError, StorageError
 from graft.weights.convert import Converted, convert_files, refuse_unread
 from graft.weights.door import CONVERTED
-from graft.weights.faults import model_error
+from graft.weights.faults import model_error, printable
 
 INDEX = ".index.json"
+N_LISTED = 50
 KEPT = ("*.json", "*.txt", "*.model", "*.jinja")
 """What stands beside the weights in a model's folder; code is left behind."""
 
@@ -56,6 +59,8 @@ def _convert_folder(
 ) -> Converted:
     """Write a folder with safetensors and what stood beside the weights, whole or not at all."""
     out = Path(out) if out is not None else source.with_name(f"{source.name}-safetensors")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, and a folder becomes a folder; choose another --out")
     if out.resolve() == source.resolve() or (out.exists() and any(out.iterdir())):
         raise InputError(f"{out}: is there already; choose another --out")
     check_folder(source)
@@ -63,15 +68,17 @@ def _convert_folder(
     unfinished = out.with_name(f".{out.name}.tmp")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        for part in _parts(source):
-            _copy_beside(source / part, unfinished / part)
-        found = convert_files(
-            shards, unfinished / "model.safetensors", key=key, memory_bytes=memory_bytes
-        )
+        left = [name for part in _parts(source) for name in _copy_beside(source, part, unfinished)]
+        found = [
+            convert_files(
+                shards, unfinished / "model.safetensors", key=key, memory_bytes=memory_bytes
+            )
+        ]
         for part in _parts(source)[1:]:
             path = source / part / "pytorch_model.bin"
             if path.is_file():
-                convert_files([path], unfinished / part / "model.safetensors")
+                target = unfinished / part / "model.safetensors"
+                found.append(convert_files([path], target, memory_bytes=memory_bytes))
         unfinished.replace(out)
     except OSError as error:
         raise StorageError(
@@ -79,7 +86,22 @@ def _convert_folder(
         ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return replace(found, source=str(source), out=str(out))
+    return replace(_joined(found, left), source=str(source), out=str(out))
+
+
+def _joined(found: Sequence[Converted], left: Sequence[str]) -> Converted:
+    """Return what was found in all parts of a model as one, and the files that were left."""
+    first = found[0]
+    return replace(
+        first,
+        n_tensors=sum(part.n_tensors for part in found),
+        n_parameters=sum(part.n_parameters for part in found),
+        size_bytes=sum(part.size_bytes for part in found),
+        dropped=(*left, *(name for part in found for name in part.dropped))[:N_LISTED],
+        n_dropped=len(left) + sum(part.n_dropped for part in found),
+        n_shared=sum(part.n_shared for part in found),
+        fences=tuple(f for f in first.fences if all(f in part.fences for part in found)),
+    )
 
 
 def _parts(source: Path) -> list[str]:
@@ -91,12 +113,22 @@ def _parts(source: Path) -> list[str]:
     return ["", *sorted({name for name in named if name and (source / name).is_dir()})]
 
 
-def _copy_beside(source: Path, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def _copy_beside(source: Path, part: str, out: Path) -> list[str]:
+    """Copy what stands beside the weights; return the links out of the folder, which are left.
+
+    A folder from a stranger may hold a link to a file of the user's own.
+    """
+    (out / part).mkdir(parents=True, exist_ok=True)
+    left = []
     for pattern in KEPT:
-        for path in sorted(source.glob(pattern)):
-            if path.is_file() and not path.name.endswith(INDEX):
-                shutil.copyfile(path, out / path.name)
+        for path in sorted((source / part).glob(pattern)):
+            if not path.is_file() or path.name.endswith(INDEX):
+                continue
+            if leaves(str(source), str(path.absolute())):
+                left.append(f"{printable(path.name, 60)} (link out of the folder)")
+            else:
+                shutil.copyfile(path, out / part / path.name)
+    return left
 
 
 def weights_of(folder: Path) -> list[Path]:

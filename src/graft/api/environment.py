@@ -41,17 +41,21 @@ SAFE_FLOORS = {
 }
 """Older releases have known vulnerabilities."""
 SECONDS_TO_IMPORT = 300
+MARK = "graft-imports:"
+"""Begins each of our lines among those that the modules may print."""
 TRY = """
 import importlib, json, os, sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-for name in sys.argv[1:]:
-    print(json.dumps([name, None]), flush=True)
+def say(*answer):
+    print("\\n" + sys.argv[1] + json.dumps(answer), flush=True)
+for name in sys.argv[2:]:
+    say(name, None)
     try:
         importlib.import_module(name)
         said = ""
     except BaseException as error:
         said = f"{type(error).__name__}: {error}"
-    print(json.dumps([name, said]), flush=True)
+    say(name, said)
 """
 
 
@@ -175,7 +179,7 @@ def try_imports(modules: Sequence[str]) -> dict[str, str]:
     while left:
         try:
             done = subprocess.run(
-                [sys.executable, "-P", "-W", "ignore", "-c", TRY, *left],
+                [sys.executable, "-P", "-W", "ignore", "-c", TRY, MARK, *left],
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -185,8 +189,11 @@ def try_imports(modules: Sequence[str]) -> dict[str, str]:
             )
             output, ended = done.stdout, f"ended the process with {done.returncode}"
         except subprocess.TimeoutExpired as error:
-            output, ended = str(error.stdout or ""), "did not come to an end"
-        answers = [_answer(line) for line in output.splitlines() if line.startswith("[")]
+            # bytes, though text was asked for
+            output = error.stdout or b""
+            output = output.decode(errors="replace") if isinstance(output, bytes) else output
+            ended = "did not come to an end"
+        answers = [_answer(line) for line in output.splitlines() if line.startswith(MARK)]
         for name, text in answers:
             # begun and never finished: this one ended the process
             said[name] = ended if text is None else text
@@ -197,7 +204,7 @@ def try_imports(modules: Sequence[str]) -> dict[str, str]:
 
 
 def _answer(line: str) -> tuple[str, str | None]:
-    name, text = json.loads(line)
+    name, text = json.loads(line.removeprefix(MARK))
     return name, text
 
 
@@ -208,10 +215,12 @@ def _judge(package: Package, packages: Sequence[Package]) -> list[Finding]:
         text = f"{name} is not installed; run: pip install {wanted}"
         return [Finding("package-missing", "error", text)] if package.needed else []
     findings = []
-    if _is_older(package.version, floor) or _is_older(package.version, SAFE_FLOORS.get(name, "")):
-        floor = max(floor, SAFE_FLOORS.get(name, ""), key=_numbers)
-        text = f"{name} {package.version} is older than {floor}, the oldest that is safe; run: "
-        text += f"pip install -U '{name}>={floor}'"
+    safe = SAFE_FLOORS.get(name, "")
+    is_unsafe = _is_older(package.version, safe)
+    if is_unsafe or _is_older(package.version, floor):
+        stated = f"{safe}, the oldest that is safe" if is_unsafe else f"{floor}, which graft needs"
+        text = f"{name} {package.version} is older than {stated}; run: "
+        text += f"pip install -U '{name}>={max(floor, safe, key=_numbers)}'"
         severity = "error" if package.needed else "warn"
         findings.append(Finding("package-old", severity, text))
     if package.problem:

@@ -22,8 +22,8 @@ DEEPEST = 40
 FILES = (
     *("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json"),
     *("generation_config.json", "special_tokens_map.json", "added_tokens.json", "modules.json"),
-    *("sentence_bert_config.json", "config_sentence_transformers.json", "video_preprocessor.json"),
-    *("model.safetensors.index.json", "adapter_config.json"),
+    *("sentence_bert_config.json", "config_sentence_transformers.json", "adapter_config.json"),
+    *("video_preprocessor_config.json", "model.safetensors.index.json"),
 )
 """What libraries read; tokenizer.json is a table of words, and only its size is looked at."""
 RUNS_CODE = frozenset(

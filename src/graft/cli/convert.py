@@ -47,6 +47,7 @@ def convert(
     from graft.cli.show import console
     from graft.records import to_json
     from graft.report.words import human_bytes
+    from graft.weights.faults import printable
 
     found = convert_weights(
         source, out, key=key, memory_bytes=None if memory is None else round(memory * 1e9)
@@ -58,12 +59,16 @@ def convert(
         return
     say = [f"{found.out}  {found.n_tensors:,} tensors, {human_bytes(found.size_bytes)}"]
     if found.key:
-        say.append(f"found under `{found.key}`")
-    say += [f"took `{prefix}` off every name" for prefix in found.prefixes]
+        say.append(f"found under `{printable(found.key, 80)}`")
+    say += [f"took `{printable(prefix, 80)}` off every name" for prefix in found.prefixes]
     if found.n_shared:
         say.append(f"{found.n_shared:,} tensors shared memory with another: each has its own now")
     if found.n_dropped:
-        some = ", ".join(found.dropped[:5]) + (", …" if found.n_dropped > 5 else "")
+        some = ", ".join(printable(name, 80) for name in found.dropped[:5])
+        some += ", …" if found.n_dropped > 5 else ""
         say.append(f"left {found.n_dropped:,} entries that are not of the weights: {some}")
+    say.append(f"fences around the reader: {', '.join(found.fences)}")
+    if set(found.fences) <= {"audit"}:
+        say.append("no fence of the kernel stood, so native code was not held: trust the source")
     for line in say:
         console.print(line, markup=False, soft_wrap=True)

@@ -8,22 +8,25 @@ file is read before they stand.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from graft.errors import GraftError, ModelError
+from graft.errors import GraftError, ModelError, StorageError
 from graft.weights import keras_files, torch_files
 from graft.weights.confine import confine, limit
 from graft.weights.faults import model_error, printable
-from graft.weights.state_dict import StateDict, find_state_dict
+from graft.weights.state_dict import StateDict, find_state_dict, without_prefixes
 
 LARGEST_GROWTH = 8
 """Tensors may share memory in a file; written apart they may take so many times its bytes."""
@@ -43,8 +46,7 @@ def main() -> None:
     _refuse_growth(sources, found.tensors)
     tensors, n_shared = _separate(sources[0], found.tensors)
     out = Path(job["out"])
-    save_file(tensors, out, metadata={"format": "pt"})
-    _compare(out, tensors)
+    _write(out, tensors)
     answer = {
         "tensors": {name: [_dtype(t), list(t.shape)] for name, t in tensors.items()},
         "key": found.key,
@@ -66,10 +68,10 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _read_all(sources: Sequence[Path], key: str | None) -> StateDict:
-    """Read the files of one model: shards hold different names."""
+    """Read the files of one model: shards hold different names, and are wrapped as one."""
     tensors: dict[str, Tensor] = {}
     dropped: list[str] = []
-    part = StateDict({}, "", (), ())
+    keys: list[str] = []
     for source in sources:
         part = _read(source, key)
         twice = tensors.keys() & part.tensors.keys()
@@ -79,7 +81,8 @@ def _read_all(sources: Sequence[Path], key: str | None) -> StateDict:
             )
         tensors |= part.tensors
         dropped += part.dropped
-    return StateDict(tensors, part.key, part.prefixes, tuple(dropped))
+        keys += [part.key] if part.key and part.key not in keys else []
+    return without_prefixes(StateDict(tensors, ", ".join(keys), (), tuple(dropped)))
 
 
 def _read(source: Path, key: str | None) -> StateDict:
@@ -112,7 +115,8 @@ def _separate(source: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Te
     seen: set[int] = set()
     n_shared = 0
     for name, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        is_plain = tensor.layout == torch.strided and not tensor.is_quantized
+        if not is_plain or tensor.device.type != "cpu" or _word(tensor) not in DTYPES:
             raise model_error(source, f"`{name[:60]}` is no plain tensor; save it dense, as floats")
         memory = tensor.untyped_storage().data_ptr()
         is_shared = tensor.numel() > 0 and memory in seen
@@ -122,6 +126,38 @@ def _separate(source: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Te
         is_part = whole.untyped_storage().nbytes() != whole.numel() * whole.element_size()
         found[name] = whole.clone() if is_shared or is_part else whole
     return found, n_shared
+
+
+class _Unwritten(StorageError):
+    """Report that the result could not be written, or not be read back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.errno = number
+
+
+def _write(out: Path, tensors: dict[str, Tensor]) -> None:
+    """Write the tensors, and see that they were.
+
+    Raises:
+        _Unwritten: the system did not let it.
+    """
+    try:
+        save_file(tensors, out, metadata={"format": "pt"})
+        _compare(out, tensors)
+    except (OSError, SafetensorError) as error:
+        number = _errno(error)
+        if number is None or number == errno.ENOMEM:
+            raise
+        raise _Unwritten(number) from None
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the system's number for what went wrong; safetensors has it in its message alone."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
 
 
 def _compare(out: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -143,7 +179,11 @@ def _raw(tensor: Tensor) -> Tensor:
 
 def _dtype(tensor: Tensor) -> str:
     """Return a dtype in the word of safetensors."""
-    return DTYPES[str(tensor.dtype).removeprefix("torch.")]
+    return DTYPES[_word(tensor)]
+
+
+def _word(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 DTYPES = {
@@ -168,14 +208,17 @@ DTYPES = {
 def _run() -> int:
     try:
         main()
+    except _Unwritten as error:
+        _say({"error": str(error), "kind": "StorageError", "errno": error.errno})
     except GraftError as error:
         _say({"error": str(error), "kind": type(error).__name__})
     except MemoryError:
         _say({"error": "memory", "kind": "MemoryError"})
-    except (RuntimeError, OSError) as error:
-        is_memory = "allocate memory" in str(error) or getattr(error, "errno", None) == 12
-        kind = "MemoryError" if is_memory else type(error).__name__
-        _say({"error": printable(str(error), 120), "kind": kind})
+    except Exception as error:  # a damaged file may make the libraries raise anything
+        is_memory = "allocate memory" in str(error) or _errno(error) == errno.ENOMEM
+        kind = type(error).__name__
+        said = f"{kind}: {' '.join(str(error).split())}"
+        _say({"error": printable(said, 120), "kind": "MemoryError" if is_memory else kind})
     return 0
 
 

@@ -30,9 +30,22 @@ CHANGING_EVENTS = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncat
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 # Numbers of system calls, and how the kernel calls the machine: seccomp knows numbers alone.
+# Refused are sockets, new programs, the memory and handles of other processes, and the ring that
+# does such things without a call of its own.
+_ALIKE = {"io_uring_setup": 425, "pidfd_getfd": 438}  # newer calls have one number everywhere
 MACHINES = {
-    "x86_64": (0xC000003E, {"socket": 41, "connect": 42, "execve": 59, "execveat": 322}),
-    "aarch64": (0xC00000B7, {"socket": 198, "connect": 203, "execve": 221, "execveat": 281}),
+    "x86_64": (
+        0xC000003E,
+        {"socket": 41, "connect": 42, "execve": 59, "execveat": 322, "ptrace": 101}
+        | {"process_vm_readv": 310, "process_vm_writev": 311}
+        | _ALIKE,
+    ),
+    "aarch64": (
+        0xC00000B7,
+        {"socket": 198, "connect": 203, "execve": 221, "execveat": 281, "ptrace": 117}
+        | {"process_vm_readv": 270, "process_vm_writev": 271}
+        | _ALIKE,
+    ),
 }
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 LANDLOCK_WRITES = 0b1_1111_1111_0010  # write, and all that makes or removes: bits 1, 4 to 12
@@ -40,6 +53,10 @@ LANDLOCK_EXECUTE = 1
 LANDLOCK_TRUNCATE = 1 << 14
 LANDLOCK_REFER = 1 << 13
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
+SECCOMP = {"x86_64": 317, "aarch64": 277}
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC = 1, 1
+SECONDS_TO_END = 5
+"""Between the signal that names processor time as the cause and the one that names nothing."""
 
 
 def limit(*, memory_bytes: int, seconds: int, file_bytes: int) -> None:
@@ -49,19 +66,20 @@ def limit(*, memory_bytes: int, seconds: int, file_bytes: int) -> None:
     except ImportError:  # Windows has none
         return
     _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_CPU, seconds)
+    _lower(resource.RLIMIT_CPU, seconds, beyond=SECONDS_TO_END)
     _lower(resource.RLIMIT_FSIZE, file_bytes)
     held = _held_bytes()
     if held:
         _lower(resource.RLIMIT_AS, held + memory_bytes)
 
 
-def _lower(which: int, value: int) -> None:
+def _lower(which: int, value: int, beyond: int = 0) -> None:
+    """Set the soft limit to `value` and the hard one `beyond` it, neither above what is allowed."""
     import resource
 
     hard = resource.getrlimit(which)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (value, value))
+    allowed = value + beyond if hard == resource.RLIM_INFINITY else min(value + beyond, hard)
+    resource.setrlimit(which, (min(value, allowed), allowed))
 
 
 def _held_bytes() -> int:
@@ -133,6 +151,10 @@ def _seccomp(libc: Any) -> bool:
     program = ctypes.create_string_buffer(
         struct.pack("@HP", len(steps), ctypes.addressof(code)), struct.calcsize("@HP")
     )
+    # The older call binds the thread that makes it; libraries may have started others.
+    number = SECCOMP[platform.machine()]
+    if libc.syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, program) == 0:
+        return True
     return libc.prctl(PR_SET_SECCOMP, 2, program, 0, 0) == 0
 
 
@@ -146,8 +168,10 @@ def _audit(writable: Path) -> None:
             path, _, flags = arguments
             if isinstance(flags, int) and flags & WRITING and not _beneath(path, writable):
                 raise PermissionError("writing elsewhere is refused while weights are converted")
-        elif event.startswith(CHANGING_EVENTS) and not _beneath(arguments[0], writable):
-            raise PermissionError(f"{event} elsewhere is refused while weights are converted")
+        elif event.startswith(CHANGING_EVENTS):
+            places = arguments[: 2 if event == "os.rename" else 1]  # from where, and to where
+            if not all(_beneath(place, writable) for place in places):
+                raise PermissionError(f"{event} elsewhere is refused while weights are converted")
 
     sys.addaudithook(refuse)
 

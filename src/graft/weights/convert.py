@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from graft.errors import GraftError, InputError, MissingExtra, ModelError, StorageError
+from graft.weights.answer import Answer, Refusal, read_answer
 from graft.weights.door import CONVERTED, refusal
-from graft.weights.faults import model_error
+from graft.weights.faults import LONGEST_LINE, model_error, printable
 from graft.weights.header import read_header
 
 MEMORY_PER_BYTE = 10
@@ -104,10 +105,9 @@ def convert_files(
         ) from None
     try:
         written = workplace / "model.safetensors"
-        answer = _ask_child(sources[0], {**job, "out": str(written.resolve())})
+        answer = _ask_child(sources[0], out, {**job, "out": str(written.resolve())})
         header = read_header(written)
-        told = {name: (dtype, tuple(shape)) for name, (dtype, shape) in answer["tensors"].items()}
-        if told != {name: (t.dtype, t.shape) for name, t in header.tensors.items()}:
+        if answer.tensors != {name: (t.dtype, t.shape) for name, t in header.tensors.items()}:
             raise model_error(sources[0], "what was written is not what was read; report this")
         with written.open("rb") as file:
             os.fsync(file.fileno())
@@ -124,15 +124,15 @@ def convert_files(
     return Converted(
         str(sources[0]),
         str(out),
-        len(told),
-        sum(math.prod(shape) for _, shape in told.values()),
+        len(answer.tensors),
+        sum(math.prod(shape) for _, shape in answer.tensors.values()),
         out.stat().st_size,
-        answer["key"],
-        tuple(answer["prefixes"]),
-        tuple(answer["dropped"]),
-        answer["n_dropped"],
-        answer["n_shared"],
-        tuple(answer["fences"]),
+        answer.key,
+        answer.prefixes,
+        answer.dropped,
+        answer.n_dropped,
+        answer.n_shared,
+        answer.fences,
     )
 
 
@@ -154,11 +154,12 @@ def refuse_unread(source: Path) -> None:
         )
 
 
-def _ask_child(source: Path, job: dict[str, Any]) -> dict[str, Any]:
+def _ask_child(source: Path, out: Path, job: dict[str, Any]) -> Answer:
     """Run the child on a job and return its answer.
 
     Raises:
-        GraftError: the child found a fault, or was ended.
+        GraftError: the child found a fault, was ended, or says what cannot be understood.
+        StorageError: it could not write the result.
     """
     try:
         done = subprocess.run(
@@ -177,18 +178,31 @@ def _ask_child(source: Path, job: dict[str, Any]) -> dict[str, Any]:
         raise model_error(
             source, "took too long to read and was stopped; do not trust it"
         ) from None
+    lines = done.stdout.splitlines()
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        raise model_error(source, how_it_ended(done.returncode, job["memory_bytes"])) from None
-    if "error" not in answer:
-        return answer
+        answer = read_answer(lines[-1] if lines else "")
+    except ValueError as error:
+        why = how_it_ended(done.returncode, job["memory_bytes"])
+        if lines and done.returncode == 0:
+            what = printable(str(error), 60)
+            why = f"the child process gave no answer of ours ({what}); do not trust this file"
+        raise model_error(source, why) from None
+    if isinstance(answer, Refusal):
+        raise _fault(source, out, answer, job["memory_bytes"])
+    return answer
+
+
+def _fault(source: Path, out: Path, answer: Refusal, memory_bytes: int) -> GraftError:
+    """Return the error for what the child says went wrong."""
     kinds: dict[str, type[GraftError]] = {"ModelError": ModelError, "MissingExtra": MissingExtra}
-    if answer["kind"] in kinds:
-        raise kinds[answer["kind"]](answer["error"])
-    if answer["kind"] == "MemoryError":
-        raise model_error(source, _too_much_memory(job["memory_bytes"]))
-    raise model_error(source, f"cannot be converted ({answer['error'][:90]}); restore the file")
+    if answer.kind in kinds:
+        return kinds[answer.kind](printable(answer.error, LONGEST_LINE))
+    if answer.kind == "MemoryError":
+        return model_error(source, _too_much_memory(memory_bytes))
+    if answer.kind == "StorageError":
+        why = os.strerror(answer.errno)
+        return StorageError(f"{out}: cannot be written ({why}); free space or choose another --out")
+    return model_error(source, f"cannot be converted ({answer.error[:90]}); restore the file")
 
 
 def how_it_ended(returncode: int, memory_bytes: int) -> str:
@@ -201,8 +215,6 @@ def how_it_ended(returncode: int, memory_bytes: int) -> str:
         return "the child process was killed by the system: memory; free memory and try again"
     if returncode == -getattr(signal, "SIGXCPU", 0):
         return "the child process was killed by the system: processor time; do not trust this file"
-    if returncode == -getattr(signal, "SIGXFSZ", 0):
-        return "the child process was killed by the system: size of the result; do not trust it"
     if returncode == -signal.SIGABRT:
         return _too_much_memory(memory_bytes)
     if returncode < 0:

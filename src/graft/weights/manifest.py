@@ -18,8 +18,11 @@ from graft.weights.header import read_header
 
 NAME = "manifest.json"
 FORMAT = 1
-READ_BY_LIBRARIES = (".json", ".safetensors", ".model", ".jinja")
-"""Endings of files that would change how a folder opens, if somebody laid them beside ours."""
+READ_BY_LIBRARIES = (".json", ".safetensors", ".model", ".jinja", ".txt")
+"""Endings of files that would change how a folder opens, if somebody laid them beside ours.
+
+`.txt` are tables of a tokenizer: vocab.txt, merges.txt.
+"""
 
 
 def write_manifest(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -23,9 +23,9 @@ class StateDict:
     """Tensors by name, where they lay, and what lay beside them.
 
     Args:
-        tensors: by name, prefixes taken off.
+        tensors: by name.
         key: path of keys to them, joined by `/`; empty at the top.
-        prefixes: what was taken off every name.
+        prefixes: what was taken off every name; empty before `without_prefixes`.
         dropped: keys beside or among them that hold no tensors, with their kind.
     """
 
@@ -65,8 +65,17 @@ def find_state_dict(found: Any, key: str | None = None) -> StateDict:
     dropped += [_said(k, v) for k, v in found.items() if k not in tensors]
     if not tensors:
         raise ValueError(f"holds no state dict; pass --key {_choices(found)}")
-    tensors, prefixes = _without_prefixes(tensors)
-    return StateDict(tensors, "/".join(taken), prefixes, tuple(dropped))
+    return StateDict(tensors, "/".join(taken), (), tuple(dropped))
+
+
+def without_prefixes(found: StateDict) -> StateDict:
+    """Take off what wrappers put before every name; of shards, only once all are together."""
+    tensors = found.tensors
+    taken: list[str] = []
+    while (prefix := next((p for p in PREFIXES if _all_have(tensors, p)), None)) is not None:
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        taken.append(prefix)
+    return replace(found, tensors=tensors, prefixes=tuple(taken))
 
 
 def _inner(found: Mapping[Any, Any]) -> str | None:
@@ -91,14 +100,6 @@ def _holds_tensors(value: Any, depth: int = 0) -> bool:
 def _choices(found: Mapping[Any, Any]) -> str:
     keys = [str(k)[:24] for k, v in found.items() if _holds_tensors(v)]
     return " or ".join(keys[:3]) or "of one"
-
-
-def _without_prefixes(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    taken: list[str] = []
-    while (prefix := next((p for p in PREFIXES if _all_have(tensors, p)), None)) is not None:
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-        taken.append(prefix)
-    return tensors, tuple(taken)
 
 
 def _all_have(tensors: Mapping[str, Tensor], prefix: str) -> bool:

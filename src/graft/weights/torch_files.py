@@ -20,7 +20,8 @@ from graft.weights.opcodes import fault_of
 
 OLDEST_TORCH = (2, 10)
 """Older releases have known ways around their restricted reader."""
-MAGIC = 0x1950A86A20F9469CFC6C
+MAGIC = b"\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""How the older form begins, behind the pickle's protocol: an integer of ten bytes."""
 N_PICKLES_BEFORE_1_6 = 5
 """Magic number, protocol, the system's facts, the object, the storages' names."""
 MEND = "where it was made, save torch.save(net.state_dict(), path) or use safetensors"
@@ -81,9 +82,9 @@ def _of_zip(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 def _of_row(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Yield the file once for each pickle of the old form, each time behind the one before."""
-    start = file.read(15)
+    start = file.read(2 + len(MAGIC))
     file.seek(0)
-    if start[2:3] != b"\x8a" or int.from_bytes(start[4 : 4 + start[3]], "little") != MAGIC:
+    if start[2:] != MAGIC:
         raise model_error(path, f"is neither an archive of torch nor its older form; {MEND}")
     for _ in range(N_PICKLES_BEFORE_1_6):
         yield file
