@@ -13,7 +13,7 @@ def report(
     /,
     *,
     out: Path | None = None,
-    no_examples: Annotated[bool, Parameter(negative="")] = False,
+    no_examples: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> None:
     """Make the page of a finished run anew, from its folder alone.
 

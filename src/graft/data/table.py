@@ -132,13 +132,14 @@ class Table:
     def inputs(self) -> list[Any]:
         """Return the values of the input column.
 
-        For images the absolute place of each file, which may lie in an archive
-        (`/data/d.zip!/a.png`), or `Embedded` bytes where the column holds them;
-        `images.decode` takes either.
+        A text that is written as a number is its digits. For images the absolute place of each
+        file, which may lie in an archive (`/data/d.zip!/a.png`), or `Embedded` bytes where the
+        column holds them; `images.decode` takes either.
         """
         (name,) = self.roles.inputs
         if self.roles.modality == "text":
-            return self.column(name)
+            values = self.column(name)
+            return [v if v is None or isinstance(v, str) else str(v) for v in values]
         if is_embedded(self.data.column(name).type):
             return self.embedded(name)
         root = str(Path(self.root).absolute())

@@ -6,6 +6,7 @@ import pytest
 
 from graft.data.doctor.rows import too_many_skipped, usable
 from graft.data.faults import Finding
+from graft.data.readers import read
 from tests.data.makers import text_table
 
 
@@ -39,3 +40,15 @@ def test_an_error_is_not_said_twice():
     table = text_table(["", ""], ["a", "b"])
     kept, found = usable(table)
     assert too_many_skipped(found, len(kept), 0.01) == ()
+
+
+def test_a_number_is_a_text_of_digits_and_an_object_is_none(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"text": 1.5, "label": "a"}\n{"text": 2, "label": "b"}\n')
+    table, findings = usable(read(path, input="text", label="label"))
+    assert list(table.inputs()) == ["1.5", "2.0"]
+    assert findings == ()
+    path.write_text('{"text": {"a": 1}, "label": "a"}\n{"text": {"a": 2}, "label": "b"}\n')
+    _, findings = usable(read(path, input="text", label="label"))
+    assert {f.code for f in findings} == {"not-a-text", "nothing-usable"}
+    assert findings[0].row == 1

@@ -102,14 +102,17 @@ def rounded_up(share: float) -> str:
 
 
 def empty_texts(table: Table) -> dict[int, Finding]:
-    """Return row → finding for texts that are empty or only white space."""
+    """Return row → finding for texts that are empty or only white space, or no texts."""
     (column,) = table.roles.inputs
-    message = "the text is empty; fill it in or drop the row"
-    return {
-        i: at(table, i, "empty-text", "skip", message, column)
-        for i, text in enumerate(table.inputs())
-        if text is None or not str(text).strip()
-    }
+    empty = "the text is empty; fill it in or drop the row"
+    other = "a list or an object is no text; write a text, or name another column with --input"
+    found = {}
+    for i, value in enumerate(table.column(column)):
+        if isinstance(value, list | dict):
+            found[i] = at(table, i, "not-a-text", "skip", other, column)
+        elif value is None or not str(value).strip():
+            found[i] = at(table, i, "empty-text", "skip", empty, column)
+    return found
 
 
 def empty_labels(table: Table) -> dict[int, Finding]:
