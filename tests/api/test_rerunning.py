@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,8 @@ def test_a_run_repeats_itself_and_says_when_it_does_not(place, tmp_path, capsys)
     found = graft.rerun(tmp_path / "a", out=tmp_path / "b")
     assert found.again.record.weights_sha256 == first.record.weights_sha256
     assert found.again.folder == tmp_path / "b"
+    moved = shutil.copy(place / "things.csv", tmp_path / "moved.csv")
+    graft.rerun(tmp_path / "a", data=moved, out=tmp_path / "e")
     # a record that tells of other weights, made with another torch
     path = tmp_path / "a" / "record.json"
     record = json.loads(path.read_text())
@@ -50,7 +53,7 @@ def test_a_run_repeats_itself_and_says_when_it_does_not(place, tmp_path, capsys)
     record["environment"]["torch"] = "1.0"
     path.write_text(json.dumps(record))
     with pytest.raises(
-        NotRepeated, match=r"other weights came out; differs: torch 1\.0, now "
+        NotRepeated, match=r"other weights came out; mend what differs: torch 1\.0, now "
     ) as e:
         graft.rerun(tmp_path / "a", out=tmp_path / "c")
     assert e.value.exit_code == 1 and len(str(e.value)) <= 200

@@ -24,6 +24,7 @@ class Rerun:
 def rerun(
     run: str | Path,
     *,
+    data: str | Path | None = None,
     out: str | Path | None = None,
     backbone: Backbone | None = None,
     listener: Listener | None = None,
@@ -35,6 +36,7 @@ def rerun(
 
     Args:
         run: folder of a finished run.
+        data: where its data lie now; the recipe's path, seen from here, unless given.
         out: folder of the repetition; a new one under `runs/` unless given.
         backbone: where the run's network was declared in Python: the same, declared again.
 
@@ -46,22 +48,22 @@ def rerun(
     recipe = first.folder / RECIPE
     if not recipe.is_file():
         raise ModelError(f"{run}: no {RECIPE}; point at the folder of a run")
-    again = train(model=backbone, out=out, recipe=recipe, listener=listener)
+    again = train(data, model=backbone, out=out, recipe=recipe, listener=listener)
     if again.record.weights_sha256 != first.record.weights_sha256:
         odd = differences(first.record, again.record)
-        why = f"differs: {'; '.join(odd)}" if odd else "data, versions and threads are the same"
+        why = f"mend what differs: {'; '.join(odd)}" if odd else ""
+        why = why or "data, versions and threads are the same, so report this"
         text = f": repeated in {shorten_path(str(again.folder), 40)}, other weights came out; "
-        text += why[: LONGEST_LINE - len(text) - 60]
-        place = shorten_path(str(run), LONGEST_LINE - len(text) - 20)
-        raise NotRepeated(f"{place}{text}; mend that")
+        text += why[: LONGEST_LINE - len(text) - 40]
+        raise NotRepeated(shorten_path(str(run), LONGEST_LINE - len(text)) + text)
     return Rerun(first, again)
 
 
 def differences(first: RunRecord, again: RunRecord) -> tuple[str, ...]:
     """Return what weights depend on and is not the same in two runs: data and environment."""
     found = ["data"] if first.data_hash != again.data_hash else []
-    for name in sorted(first.environment.keys() | again.environment.keys() - {"git"}):
+    for name in sorted((first.environment.keys() | again.environment.keys()) - {"git"}):
         was, now = (record.environment.get(name, "none") for record in (first, again))
-        if was != now and name != "git":
+        if was != now:
             found.append(f"{name} {was}, now {now}")
     return tuple(found)

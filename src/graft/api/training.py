@@ -28,7 +28,7 @@ from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import plain
-from graft.errors import ModelError, RecipeError, Stopped
+from graft.errors import InputError, ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import NO_RESULT, Recipe, read_recipe, with_own_options
 from graft.records import Prediction, RunRecord, from_json
@@ -104,6 +104,8 @@ def train(
     before = Path(out) / RECIPE if resume and out is not None else None
     if before is not None and before.is_file() and recipe is None:
         recipe = before
+    elif before is not None and data is None and recipe is None:
+        raise InputError(f"{out}: holds no run to resume; correct --out, or name the data to train")
     asked = asked_for(data, model, recipe, options)
     folder = from_main(lambda: _choose_folder(asked.recipe, out, overwrite, resume))
     if before is not None and before.is_file():

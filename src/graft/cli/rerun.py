@@ -13,18 +13,21 @@ def rerun(
     run: Path,
     /,
     *,
+    data: str | None = None,
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Repeat a run from its own folder and verify that the same weights come out.
 
     Ends with 0 if they are the same byte for byte, and with 1 if not; then it says what else
-    differs: data, versions, threads. The data are looked for where the run found them.
+    differs: data, versions, threads.
 
     Parameters
     ----------
     run
         Folder of a finished run.
+    data
+        Where its data lie now; the path in its recipe, seen from here, unless given.
     out
         Folder of the repetition; a new one under runs/ unless given.
     as_json
@@ -41,7 +44,7 @@ def rerun(
     hush_libraries()
     is_shown = is_main() and not as_json
     with told_when_stopped(is_main()), stoppable(), ProgressBars(enabled=is_shown) as bars:
-        found = repeat(run, out=out, listener=bars.listener())
+        found = repeat(run, data=data, out=out, listener=bars.listener())
     if not is_main():
         return
     sha256 = found.first.record.weights_sha256
