@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -96,7 +96,7 @@ def _take(path: Path) -> int | None:
         # whoever had it may have removed the file in between
         if path.stat().st_ino == os.fstat(handle).st_ino:
             os.truncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
             return handle
     except (BlockingIOError, FileNotFoundError):
         pass

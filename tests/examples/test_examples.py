@@ -17,6 +17,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from graft.data.split import split
 from graft.methods import METHODS
@@ -138,6 +139,7 @@ def test_commands_of_the_readme_run(repository: Path, subset: Path) -> None:
     ours = [line for line in lines if line.startswith("graft ")]
     assert len(ours) >= 4
     assert shutil.which("graft", path=str(Path(sys.executable).parent))
+    torch.save({"weight": torch.zeros(2, 3)}, subset / "old.pt")
     for line in ours:
         command = shlex.split(line, comments=True)
         if command[1] == "train" and "probe" not in command:
