@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ import pytest
 from tests.quick import is_quick
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell starts what runs in the background so, and graft leaves an ignored signal ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "torch" in sys.modules:  # a plugin was faster than the line above
     sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

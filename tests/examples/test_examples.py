@@ -134,6 +134,7 @@ def test_python_of_the_readme_runs(repository: Path, subset: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a dozen processes, each of which imports torch
 def test_commands_of_the_readme_run(repository: Path, subset: Path) -> None:
     lines = [line for block in _blocks(repository, "sh") for line in block.splitlines()]
     ours = [line for line in lines if line.startswith("graft ")]
