@@ -23,6 +23,7 @@ from graft.engine.fingerprint import fingerprint
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.heads import Linear
+from graft.killpoints import POINTS
 from graft.methods.body import full, last, layerwise, lp_ft, scratch, unfreeze
 from graft.methods.heads import head_only, probe
 from graft.methods.plan import Plan
@@ -35,17 +36,7 @@ from tests.faults.killer import forked
 
 N_ROWS, N_BLOCKS, WIDTH, N_CLASSES = 24, 2, 8, 3
 
-MOMENTS = (
-    "after_tensors",
-    "after_tmp",
-    "before_rename",
-    "after_rename",
-    "mid_epoch",
-    "during_eval",
-    "phase_edge",
-    "in_store",
-    "before_manifest",
-)
+MOMENTS = POINTS[: POINTS.index("in_artifact")]
 """The named points that an engine's run may pass."""
 
 

@@ -23,25 +23,10 @@ Severity = Literal["error", "skip", "warn", "repair"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Record one thing that was found in the data.
+class Finding(FindingRecord):
+    """One thing that was found in the data, while it is being read and checked."""
 
-    Args:
-        code: short stable name such as `empty-text`.
-        severity: `error` stops, `skip` leaves the row out, `repair` changed something harmlessly,
-            `warn` only tells.
-        message: what was found and the mend, without the place.
-        path: the file or folder, as the user named it.
-        row: 1-based number of the data row, or None.
-        column: name of the column, or None.
-    """
-
-    code: str
     severity: Severity
-    message: str
-    path: str | None = None
-    row: int | None = None
-    column: str | None = None
 
     def __str__(self) -> str:
         return str(self.as_error())
