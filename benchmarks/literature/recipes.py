@@ -18,6 +18,7 @@ N_TRAIN, N_TEST, EPOCHS, BATCH = 120, 400, 4, 16
 PAIRS = (
     ("layerwise", "full"),
     ("unfreeze", "full"),
+    ("unfreeze, one rate", "full"),
     ("lp-ft", "full"),
     ("probe", "full"),
 )
@@ -35,6 +36,7 @@ def plans() -> dict:
         "layerwise": lambda k: layerwise(k, **by),
         "unfreeze": lambda k: unfreeze(k, epochs=1, batch_size=BATCH),
         "lp-ft": lambda k: lp_ft(k, **by),
+        "unfreeze, one rate": lambda k: unfreeze(k, epochs=1, batch_size=BATCH, decay=1.0),
     }
 
 

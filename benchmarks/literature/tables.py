@@ -69,6 +69,12 @@ def lines() -> list[Line]:
             recipes.paired("unfreeze", "full"),
         ),
         Line(
+            ulmfit,
+            "gradual unfreezing alone is as good as `full` (6.86 % both)",
+            "equal",
+            recipes.paired("unfreeze, one rate", "full"),
+        ),
+        Line(
             kumar,
             "LP-FT is better than `full`, few rows in domain",
             "higher",
