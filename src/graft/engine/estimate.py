@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graft.data.sampling import batches
-from graft.engine.evaluation import EVALUATION_BATCH
+from graft.engine.evaluation import evaluation_batches
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.groups import set_trainable, trainable
 from graft.engine.line import Line, fit_line, spread
 from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
 from graft.engine.prefix import Prefix, compute_group, estimate_bytes
+from graft.engine.order import epoch_batches
 from graft.engine.prepared import Prepared, prepare
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, evaluating
@@ -36,6 +36,7 @@ from graft.engine.solve import search
 from graft.engine.stand_in import ROWS_PER_CLASS, problem_like
 from graft.engine.step import Feed, Step
 from graft.engine.stores import encode_only, worth_storing
+from graft.engine.views import items, n_examples
 from graft.errors import GraftError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head
@@ -104,6 +105,7 @@ def estimate(
     splits: Mapping[str, Streams],
     *,
     n_rows: Mapping[str, int] | None = None,
+    state: nn.Module | None = None,
     settings: Settings | None = None,
     clock: Clock = time.perf_counter,
 ) -> Estimate:
@@ -115,6 +117,7 @@ def estimate(
         task: encodes and scores.
         splits: `train`, and perhaps `validation` and `test`, each with the task's streams.
         n_rows: rows of each split, where the streams hold only some of them.
+        state: what the task keeps beside the model.
         settings: whether and where features would be stored.
         clock: returns seconds.
     """
@@ -125,10 +128,10 @@ def estimate(
         if (n := len(next(iter(streams.values()))))
     }
     splits = {name: splits[name] for name in scale}
-    bench = _Bench(model, task, splits, scale, settings, clock)
+    bench = _Bench(model, state, task, splits, scale, settings, clock)
     with untouched(model):
         began = clock()
-        prepared = [prepare(p, model, None, task, splits["train"]) for p in plan.phases]
+        prepared = [prepare(p, model, state, task, splits["train"]) for p in plan.phases]
         # a phase that freezes the whole backbone reads what the untouched one is scored by
         features = next((p for p in prepared if p.feeds.cut.label == WHOLE), None)
         features = features or prepare(FEATURES, model, None, task, splits["train"])
@@ -144,6 +147,7 @@ class _Bench:
     """Time passes and steps of one model, and remember which stores would be there."""
 
     model: nn.Module
+    state: nn.Module | None
     task: Task
     splits: Mapping[str, Streams]
     scale: Mapping[str, float]
@@ -174,7 +178,7 @@ class _Bench:
             return before, after, 0
         self.stored.add(_key(replay))
         streams = {split: next(iter(streams.values())) for split, streams in self.splits.items()}
-        sizes = [self.scale[split] * estimate_bytes(replay, s) for split, s in streams.items()]
+        sizes = [self.scale[split] * estimate_bytes(replay, items(s)) for split, s in streams.items()]
         return before, after, int(sum(sizes))
 
     def phase(self, rest: Sequence[Prepared]) -> Cost:
@@ -183,7 +187,7 @@ class _Bench:
         set_trainable(item.groups)
         set_modes(self.model)
         name, stream = next(iter(self.splits["train"].items()))
-        n_train = round(self.scale["train"] * len(stream))
+        n_train = round(self.scale["train"] * n_examples(stream))
         passes, new_bytes, is_stored = self._stores(rest, name, stream, n_train)
         by = item.phase.by
         if isinstance(by, Convex):
@@ -215,7 +219,7 @@ class _Bench:
                 self.task,
                 [p.wish(n_train) for p in rest],
                 name,
-                stream,
+                items(stream),
                 self.settings.cache_bytes,
             )
             wanted = {_key(r): r for r in found.values()}
@@ -227,7 +231,7 @@ class _Bench:
         seconds = sum(self._pass_seconds(line, split) for split in splits)
         self.stored |= lacking.keys()
         size = sum(
-            self.scale[split] * estimate_bytes(r, self.splits[split][name])
+            self.scale[split] * estimate_bytes(r, items(self.splits[split][name]))
             for r in lacking.values()
             for split in splits
         )
@@ -237,6 +241,7 @@ class _Bench:
         self, replays: Sequence[Replay], stream: Stream
     ) -> tuple[Line, list[list[Tensor]]]:
         """Time groups of a pass; returns the line, and what the first replay's taps hold."""
+        stream = items(stream)
         every = RowGroups(stream).of(np.arange(len(stream)))
         order = sorted(range(len(every)), key=lambda i: every[i].units)
         # spread over the lengths, the longest among them; the first is run once to warm up
@@ -255,7 +260,7 @@ class _Bench:
         return fit_line(units, seconds), leaves
 
     def _pass_seconds(self, line: Line, split: str) -> float:
-        stream = next(iter(self.splits[split].values()))
+        stream = items(next(iter(self.splits[split].values())))
         every = RowGroups(stream).of(np.arange(len(stream)))
         units = np.asarray([group.units for group in every])
         return self.scale[split] * line.total(units)
@@ -264,10 +269,10 @@ class _Bench:
         self, item: Prepared, by: Gradient, name: str, stream: Stream
     ) -> tuple[float, float, int]:
         """Return the seconds of an epoch's steps and of its validation, and autograd's bytes."""
-        planned = batches(stream.lengths, len(stream), by.batch_size, self.settings.seed, 0)
+        planned = epoch_batches(self.task, stream, by.batch_size, self.settings.seed, 0)
         planned.sort(key=lambda rows: _units(stream, rows))
         chosen = [planned[i] for i in spread(len(planned), N_TIMED)][::-1]
-        step = Step(self.model, None, self.task)
+        step = Step(self.model, self.state, self.task)
         units, stepped, scored, activation_bytes = [], [], [], 0
         for rows in chosen:
             parts = self._parts(item.feeds, by, rows)
@@ -316,10 +321,7 @@ class _Bench:
         if "validation" not in self.splits:
             return 0.0
         stream = next(iter(self.splits["validation"].values()))
-        order = np.arange(len(stream))
-        if stream.lengths is not None:
-            order = np.argsort(stream.lengths, kind="stable")
-        parts = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
+        parts = evaluation_batches(self.task, stream)
         units = np.asarray([_units(stream, rows) for rows in parts])
         return self.scale["validation"] * line.total(units)
 

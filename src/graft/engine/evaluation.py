@@ -7,15 +7,26 @@ import torch
 
 from graft.engine.ahead import Ahead
 from graft.engine.feeds import PhaseFeeds, Streams
+from graft.engine.order import epoch_batches
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
 from graft.engine.step import Step
 from graft.engine.stopping import stop_if_asked
 from graft.errors import is_out_of_memory
 from graft.killpoints import fail_at
-from graft.tasks.task import Progress
+from graft.tasks.task import Progress, Stream, Task
 
 EVALUATION_BATCH = 64
+
+
+def evaluation_batches(task: Task, stream: Stream) -> list[np.ndarray]:
+    """Return the rows that are scored together: as the task draws them, else of similar length."""
+    if hasattr(task, "epoch_batches"):
+        return epoch_batches(task, stream, EVALUATION_BATCH, 0, 0)
+    order = np.arange(len(stream))
+    if stream.lengths is not None:
+        order = np.argsort(stream.lengths, kind="stable")
+    return [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
 
 
 def mean_loss(
@@ -39,10 +50,7 @@ def mean_loss(
     """
     first, *others = streams.items()
     name, stream = first
-    order = np.arange(len(stream))
-    if stream.lengths is not None:
-        order = np.argsort(stream.lengths, kind="stable")
-    cuts = [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
+    cuts = evaluation_batches(step.task, stream)
     # processes take turns, but where parameters are sharded all must run together
     mine = cuts if processes.is_sharded else cuts[processes.rank :: processes.n]
     ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
@@ -59,7 +67,8 @@ def mean_loss(
         try:
             return losses(rows)
         except Exception as error:
-            if len(rows) == 1 or processes.n > 1 or not is_out_of_memory(error):
+            is_joint = getattr(step.task, "is_joint", False)  # half of it has another loss
+            if len(rows) == 1 or is_joint or processes.n > 1 or not is_out_of_memory(error):
                 raise
         parts = [in_halves(half) for half in np.array_split(rows, 2)]
         return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]

@@ -40,6 +40,7 @@ from graft.engine.order import Order
 from graft.engine.processes import Processes, assign, whole
 from graft.engine.step import Step, accumulate, accumulate_joint
 from graft.engine.stopping import asked, finishing_steps
+from graft.engine.views import n_examples
 from graft.errors import Diverged, OutOfMemory, Stopped, is_out_of_memory
 from graft.methods.plan import Gradient
 from graft.records import EpochRecord
@@ -116,6 +117,7 @@ class Loop:
         self._has_shrunk = False
         self.order = Order(
             self.splits["train"],
+            self.task,
             self.feeds,
             self.processes,
             self.index,
@@ -143,7 +145,7 @@ class Loop:
             Stopped: a signal asked for it; a checkpoint is written.
         """
         wrapped = self.processes.wrap(self.step_module)
-        n_epochs = self.by.n_epochs(len(next(iter(self.splits["train"].values()))))
+        n_epochs = self.by.n_epochs(n_examples(next(iter(self.splits["train"].values()))))
         n_steps = n_epochs * len(self.order.batches(0))
         try:
             with Ahead(self.n_workers) as self.ahead, finishing_steps():

@@ -69,8 +69,8 @@ def refuse_too_large(
         OutOfMemory: as said.
     """
     fixed = fixed_bytes(by, groups)
-    n_rows = min(by.batch_size, len(next(iter(order.streams.values()))))
-    size = min(by.micro_batch_size or by.batch_size, order.share_of(n_rows))
+    n_rows = max(map(len, order.batches(0)))
+    size = min(by.micro_batch_size or n_rows, order.share_of(n_rows))
     per_row = 0
     if fixed < available_bytes:
         per_row = bytes_per_row(step, order)

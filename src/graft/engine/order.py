@@ -17,7 +17,7 @@ from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.processes import Processes
 from graft.engine.step import Part
 from graft.engine.views import numbers
-from graft.tasks.task import Progress
+from graft.tasks.task import Progress, Stream, Task
 
 EPOCHS_PER_PHASE = 10_000
 
@@ -28,10 +28,12 @@ class Order:
 
     Args:
         streams: of the training split; the first is the one that an epoch counts.
+        task: may draw batches of its own.
         index: number of the phase in its plan.
     """
 
     streams: Streams
+    task: Task
     feeds: PhaseFeeds
     processes: Processes
     index: int
@@ -42,7 +44,7 @@ class Order:
         """Return the rows of each step of an epoch."""
         stream = next(iter(self.streams.values()))
         number = self._epoch_number(epoch)
-        return batches(stream.lengths, len(stream), self.batch_size, self.seed, number)
+        return epoch_batches(self.task, stream, self.batch_size, self.seed, number)
 
     def parts(
         self, rows: np.ndarray, progress: Progress, micro_batch_size: int | None
@@ -106,3 +108,17 @@ class Order:
 
     def _epoch_number(self, epoch: int) -> int:
         return self.index * EPOCHS_PER_PHASE + epoch
+
+
+def epoch_batches(
+    task: Task, stream: Stream, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Return the rows of each step of an epoch: as the task draws them, else every row once.
+
+    Args:
+        batch_size: examples of a step; what a task draws may have several rows an example.
+    """
+    draw = getattr(task, "epoch_batches", None)
+    if draw is not None:
+        return draw(stream, batch_size, seed, epoch)
+    return batches(stream.lengths, len(stream), batch_size, seed, epoch)

@@ -23,7 +23,7 @@ from graft.engine.ahead import Ahead
 from graft.engine.replay import Replay, Run, Tap, capture, evaluating
 from graft.engine.row_groups import RULE, RowGroup, RowGroups
 from graft.engine.store import RowStore
-from graft.engine.views import n_numbers
+from graft.engine.views import items, n_numbers, places
 from graft.errors import StorageError
 from graft.tasks.task import Stream
 
@@ -53,7 +53,8 @@ class Prefix:
     n_computed: int = 0
 
     def __post_init__(self) -> None:
-        self.groups = RowGroups(self.stream)
+        self.items = items(self.stream)
+        self.groups = RowGroups(self.items)
 
     def batch(
         self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()
@@ -68,10 +69,11 @@ class Prefix:
         if self.replay.has_shared:
             for some in beside:
                 self.replay.learn(self.model, self._collate(some), self.run)
+        own = places(self.stream, rows)
         if self.store is not None and self.store.is_complete:
-            values = self.store.read(rows)
+            values = self.store.read(own)
         else:
-            values = self.compute(rows, beside)
+            values = self.compute(own, [places(self.stream, some) for some in beside])
         state = [
             collate(leaf, tap.ragged).to(self._device)
             for leaf, tap in zip(values, self.replay.taps, strict=True)
@@ -79,8 +81,8 @@ class Prefix:
         return state, batch
 
     def vectors(self) -> np.ndarray:
-        """Return (N, D) of the first tap, all views counted; memory-mapped where it is stored."""
-        n = n_numbers(self.stream)
+        """Return (N, D) of the first tap, all views of all items; memory-mapped where stored."""
+        n = n_numbers(self.items)
         if self.store is not None and self.store.is_complete:
             return self.store.array(0).reshape(n, -1)
         tensors = self.compute(np.arange(n))[0]
@@ -99,13 +101,13 @@ class Prefix:
         return batch.to(self._device)
 
     def compute(self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()) -> list[list[Tensor]]:
-        """Compute the state of some rows; returns for each tap the rows' tensors."""
+        """Compute the state of some items; returns for each tap their tensors."""
         values: list[dict[int, Tensor]] = [{} for _ in self.replay.taps]
         own = self.groups.of(rows)
         n_passes = max(len(self.groups.of(some)) for some in (rows, *beside))
         with evaluating(self.model):
             for group in own + own[-1:] * (n_passes - len(own)):
-                [state] = compute_group(self.model, [self.replay], self.run, self.stream, group)
+                [state] = compute_group(self.model, [self.replay], self.run, self.items, group)
                 self.n_computed += len(group.rows)
                 for leaf, tensors in zip(values, state, strict=True):
                     leaf.update(zip(group.rows.tolist(), tensors, strict=True))

@@ -83,7 +83,7 @@ def refuse_unless_it_fits(
     if not isinstance(by, Gradient):
         return
     # which rows are measured is all that the order is asked: the longest of an epoch
-    order = Order(streams, PhaseFeeds(item.feeds.cut), processes, 0, 0, by.batch_size)
+    order = Order(streams, task, PhaseFeeds(item.feeds.cut), processes, 0, 0, by.batch_size)
     set_trainable(item.groups)
     refuse_too_large(
         item.phase.name,

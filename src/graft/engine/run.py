@@ -31,7 +31,7 @@ from graft.engine.solve import solve_head
 from graft.engine.start import backbone_fingerprint, reset
 from graft.engine.stopping import stop_if_asked
 from graft.engine.stores import attach
-from graft.engine.views import finite, is_endless
+from graft.engine.views import finite, is_endless, n_examples
 from graft.methods.plan import Convex, Plan
 from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
 from graft.tasks.task import Task
@@ -149,7 +149,7 @@ def _run_phase(
         splits, rest = finite(splits), rest[:1]
     set_trainable(item.groups)
     set_modes(model)
-    n_rows = len(next(iter(splits["train"].values())))
+    n_rows = n_examples(next(iter(splits["train"].values())))
     with processes.autocast():
         caches = attach(
             model,

@@ -141,7 +141,7 @@ def accumulate_joint(
     Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
     Setup".
     """
-    pieces, batches = [], []
+    gathered, batches = _Gathered(), []
     for i, part in enumerate(parts):
         seed_part(i)
         with torch.no_grad(), processes.autocast():
@@ -149,19 +149,21 @@ def accumulate_joint(
         if not part.weight:
             encoded = pytree.tree_map(lambda leaf: leaf[:0], encoded)
             batch = {name: _without_rows(b) for name, b in batch.items()}
-        pieces.append(encoded)
+        gathered.add(encoded, len(parts) - i)
         batches.append(batch)
-    leaves = [pytree.tree_leaves(p) for p in pieces]
-    spec = pytree.tree_structure(pieces[0])
-    held = [processes.join(torch.cat(same).detach()) for same in zip(*leaves, strict=True)]
+    spec, sizes = gathered.spec, gathered.sizes
+    held = [processes.join(tensor) for tensor in gathered.joined()]
     joined, starts = [tensor for tensor, _ in held], [start for _, start in held]
+    del gathered, held, encoded
     for tensor in joined:
         tensor.requires_grad_(tensor.is_floating_point())
     batch = _join(batches, processes)
     loss = step.task.loss(pytree.tree_unflatten(joined, spec), batch, step.state, progress)
     processes.backward(loss.total / processes.n)
-    gradients = [torch.zeros_like(j) if j.grad is None else j.grad * processes.n for j in joined]
-    sizes = [[len(leaf) for leaf in piece] for piece in leaves]
+    gradients = [torch.zeros_like(j) if j.grad is None else j.grad for j in joined]
+    if processes.n > 1:
+        gradients = [gradient * processes.n for gradient in gradients]
+    del joined
     for i, part in enumerate(parts):
         slices = [g[s : s + n] for g, s, n in zip(gradients, starts, sizes[i], strict=True)]
         starts = [s + n for s, n in zip(starts, sizes[i], strict=True)]
@@ -173,6 +175,40 @@ def accumulate_joint(
             processes.backward(product)
     total, count = loss.total.detach().cpu().double(), loss.count.detach().cpu().double()
     return Loss(total / processes.n, count / processes.n)
+
+
+class _Gathered:
+    """Collect what the parts of a step encode, leaf by leaf, in one tensor each.
+
+    Room is made once, for as many rows as the first part has in each: nothing is held twice.
+    """
+
+    def __init__(self) -> None:
+        self.sizes: list[list[int]] = []
+        self.spec: Any = None
+        self._room: list[Tensor] = []
+        self._filled: list[int] = []
+
+    def add(self, encoded: Any, n_left: int) -> None:
+        """Copy a part's leaves behind those of the parts before; `n_left` counts it and the rest."""
+        leaves = pytree.tree_leaves(encoded)
+        if not self.sizes:
+            self.spec = pytree.tree_structure(encoded)
+            self._room = [leaf.new_empty((0, *leaf.shape[1:])) for leaf in leaves]
+            self._filled = [0] * len(leaves)
+        for k, leaf in enumerate(leaves):
+            end = self._filled[k] + len(leaf)
+            if end > len(self._room[k]):
+                grown = leaf.new_empty((self._filled[k] + n_left * len(leaf), *leaf.shape[1:]))
+                grown[: self._filled[k]] = self._room[k][: self._filled[k]]
+                self._room[k] = grown
+            self._room[k][self._filled[k] : end] = leaf
+            self._filled[k] = end
+        self.sizes.append([len(leaf) for leaf in leaves])
+
+    def joined(self) -> list[Tensor]:
+        """Return the leaves of all parts, each (n, …)."""
+        return [room[:n].detach() for room, n in zip(self._room, self._filled, strict=True)]
 
 
 def _join(batches: Sequence[Mapping[str, Batch]], processes: Processes) -> dict[str, Batch]:

@@ -26,7 +26,7 @@ from graft.engine.groups import locate
 from graft.engine.prefix import OnRows, Prefix, estimate_bytes, store_key
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
-from graft.engine.views import ENDLESS, is_endless, n_numbers
+from graft.engine.views import ENDLESS, is_endless, items, n_numbers
 from graft.records import CacheRecord
 from graft.tasks.task import Progress, Stream, Task
 
@@ -84,17 +84,18 @@ def attach(
         for name, stream in streams.items():
             if name not in now.replays or not _lengths_are_known(now, name, stream):
                 continue
-            if is_endless(stream):
+            source = items(stream)
+            if is_endless(source):
                 records.append(CacheRecord(now.cut.label, False, ENDLESS))
                 continue
             run = encode_only(model, task)
             wanted, reason = {}, "nothing is stored (--cache off)"
             if root is not None:
-                wanted, reason = worth_storing(model, task, wishes, name, stream, budget_bytes)
+                wanted, reason = worth_storing(model, task, wishes, name, source, budget_bytes)
             store, n_computed, began = None, 0, time.perf_counter()
             if root is not None and wanted:
                 filling = Filling(root, processes, n_workers, on_rows, on_note)
-                store, n_computed, reason = filled(model, wanted, run, stream, filling)
+                store, n_computed, reason = filled(model, wanted, run, source, filling)
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
             seconds = time.perf_counter() - began if n_computed else 0.0
             size = 0 if store is None else store.size_bytes
