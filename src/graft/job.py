@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
@@ -41,7 +42,11 @@ N_CHARACTERS_LOOKED_AT = 5_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that is known before training."""
+    """Everything that is known before training.
+
+    Args:
+        state: what the task keeps beside the model while it trains, or None.
+    """
 
     recipe: Recipe
     table: Table
@@ -51,6 +56,7 @@ class Job:
     task: Labelled
     model: Model
     plan: Plan
+    state: nn.Module | None = None
     augment: Augment | None = None
     notes: tuple[str, ...] = ()
     chosen_on: Mapping[str, str] = field(default_factory=dict)
@@ -125,7 +131,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     augment = _augment(recipe, backbone)
     task = _task(recipe, table, splits)
     torch.manual_seed(recipe.seed)
-    model, _ = task.build(backbone)
+    model, state = task.build(backbone)
     return Job(
         recipe,
         table,
@@ -135,6 +141,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         task,
         model,
         plan or build_plan(recipe, count_blocks(backbone)),
+        state,
         augment,
         near=prepared.near,
     )
@@ -149,7 +156,8 @@ def counted_tokens(
         most: rows that are looked at, evenly spread; None for all.
     """
     count = getattr(backbone.processor, "counts", None)
-    if count is None or table.roles.modality != "text" or not len(table):
+    is_single_text = table.roles.modality == "text" and len(table.roles.inputs) == 1
+    if count is None or not is_single_text or not len(table):
         return None
     n = len(table) if most is None else min(most, len(table))
     rows = np.linspace(0, len(table) - 1, n).astype(np.int64)

@@ -90,13 +90,19 @@ def plan(
         streams, n_rows = _some_streams(job)
         loading = time.perf_counter() - began
         costs = estimate(
-            job.plan, job.model, job.task, streams, n_rows=n_rows, settings=settings_of(job)
+            job.plan,
+            job.model,
+            job.task,
+            streams,
+            n_rows=n_rows,
+            state=job.state,
+            settings=settings_of(job),
         )
     stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
     phases = []
     for phase, cost in zip(job.plan.phases, costs.phases, strict=True):
-        groups = resolve(phase.rules, locate(job.model))
-        feeds = find_feeds(job.model, None, job.task, groups, stream)
+        groups = resolve(phase.rules, locate(job.model, job.state))
+        feeds = find_feeds(job.model, job.state, job.task, groups, stream)
         records = tuple(
             GroupRecord(str(g.rule.where), g.rule.lr, len(g.members), g.n_parameters)
             for g in groups

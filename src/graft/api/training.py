@@ -157,6 +157,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         job.model,
         job.task,
         {k: v for k, v in streams.items() if k != "test" and len(v["train"])},
+        state=job.state,
         settings=settings,
         listener=listener,
         resume=resume,

@@ -15,6 +15,7 @@ from graft.data.doctor.near import Near, near_faults, near_rows
 from graft.data.doctor.repeats import duplicates
 from graft.data.doctor.rows import too_many_skipped, usable
 from graft.data.doctor.texts import decomposed_texts
+from graft.data.doctor.tuples import tuple_faults
 from graft.data.faults import Finding, Severity, listed, refuse
 from graft.data.split import Splits, part_numbers, same_inputs
 from graft.data.table import Table
@@ -60,6 +61,8 @@ def check(
         allow_leak: only warn where a given split has the same input in train and outside of it.
         is_deep: look for similar texts too, which takes seconds.
     """
+    if len(table.roles.inputs) > 1:
+        return Checked(tuple(tuple_faults(table, splits, allow_leak=allow_leak)), {})
     labels, findings = table.labels(), []
     part_of_row = part_numbers(splits, len(table))
     if labels is None:

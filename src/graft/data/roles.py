@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +27,19 @@ IMAGE_NAMES = (
     "image", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path",
     "img", "img_path",
 )  # fmt: skip
+TUPLES = (
+    ("anchor", "positive", "negative"), ("query", "positive", "negative"),
+    ("anchor", "positive"), ("query", "positive"), ("query", "document"), ("query", "passage"),
+    ("question", "answer"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"), ("text1", "text2"), ("text_1", "text_2"), ("text_a", "text_b"),
+    ("question1", "question2"), ("image1", "image2"), ("image_1", "image_2"),
+    ("image_a", "image_b"),
+)  # fmt: skip
+"""Names of columns that together are one example: a pair, a triplet."""
+SCORE_NAMES = (
+    "label", "score", "similarity", "relevance", "grade", "is_duplicate", "duplicate", "same",
+)  # fmt: skip
+"""Names of what is said of a pair: a number, or 1 for alike and 0 for not."""
 LABEL_NAMES = (
     "label", "class", "category", "intent", "target", "y", "sentiment", "labels", "class_name",
     "classes",
@@ -81,6 +94,8 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
         DataError: a named column is missing, or two columns would do.
     """
     names = list(columns)
+    several = asked_inputs(asked.input, names, path=path)
+    asked = replace(asked, input=None) if several else asked
     for flag in ("input", "label", "group", "split"):
         name = getattr(asked, flag)
         if name is not None and name not in columns:
@@ -93,6 +108,9 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
         split = next((n for n in by_name(head, SPLIT_NAMES, taken) if names_parts(head[n])), None)
     taken |= {split} if split else set()
 
+    found = find_tuples(head, several, asked, split, path=path)
+    if found is not None:
+        return found
     label, label_how = asked.label, "as asked"
     if label is None:
         named = by_name(head, LABEL_NAMES, taken) or by_name(head, OTHER_LABEL_NAMES, taken)
@@ -120,6 +138,75 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
     because += f", group: `{asked.group}` (as asked)" if asked.group else ""
     because += f", split: `{split}`" if split else ""
     return Found(Roles((input_,), label, asked.group, split, kind, target), because)
+
+
+def asked_inputs(spec: str | None, names: Sequence[str], *, path: str) -> tuple[str, ...]:
+    """Return the columns of `--input a,b`; none where one column is meant, or none is said.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    if spec is None or spec in names or "," not in spec:
+        return ()
+    several = tuple(part.strip() for part in spec.split(","))
+    for name in several:
+        if name not in names:
+            raise no_column(name, names, flag="input", path=path)
+    return several
+
+
+def find_tuples(
+    head: Mapping[str, Sequence[Any]],
+    inputs: tuple[str, ...],
+    asked: Asked,
+    split: str | None,
+    *,
+    path: str,
+) -> Found | None:
+    """Return the roles of a table of pairs or triplets; None where it is none.
+
+    Found by name, it is one where no column holds a class of the whole row: what is said of a pair
+    is a number.
+
+    Args:
+        inputs: the columns that the user named, or none.
+    """
+    how = "as asked"
+    if not inputs:
+        if asked.input is not None:
+            return None
+        by_plain = {plain(name): name for name in head}
+        known = next((t for t in TUPLES if all(name in by_plain for name in t)), None)
+        if known is None:
+            return None
+        inputs, how = tuple(by_plain[name] for name in known), "by name"
+    label = asked.label
+    if label is None:
+        named = by_name(head, SCORE_NAMES, {*inputs, asked.group or "", split or ""})
+        label = pick(named, SCORE_NAMES)
+        if label is None and named:
+            ask("label", named, path)
+    if label is not None and not holds_numbers([v for v in head[label] if v is not None]):
+        if how == "by name":
+            return None  # classes of rows: one of the columns is the input
+        raise data_error(
+            "says more of a pair than a number can; write a score, or 1 for alike and 0 for not",
+            path=path,
+            column=label,
+        )
+    kinds = {holds_images(head[name]) for name in inputs}
+    if len(kinds) > 1:
+        raise data_error(
+            f"{listed(inputs)}: some hold pictures and some texts; name columns of one kind "
+            "with --input",
+            path=path,
+        )
+    kind = "image" if kinds.pop() else "text"
+    because = f"{kind}: {', '.join(f'`{name}`' for name in inputs)} together ({how}), "
+    because += f"label: `{label}`, numbers" if label else "label: none"
+    because += f", group: `{asked.group}` (as asked)" if asked.group else ""
+    because += f", split: `{split}`" if split else ""
+    return Found(Roles(inputs, label, asked.group, split, kind, "number"), because)
 
 
 def find_input(

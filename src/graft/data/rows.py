@@ -172,7 +172,7 @@ def assembled(rows: Rows, asked: Asked) -> Table:
     roles = found.roles
     if roles.label is not None and roles.target == "multi":
         data = with_lists(data, roles.label)
-    (name,) = roles.inputs
+    name = roles.inputs[0]
     if roles.modality == "image" and not is_embedded(data.column(name).type):
         paths = data.column(name)
         root, note = where_pictures_lie(paths.slice(0, N_PATHS_TRIED).to_pylist(), root)

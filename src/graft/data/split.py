@@ -266,7 +266,10 @@ def same_inputs(table: Table) -> list[str]:
 
     Pictures are the same where the bytes of their files are; one that cannot be read is alone.
     """
-    values = table.inputs()
-    if table.roles.modality == "text":
-        return [str(value) for value in values]
-    return [file_hash(value) or f"row {i}" for i, value in enumerate(values)]
+    columns = []
+    for view in table.views():
+        values = view.inputs()
+        if table.roles.modality == "image":
+            values = [file_hash(value) or f"row {i}" for i, value in enumerate(values)]
+        columns.append([str(value) for value in values])
+    return columns[0] if len(columns) == 1 else ["\x1f".join(row) for row in zip(*columns, strict=True)]

@@ -134,8 +134,11 @@ class Table:
 
         A text that is written as a number is its digits. For images the absolute place of each
         file, which may lie in an archive (`/data/d.zip!/a.png`), or `Embedded` bytes where the
-        column holds them; `images.decode` takes either.
+        column holds them; `images.decode` takes either. Where a row has several inputs (a pair, a
+        triplet), each value is a tuple of them.
         """
+        if len(self.roles.inputs) > 1:
+            return list(zip(*(view.inputs() for view in self.views()), strict=True))
         (name,) = self.roles.inputs
         if self.roles.modality == "text":
             values = self.column(name)
@@ -144,6 +147,12 @@ class Table:
             return self.embedded(name)
         root = str(Path(self.root).absolute())
         return [None if v is None else join(root, str(v)) for v in self.column(name)]
+
+    def views(self) -> tuple[Table, ...]:
+        """Return the table once for each input column, as if it had no other."""
+        return tuple(
+            replace(self, roles=replace(self.roles, inputs=(name,))) for name in self.roles.inputs
+        )
 
     def embedded(self, name: str) -> list[Any]:
         """Return the pictures of a column of bytes; a row may also name a file."""
@@ -213,11 +222,11 @@ class Table:
 
         An image counts by the bytes of its file, so moving a data set does not change its hash.
         """
-        values = self.inputs()
+        columns = [view.inputs() for view in self.views()]
         if self.roles.modality == "image":
-            values = [file_hash(path) for path in values]
+            columns = [[file_hash(path) for path in values] for values in columns]
         digest = hashlib.sha256()
-        for column in (values, self.labels() or []):
+        for column in (*columns, self.labels() or []):
             digest.update(len(column).to_bytes(8, "little"))
             update_with(digest, column)
         return digest.hexdigest()

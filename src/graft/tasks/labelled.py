@@ -19,6 +19,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from graft.backbones.backbone import Backbone, Problem
 from graft.data.images import MAX_PIXELS, decode
@@ -50,8 +51,8 @@ class Labelled(Task, Protocol):
         """Return which head it has, as `graft.heads.head` takes it."""
         ...
 
-    def build(self, backbone: Backbone) -> tuple[Model, None]:
-        """Put a head on a backbone; there is no state beside it."""
+    def build(self, backbone: Backbone) -> tuple[Model, nn.Module | None]:
+        """Put a head on a backbone; what is learned beside it comes second."""
         ...
 
     def streams(self, table: Table, backbone: Backbone) -> dict[str, TableStream]:

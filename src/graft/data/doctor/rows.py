@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,10 +41,14 @@ def usable(
     """
     skipped: dict[int, Finding] = {}
     others: list[Finding] = []
-    if table.roles.modality == "text":
-        skipped = empty_texts(table)
-    else:
-        table, skipped, others = bad_images(table, max_pixels, follow_links=follow_links)
+    for view in table.views():
+        if table.roles.modality == "text":
+            skipped |= empty_texts(view)
+        else:
+            seen, bad, odd = bad_images(view, max_pixels, follow_links=follow_links)
+            skipped |= bad
+            others += odd
+            table = replace(table, thumbnails=seen.thumbnails, max_pixels=seen.max_pixels)
     unlabelled = empty_labels(table)
     skipped = unlabelled | skipped
 

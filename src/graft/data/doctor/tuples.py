@@ -1,0 +1,99 @@
+"""Faults of pairs and triplets: columns that look swapped, items that are paired with themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graft.data.doctor.places import at
+from graft.data.faults import Finding
+from graft.data.split import Splits, part_numbers, same_inputs
+from graft.data.table import Table
+
+QUERIES = frozenset(["query", "question"])
+MUCH_LONGER = 2.0
+FEWEST_COMPARED = 20
+MOST_COMPARED = 2_000
+LARGEST_SHARE = 0.6
+"""Of the triplets that words can tell apart, those whose negative looks nearer than the positive."""
+
+
+def tuple_faults(table: Table, splits: Splits, *, allow_leak: bool = False) -> list[Finding]:
+    """Return what is wrong with a table of pairs or triplets as a whole.
+
+    Args:
+        table: N usable examples of R inputs each.
+        splits: their rows for training, validation and test.
+        allow_leak: only warn where a held-out example is also a training example.
+    """
+    columns = [[str(value) for value in view.inputs()] for view in table.views()]
+    findings = [*equal_items(table, columns), *leaks(table, splits, allow_leak=allow_leak)]
+    if table.roles.modality == "text":
+        findings += swapped_columns(table, columns)
+    if table.roles.label is not None:
+        numbers = table.numbers()
+        assert numbers is not None
+        if len(numbers) and np.ptp(numbers) == 0:
+            message = f"every pair has {numbers[0]:g}; nothing tells alike from unlike, so write "
+            message += "scores that differ, or leave the column out with other names"
+            findings.append(at(table, 0, "constant-scores", "error", message, table.roles.label))
+    return findings
+
+
+def equal_items(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]:
+    """Return a finding where the first two items of a row are the same."""
+    if table.roles.label is not None:  # to say that equal texts are alike is no fault
+        return []
+    same = [i for i, (a, b) in enumerate(zip(columns[0], columns[1], strict=True)) if a == b]
+    if not same:
+        return []
+    first, second = table.roles.inputs[:2]
+    if len(same) == len(table):
+        message = f"`{second}` equals `{first}` in every row; name two different columns"
+        return [at(table, same[0], "equal-items", "error", message, second)]
+    message = f"`{second}` equals `{first}` in {len(same):,} of {len(table):,} rows; nothing is "
+    message += "learned from them, so drop them"
+    return [at(table, same[0], "equal-items", "warn", message, second)]
+
+
+def leaks(table: Table, splits: Splits, *, allow_leak: bool) -> list[Finding]:
+    """Return a finding where a held-out example is a training example too."""
+    keys, parts = same_inputs(table), part_numbers(splits, len(table))
+    trained = {keys[i] for i in splits.train.tolist()}
+    found = [i for i in np.flatnonzero(parts > 0).tolist() if keys[i] in trained]
+    if not found:
+        return []
+    message = f"{len(found):,} held-out examples are training examples too, as this one; drop "
+    message += "them or pass --allow-leak"
+    return [at(table, found[0], "leak", "warn" if allow_leak else "error", message)]
+
+
+def swapped_columns(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]:
+    """Return warnings where columns of texts look as if they stood in each other's place."""
+    names = table.roles.inputs
+    found = []
+    lengths = [float(np.mean([len(text) for text in column])) if column else 0 for column in columns]
+    if names[0].casefold() in QUERIES and lengths[0] > MUCH_LONGER * lengths[1] > 0:
+        message = f"`{names[0]}` is {lengths[0] / lengths[1]:.0f} times as long as `{names[1]}`; "
+        message += f"if they are swapped, pass --input {names[1]},{names[0]}"
+        found.append(at(table, 0, "swapped-columns", "warn", message, names[0]))
+    if len(names) == 3:
+        share, n = nearer_negatives(columns)
+        if n >= FEWEST_COMPARED and share > LARGEST_SHARE:
+            message = f"in {share:.0%} of the rows `{names[2]}` shares more words with "
+            message += f"`{names[0]}` than `{names[1]}` does; if they are swapped, pass "
+            message += f"--input {names[0]},{names[2]},{names[1]}"
+            found.append(at(table, 0, "swapped-columns", "warn", message, names[1]))
+    return found
+
+
+def nearer_negatives(columns: Sequence[Sequence[str]]) -> tuple[float, int]:
+    """Return the share of triplets whose negative has more words of the anchor, and of how many."""
+    n_nearer, n = 0, 0
+    for anchor, positive, negative in zip(*(c[:MOST_COMPARED] for c in columns), strict=True):
+        words = set(anchor.casefold().split())
+        near, far = (len(words & set(x.casefold().split())) for x in (positive, negative))
+        n += near != far
+        n_nearer += far > near
+    return n_nearer / max(n, 1), n
