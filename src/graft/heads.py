@@ -65,6 +65,52 @@ class Cosine(nn.Module):
         return self.scale * functional.linear(x, functional.normalize(self.weight, dim=-1))
 
 
+class Pooled(nn.Module):
+    """Give the pooled features (N, D) as they are: the embedding is the backbone's own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, features: Features) -> Tensor:
+        assert features.pooled is not None, "this head reads pooled features"
+        return features.pooled
+
+
+class Projection(nn.Module):
+    """Project pooled features linearly to embeddings of another width: `x W^T`, weight (E, D).
+
+    The rows of W begin orthonormal (the columns where E > D), so distances begin nearly as the
+    features have them.
+    """
+
+    def __init__(self, width: int, n_outputs: int) -> None:
+        super().__init__()
+        self.width = n_outputs
+        self.out = nn.Linear(width, n_outputs, bias=False)
+        nn.init.orthogonal_(self.out.weight)
+
+    def forward(self, features: Features) -> Tensor:
+        assert features.pooled is not None, "this head reads pooled features"
+        return self.out(features.pooled)
+
+
+def embedding_head(spec: str, width: int) -> Pooled | Projection:
+    """Build the head of an embedding model: `pooled`, or `projection:128`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    name, _, number = spec.partition(":")
+    if name == "pooled" and not number:
+        return Pooled(width)
+    if name == "projection" and number.isdecimal() and int(number):
+        return Projection(width, int(number))
+    raise InputError(
+        f"head `{spec}`: an embedding has the head `pooled`, or `projection:128` for 128 numbers"
+    )
+
+
 HEADS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "linear": (Linear, "one linear layer on pooled features; the convex phase solves it exactly"),
     "mlp": (MLP, "one hidden layer with GELU and dropout; mlp:256 sets its width"),

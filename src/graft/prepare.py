@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graft.data.check import check, too_many_skipped, usable
+from graft.data.check import Purpose, check, for_purpose, too_many_skipped, usable
 from graft.data.doctor.mends import mended
 from graft.data.doctor.near import Near
 from graft.data.faults import Finding, listed, refuse
@@ -44,7 +44,8 @@ def prepare(recipe: Recipe) -> Prepared:
         InputError: the data, or an option about it, is not usable.
     """
     table = read_table(recipe)
-    if table.roles.label is None:
+    is_embedding = embeds(recipe, table)
+    if table.roles.label is None and len(table.roles.inputs) == 1:
         raise InputError(
             f"{recipe.data}: no label column was found; name it with --label (columns: "
             f"{listed(table.columns)})"
@@ -54,8 +55,15 @@ def prepare(recipe: Recipe) -> Prepared:
         refuse(findings)
     splits = split_of(recipe, table)
     checked = check(table, splits, allow_leak=recipe.allow_leak)
-    refuse((*findings, *checked.findings))
-    return Prepared(table, splits, (*findings, *checked.findings), checked.near)
+    purpose: Purpose = "embed" if is_embedding else "classify"
+    found = for_purpose((*findings, *checked.findings), purpose)
+    refuse(found)
+    return Prepared(table, splits, found, {} if is_embedding else checked.near)
+
+
+def embeds(recipe: Recipe, table: Table) -> bool:
+    """Return whether embeddings are trained: as asked, or because a row has several inputs."""
+    return recipe.task == "embed" or len(table.roles.inputs) > 1
 
 
 def read_table(recipe: Recipe) -> Table:

@@ -25,7 +25,14 @@ CUSTOM = "custom"
 
 
 SWITCHES = frozenset(
-    ["allow_leak", "fold_labels", "drop_empty_classes", "drop_conflicts", "follow_links"]
+    [
+        "allow_leak",
+        "fold_labels",
+        "drop_empty_classes",
+        "drop_conflicts",
+        "follow_links",
+        "learn_temperature",
+    ]
 )
 
 
@@ -36,6 +43,7 @@ class Recipe(BaseModel):
 
     data: str = ""
     model: str | None = None
+    task: Literal["embed"] | None = None
     method: str = "lp-ft"
     at: str | None = None
     plan: str | None = None
@@ -61,6 +69,13 @@ class Recipe(BaseModel):
     class_weights: Literal["balanced"] | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal: float | None = Field(None, gt=0)
+    objective: str | None = None
+    margin: float | None = None
+    temperature: float | None = Field(None, gt=0)
+    learn_temperature: bool = False
+    mining: str | None = None
+    distance: str | None = None
+    items_per_class: int | None = Field(None, ge=2)
     augment: str | None = None
     views: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)

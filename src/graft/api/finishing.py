@@ -22,6 +22,7 @@ from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_and_embed
 from graft.engine.replay import evaluating
+from graft.engine.views import items
 from graft.errors import Diverged
 from graft.job import Job
 from graft.killpoints import fail_at
@@ -33,7 +34,7 @@ from graft.report.words import UNTOUCHED, readable
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
-from graft.tasks.labelled import Labelled, keeps_head
+from graft.tasks.labelled import Labelled, Truth, keeps_head
 from graft.tasks.streams import TableStream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
@@ -77,8 +78,9 @@ def finish(
             _refuse_infinite(job, part["train"])
     task = job.task.settled(job.model)
     opens_with = save_artifact(folder / "model", job.model, task)
-    after = {name: _predict(job, task, streams[name]["train"]) for name in before.outputs}
-    targets = {name: streams[name]["train"].targets[task.target].numpy() for name in after}
+    held = {name: streams[name]["train"] for name in before.outputs}
+    after = {name: _predict(job, task, items(stream)) for name, stream in held.items()}
+    targets = {name: task.truth(stream) for name, stream in held.items()}
     outputs = {name: found.outputs[task.output] for name, found in after.items()}
     near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in after}
     worth = judge(task, targets, before.outputs, outputs, near)
@@ -86,12 +88,14 @@ def finish(
         rows = getattr(job.splits, worth.judged_on)
         answers = task.answers(outputs[worth.judged_on])
         path = folder / "predictions.csv"
-        with storing("predictions", folder, MEND):
-            write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
+        if answers:
+            with storing("predictions", folder, MEND):
+                write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
     record = replace(record, untouched=before.cache)
     if worth.judged_on:
-        seconds = after[worth.judged_on].seconds / len(targets[worth.judged_on])
+        found = after[worth.judged_on]
+        seconds = found.seconds / len(found.outputs[task.output])
         record = replace(record, predict_seconds=seconds)
     if chosen is not None:
         record = with_depths(record, chosen)
@@ -131,7 +135,7 @@ def _predict(job: Job, task: Labelled, stream: TableStream) -> Predicted:
 
 
 def _judged(
-    job: Job, record: RunRecord, targets: np.ndarray, after: Predicted, before: np.ndarray
+    job: Job, record: RunRecord, targets: Truth, after: Predicted, before: np.ndarray
 ) -> Judged:
     """Return what is known of the rows that count; `before` only where it can be compared."""
     note = ""
@@ -143,7 +147,7 @@ def _judged(
         rows=getattr(job.splits, record.judged_on),
         targets=targets,
         outputs=after.outputs[job.task.output],
-        drawn=drawn_rows(len(targets)),
+        drawn=drawn_rows(len(after.outputs[job.task.output])),
         after=after.features,
         before=None if note else before,
         note=note,

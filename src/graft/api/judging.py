@@ -10,7 +10,7 @@ import numpy as np
 from graft.metrics import per_class, scorer_of
 from graft.metrics.intervals import bootstrap_change
 from graft.records import ClassScores, Interval
-from graft.tasks.labelled import Labelled
+from graft.tasks.labelled import Labelled, Truth
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Worth:
 
 def judge(
     task: Labelled,
-    targets: Mapping[str, np.ndarray],
+    targets: Mapping[str, Truth],
     before: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
     near: Mapping[str, np.ndarray] | None = None,
@@ -45,7 +45,7 @@ def judge(
 
     Args:
         task: names the metrics.
-        targets: by split, (N,) or (N, C).
+        targets: by split, what the outputs are compared with.
         before: by split, outputs of the untouched backbone.
         after: by split, outputs of the trained model.
         near: by split, (N,) whether a row repeats a training row, exactly or nearly.
@@ -61,7 +61,7 @@ def judge(
     n_near = 0 if is_near is None else int(is_near.sum())
     if is_near is not None and 0 < n_near < len(is_near):
         for scores, outputs in zip((was, now), (before, after), strict=True):
-            kept = targets[judged_on][~is_near], outputs[judged_on][~is_near]
+            kept = targets[judged_on][~is_near], outputs[judged_on][~is_near]  # type: ignore[index]
             scores[f"{judged_on} clean"] = score(*kept).scores()
     return Worth(
         was,

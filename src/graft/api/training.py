@@ -27,7 +27,7 @@ from graft.engine.processes import Processes, from_main, is_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.threads import choose_threads, computing_with
-from graft.engine.views import plain
+from graft.engine.views import items, plain
 from graft.errors import InputError, ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
 from graft.recipe import NO_RESULT, Recipe, read_recipe, with_own_options
@@ -241,7 +241,9 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
 def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
     """Return what the untouched backbone's features answer for each held-out split."""
     told = listener if is_main() else Listener()
-    parts = {name: plain(part["train"]) for name, part in streams.items() if len(part["train"])}
+    parts = {
+        name: items(plain(part["train"])) for name, part in streams.items() if len(part["train"])
+    }
     passes = pooled_features(
         job.model,
         job.task,
@@ -251,7 +253,7 @@ def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) 
         on_note=told.on_note,
     )
     known = passes.pop("train")
-    targets = streams["train"]["train"].targets[job.task.target].numpy()
+    targets = job.task.truth(streams["train"]["train"])
     outputs, features = {}, {}
     for name, found in passes.items():
         outputs[name] = job.task.untrained(known.features, targets, found.features)

@@ -25,8 +25,10 @@ from graft.features import Features
 
 Modality = Literal["text", "image"]
 
-Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
-"""What a head's outputs mean, in the words of transformers' configurations."""
+Problem = Literal[
+    "single_label_classification", "multi_label_classification", "regression", "embedding"
+]
+"""What a head's outputs mean, in the words of transformers' configurations; `embedding` is ours."""
 
 Row = Mapping[str, np.ndarray]
 """One encoded example: named arrays without a batch dimension."""

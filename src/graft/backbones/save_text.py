@@ -23,7 +23,7 @@ from torch.nn import functional
 from graft.backbones.backbone import Backbone, Problem
 from graft.backbones.transformers_body import forget_body, name_body
 from graft.backbones.transformers_load import quiet
-from graft.heads import MLP, Cosine, Linear
+from graft.heads import MLP, Cosine, Linear, Projection
 
 
 def save_sentence_transformer(
@@ -39,7 +39,7 @@ def save_sentence_transformer(
     Returns:
         What opens the folder; it ends in `(body only)` where the head is not inside.
     """
-    del classes, problem  # the folder has no place for them; the run's own record has
+    del classes  # the folder has no place for them; the run's own record has
     unread = backbone.origin.details.get("unread", {})
     _save_network(copy.deepcopy(backbone.net).cpu(), folder, unread)
     processor: Any = backbone.processor
@@ -71,6 +71,11 @@ def save_sentence_transformer(
         path = f"{len(modules)}_Dense"
         _write_dense(folder / path, weight, bias, activation)
         modules.append(("Dense", path))
+    is_embedding = problem == "embedding"
+    if is_embedding:
+        path = f"{len(modules)}_Normalize"
+        modules.append(("Normalize", path))
+        (folder / path).mkdir(exist_ok=True)
     _write(
         folder / "modules.json",
         [
@@ -78,7 +83,8 @@ def save_sentence_transformer(
             for i, (kind, path) in enumerate(modules)
         ],
     )
-    return "SentenceTransformer" if layers else "SentenceTransformer (body only)"
+    is_whole = bool(layers) or is_embedding
+    return "SentenceTransformer" if is_whole else "SentenceTransformer (body only)"
 
 
 def save_native(
@@ -120,6 +126,8 @@ def _save_network(net: Any, folder: Path, unread: dict[str, Tensor]) -> None:
 def _dense_layers(head: nn.Module | None) -> list[tuple[Tensor, Tensor | None, str]]:
     """Return the head as linear layers with activations; empty where it has another form."""
     identity, gelu = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
+    if isinstance(head, Projection):
+        return [(head.out.weight, None, identity)]
     if isinstance(head, Linear):
         return [(head.out.weight, head.out.bias, identity)]
     if isinstance(head, MLP):

@@ -22,7 +22,7 @@ from graft.data.table import Table
 
 __all__ = ["Checked", "Finding", "check", "for_purpose", "refuse", "too_many_skipped", "usable"]
 
-Purpose = Literal["classify", "retrieval"]
+Purpose = Literal["classify", "retrieval", "embed"]
 
 RETRIEVAL: dict[str, Severity | None] = {
     "no-label": None,
@@ -35,6 +35,10 @@ RETRIEVAL: dict[str, Severity | None] = {
     "duplicate-ids": "error",
 }
 """code → its severity where examples are searched and not classified; None is no finding then."""
+
+
+EMBED: dict[str, Severity | None] = {k: v for k, v in RETRIEVAL.items() if k != "duplicate-ids"}
+"""The same where embeddings are trained: ids only matter to what is searched."""
 
 
 @dataclass(frozen=True)
@@ -88,5 +92,6 @@ def for_purpose(findings: tuple[Finding, ...], purpose: Purpose) -> tuple[Findin
     """Return findings with the severities that they have for a purpose."""
     if purpose == "classify":
         return findings
-    found = [(f, RETRIEVAL.get(f.code, f.severity)) for f in findings]
+    severities = RETRIEVAL if purpose == "retrieval" else EMBED
+    found = [(f, severities.get(f.code, f.severity)) for f in findings]
     return tuple(replace(f, severity=severity) for f, severity in found if severity is not None)

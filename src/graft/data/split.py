@@ -230,6 +230,8 @@ class Dealing:
         classes = codes(table.labels() or [""] * len(table))
         if numbers is not None:
             classes = bins_of(numbers)
+        if table.roles.group is not None and table.roles.group == table.roles.label:
+            classes = np.zeros(len(table), np.int64)  # whole classes are held out
         units = codes(same_inputs(table))
         n_repeated = len(units) - len(set(units.tolist()))
         how = "at random"

@@ -121,6 +121,49 @@ METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
         "pearson": ("graft.metrics.regression:pearson", "linear correlation", True),
         "spearman": ("graft.metrics.regression:spearman", "correlation of the ranks", True),
     },
+    "embedding": {
+        "recall_at_1": (
+            "graft.metrics.embedding:embedding_scorer",
+            "share of queries whose nearest item is one of theirs",
+            True,
+        ),
+        "recall_at_10": (
+            "graft.metrics.embedding:embedding_scorer",
+            "share of queries that have one of theirs among the ten nearest",
+            True,
+        ),
+        "map_at_r": (
+            "graft.metrics.embedding:embedding_scorer",
+            "precision at each of theirs among the R nearest, mean; R is how many they have",
+            True,
+        ),
+        "mrr": (
+            "graft.metrics.embedding:embedding_scorer",
+            "one over the rank of the first of theirs, mean",
+            True,
+        ),
+        "ndcg_at_10": (
+            "graft.metrics.embedding:embedding_scorer",
+            "discounted gain of the ten nearest, over the best possible",
+            True,
+        ),
+        "spearman": (
+            "graft.metrics.regression:spearman",
+            "rank correlation of cosine and score",
+            True,
+        ),
+        "pearson": ("graft.metrics.regression:pearson", "correlation of cosine and score", True),
+        "auroc": (
+            "graft.metrics.ranking:binary_auroc",
+            "chance that a pair that is alike is nearer than one that is not",
+            True,
+        ),
+        "average_precision": (
+            "graft.metrics.ranking:binary_average_precision",
+            "area under precision by recall of pairs, by their cosine",
+            True,
+        ),
+    },
 }
 """task → name → (where the function is, one-line summary, whether higher is better)."""
 
@@ -128,6 +171,7 @@ SCORERS: dict[str, str] = {
     "classification": "graft.metrics.classification:classification_scorer",
     "multilabel": "graft.metrics.multilabel:multilabel_scorer",
     "regression": "graft.metrics.regression:regression_scorer",
+    "embedding": "graft.metrics.embedding:embedding_scorer",
 }
 """task → where the function is that prepares all its metrics at once."""
 

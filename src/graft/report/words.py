@@ -8,6 +8,7 @@ UNTOUCHED = {
     "classify": "untouched backbone with class means",
     "multilabel": "untouched backbone with its ten nearest training rows",
     "regress": "untouched backbone with its ten nearest training rows",
+    "embed": "untouched backbone",
 }
 """task → what stands under "before": what the features know without training."""
 
@@ -15,6 +16,7 @@ A_MODEL = {
     "classify": "classifier for {n} classes",
     "multilabel": "classifier for {n} labels, of which any number may hold",
     "regress": "model that predicts a number",
+    "embed": "embedding model, which lays near what belongs together",
 }
 """task → what a trained model is; `{n}` is the number of its outputs."""
 

@@ -14,10 +14,14 @@ TASKS: dict[str, tuple[str, str]] = {
         "any number of several labels for each example",
     ),
     "regress": ("graft.tasks.regress:Regress", "a number for each example"),
+    "embed": (
+        "graft.tasks.embed:Embed",
+        "a vector for each example, near those of what belongs together",
+    ),
 }
 """name → (where the class is, one-line summary)."""
 
-METRICS_OF = {"classify": "classification", "multilabel": "multilabel", "regress": "regression"}
+METRICS_OF = {"classify": "classification", "multilabel": "multilabel", "regress": "regression", "embed": "embedding"}
 """name → its row of the metrics, as the class says too: this one is read without torch."""
 
 

@@ -115,6 +115,10 @@ class Classify:
         """Return `probabilities` (n, C)."""
         return {self.output: torch.softmax(model(batch.inputs).float(), dim=-1)}
 
+    def truth(self, stream: TableStream) -> np.ndarray:
+        """Return the targets of the stream's rows."""
+        return stream.targets[self.target].numpy()
+
     def untrained(
         self, features: np.ndarray, targets: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:

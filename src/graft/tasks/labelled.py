@@ -24,11 +24,16 @@ from torch import nn
 from graft.backbones.backbone import Backbone, Problem
 from graft.data.images import MAX_PIXELS, decode
 from graft.data.table import Table
+from graft.data.tuples import Tuples
 from graft.heads import Linear, head
 from graft.model import Model
 from graft.records import Prediction
 from graft.tasks.streams import TableStream
 from graft.tasks.task import Task
+
+
+Truth = np.ndarray | Tuples
+"""(N,) or (N, C) targets; for embeddings (N,) class numbers, or who belongs to whom."""
 
 
 class Labelled(Task, Protocol):
@@ -57,6 +62,10 @@ class Labelled(Task, Protocol):
 
     def streams(self, table: Table, backbone: Backbone) -> dict[str, TableStream]:
         """Return the table as the one stream, `train`; rows without targets get a blank."""
+        ...
+
+    def truth(self, stream: TableStream) -> Truth:
+        """Return what metrics compare the outputs for a stream's items with."""
         ...
 
     def untrained(

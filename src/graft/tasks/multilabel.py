@@ -116,6 +116,10 @@ class Multilabel:
         """Return `probabilities` (n, C), each label's own."""
         return {self.output: torch.sigmoid(model(batch.inputs).float())}
 
+    def truth(self, stream: TableStream) -> np.ndarray:
+        """Return the targets of the stream's rows."""
+        return stream.targets[self.target].numpy()
+
     def untrained(
         self, features: np.ndarray, targets: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:

@@ -101,6 +101,10 @@ class Regress:
         outputs = model(batch.inputs).double().squeeze(-1)
         return {self.output: outputs * self.std + self.mean}
 
+    def truth(self, stream: TableStream) -> np.ndarray:
+        """Return the targets of the stream's rows."""
+        return stream.targets[self.target].numpy()
+
     def untrained(
         self, features: np.ndarray, targets: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:
