@@ -6,7 +6,6 @@ refused here, before any work is done.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,23 +23,25 @@ from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
 from graft.data.faults import Finding
 from graft.data.split import Splits
 from graft.data.table import Table
+from graft.embedding_job import (
+    embed_task,
+    refuse_options_of_embeddings,
+    without_idle_phases,
+    without_options_of_labels,
+)
 from graft.errors import InputError
-from graft.engine.groups import locate
-from graft.methods.plan import Phase, Plan
+from graft.methods.plan import Plan
 from graft.model import Model
 from graft.prepare import embeds, prepare
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
 from graft.tasks.augmented import AugmentedStream, pictures_of
-from graft.tasks.aims import DEFAULTS, Kind
 from graft.tasks.classify import Classify, balanced_weights
-from graft.tasks.embed import N_PER_CLASS, Embed
 from graft.tasks.labelled import Labelled
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
 
-EMBEDDING_OPTIONS = ("margin", "temperature", "learn_temperature", "mining", "distance")
 DEFAULT_TEXT_MODEL = "minilm"
 N_CHARACTERS_LOOKED_AT = 5_000_000
 
@@ -110,10 +111,10 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     prepared = prepare(recipe)
     table, splits, findings = prepared.table, prepared.splits, prepared.findings
     if embeds(recipe, table):
-        recipe = _refuse_options_of_labels(recipe)
+        recipe = without_options_of_labels(recipe)
     else:
         _refuse_options_of_classes(recipe, table)
-        _refuse_options_of_embeddings(recipe)
+        refuse_options_of_embeddings(recipe)
     if recipe.patience is not None and not len(splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
     if recipe.model is None and backbone is None:
@@ -122,8 +123,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
                 f"{recipe.data}: pictures need a backbone; pass --model with a folder or a name "
                 "such as timm:mobilenetv3_small_100"
             )
-        recipe = recipe.model_copy(update={"model": EMBEDDING_OPTIONS = ("margin", "temperature", "learn_temperature", "mining", "distance")
-DEFAULT_TEXT_MODEL})
+        recipe = recipe.model_copy(update={"model": DEFAULT_TEXT_MODEL})
     if backbone is None:
         assert recipe.model is not None
         is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
@@ -139,7 +139,9 @@ DEFAULT_TEXT_MODEL})
         )
     findings = (*findings, *token_faults(table, counted_tokens(backbone, table)))
     augment = _augment(recipe, backbone)
-    task = _embed(recipe, table, splits) if embeds(recipe, table) else _task(recipe, table, splits)
+    task = (
+        embed_task(recipe, table, splits) if embeds(recipe, table) else _task(recipe, table, splits)
+    )
     torch.manual_seed(recipe.seed)
     model, state = task.build(backbone)
     plan = plan or build_plan(recipe, count_blocks(backbone))
@@ -217,110 +219,6 @@ def _refuse_options_of_classes(recipe: Recipe, table: Table) -> None:
             f"{recipe.data}: column `{table.roles.label}` holds {kind}, for which {given[0]} has "
             "no meaning; leave it out, or pass --target-kind single if they are classes"
         )
-
-
-def _refuse_options_of_labels(recipe: Recipe) -> Recipe:
-    """Refuse what has no meaning for embeddings; return the recipe with the head that they have.
-
-    Raises:
-        InputError: such an option is set.
-    """
-    given = {
-        "--class-weights": recipe.class_weights,
-        "--label-smoothing": recipe.label_smoothing,
-        "--focal": recipe.focal,
-        "--at": recipe.at,
-        "--method auto": recipe.method == "auto",
-    }
-    odd = [flag for flag, value in given.items() if value]
-    if odd:
-        raise InputError(f"{odd[0]} has no meaning for embeddings; leave it out")
-    head = "pooled" if recipe.head == "linear" else recipe.head
-    return recipe.model_copy(update={"head": head})
-
-
-def _refuse_options_of_embeddings(recipe: Recipe) -> None:
-    """Refuse what only has a meaning for embeddings.
-
-    Raises:
-        InputError: such an option is set.
-    """
-    odd = [name for name in (*EMBEDDING_OPTIONS, "objective", "items_per_class") if _is_set(recipe, name)]
-    if odd:
-        flag = f"--{odd[0].replace('_', '-')}"
-        raise InputError(f"{flag} is for embeddings; add --task embed, or leave it out")
-
-
-def _is_set(recipe: Recipe, name: str) -> bool:
-    return getattr(recipe, name) not in (None, False)
-
-
-def _embed(recipe: Recipe, table: Table, splits: Splits) -> Embed:
-    """Return the embedding task that the table's examples ask for.
-
-    Raises:
-        InputError: the objective takes other examples, or too few classes can be told apart.
-    """
-    kind, classes, n_classes = kind_of(table), (), 0
-    if kind == "labels":
-        labels = table.labels() or []
-        trained = sorted({labels[i] for i in splits.train.tolist()} - {""})
-        rest = sorted({label for label in labels if label} - set(trained))
-        classes, n_classes = (*trained, *rest), len(trained)
-        if n_classes < 2:
-            raise InputError(
-                f"{recipe.data}: the training rows hold one class, and nothing to lie far from; "
-                "add rows of another, or pass pairs"
-            )
-    settings = {
-        name: getattr(recipe, name)
-        for name in EMBEDDING_OPTIONS
-        if name != "learn_temperature" and _is_set(recipe, name)
-    }
-    return Embed(
-        classes,
-        recipe.head,
-        kind=kind,
-        objective=recipe.objective or DEFAULTS[kind],
-        options=settings,
-        n_classes=n_classes,
-        n_per_class=recipe.items_per_class or N_PER_CLASS,
-        learns_temperature=recipe.learn_temperature,
-    )
-
-
-def kind_of(table: Table) -> Kind:
-    """Return what an example of a table is to an embedding."""
-    n_roles = len(table.roles.inputs)
-    if n_roles == 1:
-        return "labels"
-    if n_roles > 2:
-        return "triplets"
-    numbers = table.numbers()
-    if numbers is None:
-        return "pairs"
-    return "binary" if np.isin(numbers, (0.0, 1.0)).all() else "scores"
-
-
-def without_idle_phases(
-    plan: Plan, model: nn.Module, state: nn.Module | None
-) -> tuple[Plan, tuple[str, ...]]:
-    """Return a plan without the phases that would train nothing, and a note on each.
-
-    The head of an embedding may have no parameter, so a phase for the head alone has nothing to do.
-    """
-    located = locate(model, state)
-
-    def works(phase: Phase) -> bool:
-        firsts = [next((r for r in phase.rules if r.where(m.place)), None) for m in located]
-        return any(rule is None or rule.lr for rule in firsts)
-
-    kept = tuple(phase for phase in plan.phases if works(phase))
-    if not kept or len(kept) == len(plan.phases):
-        return plan, ()
-    idle = [phase.name for phase in plan.phases if phase not in kept]
-    notes = tuple(f"phase `{name}` is left out: the head has nothing to train" for name in idle)
-    return dataclasses.replace(plan, phases=kept), notes
 
 
 def _task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:

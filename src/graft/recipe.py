@@ -32,6 +32,7 @@ SWITCHES = frozenset(
         "drop_conflicts",
         "follow_links",
         "learn_temperature",
+        "symmetric",
     ]
 )
 
@@ -74,6 +75,9 @@ class Recipe(BaseModel):
     temperature: float | None = Field(None, gt=0)
     learn_temperature: bool = False
     mining: str | None = None
+    scale: float | None = Field(None, gt=0)
+    symmetric: bool = False
+    dims: str | None = None
     distance: str | None = None
     items_per_class: int | None = Field(None, ge=2)
     augment: str | None = None

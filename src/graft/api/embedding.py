@@ -14,8 +14,9 @@ from graft.backbones.backbone import Backbone
 from graft.data.check import usable
 from graft.data.faults import Finding, refuse
 from graft.data.table import Origin
-from graft.engine.predict import feature_rows
-from graft.tasks.labelled import table_stream
+from graft.engine.predict import feature_rows, predict_rows
+from graft.model import Model
+from graft.tasks.labelled import Labelled, table_stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ def embed(
 ) -> Embeddings:
     """Return the pooled features of data: what the model's head reads.
 
+    Of an embedding model its embeddings, of length one.
+
     Args:
         model: a run, or any name that `open_backbone` takes, or a backbone declared in Python.
         data: as `predict_data` takes it: a path, one text, or lines.
@@ -57,15 +60,19 @@ def embed(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
-    backbone = model if isinstance(model, Backbone) else _open(model)
+    backbone, whole = (model, None) if isinstance(model, Backbone) else _open(model)
     backbone.eval()
     table, from_files = table_of(data, backbone.modality, input)
     refuse_other_modality(backbone, table, backbone.origin.name)
     table = replace(table, roles=replace(table.roles, label=None))
     kept, findings = usable(table)
     refuse(findings)
-    found = feature_rows(backbone, table_stream(kept, backbone, {})["train"])
-    features = np.full((len(table), backbone.width), np.nan, np.float32)
+    stream = table_stream(kept, backbone, {})["train"]
+    if whole is None:
+        found = feature_rows(backbone, stream)
+    else:
+        found = predict_rows(*whole, stream)[whole[1].output]
+    features = np.full((len(table), found.shape[1]), np.nan, np.float32)
     number_of = {place: i for i, place in enumerate(places(table))}
     features[[number_of[place] for place in places(kept)]] = found
     return Embeddings(
@@ -76,9 +83,11 @@ def embed(
     )
 
 
-def _open(name: str | Path) -> Backbone:
+def _open(name: str | Path) -> tuple[Backbone, tuple[Model, Labelled] | None]:
+    """Return the backbone, and the whole model where its output is an embedding."""
     folder = Path(name)
     inner = folder / "model" if (folder / "model" / "graft.json").is_file() else folder
     if (inner / "graft.json").is_file():
-        return load_artifact(inner)[0].backbone
-    return open_backbone(name)
+        model, task = load_artifact(inner)
+        return model.backbone, (model, task) if task.name == "embed" else None
+    return open_backbone(name), None

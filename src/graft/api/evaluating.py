@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.api.judging import classes_of
 from graft.api.predicting import model_folder, refuse_many_skipped, refuse_other_modality
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
@@ -18,8 +19,9 @@ from graft.data.split import Part, given_parts
 from graft.data.table import Table
 from graft.data.targets import TargetKind
 from graft.engine.predict import predict_rows
+from graft.engine.views import items
 from graft.errors import DataError, InputError
-from graft.metrics import per_class, scorer_of
+from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap
 from graft.recipe import read_recipe
 from graft.records import ClassScores, Interval
@@ -28,6 +30,7 @@ TARGETS: dict[str, TargetKind] = {
     "classify": "single",
     "multilabel": "multi",
     "regress": "number",
+    "embed": "single",
 }
 """task → how a label column is read for it."""
 
@@ -93,7 +96,7 @@ def evaluate(
     model, task = load_artifact(model_folder(folder), backbone=backbone)
     table = _read(folder, data, {**roles, "target_kind": TARGETS[task.name]})
     refuse_other_modality(model.backbone, table, folder)
-    if table.roles.label is None:
+    if table.roles.label is None and len(table.roles.inputs) == 1:
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
     if only is not None:
         table = _part(table, only)
@@ -101,14 +104,14 @@ def evaluate(
     table, findings = usable(table)
     refuse(findings)
     stream = task.streams(table, model.backbone)["train"]
-    outputs = predict_rows(model, task, stream)[task.output]
-    targets = stream.targets[task.target].numpy()
+    outputs = predict_rows(model, task, items(stream))[task.output]
+    targets = task.truth(stream)
     return Evaluation(
         len(table),
         task.name,
         task.headline,
         bootstrap(scorer_of(task.metrics)(targets, outputs)),
-        per_class(task.metrics, targets, outputs, task.classes),
+        classes_of(task, targets, outputs),
         (*table.findings, *findings),
         n_asked - len(table),
     )

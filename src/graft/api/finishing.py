@@ -36,6 +36,7 @@ from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
 from graft.tasks.labelled import Labelled, Truth, keeps_head
 from graft.tasks.streams import TableStream
+from graft.tasks.task import Stream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
 N_CHECKED = 64
@@ -126,7 +127,7 @@ class Predicted:
     seconds: float
 
 
-def _predict(job: Job, task: Labelled, stream: TableStream) -> Predicted:
+def _predict(job: Job, task: Labelled, stream: Stream) -> Predicted:
     began = time.perf_counter()
     outputs, features = predict_and_embed(
         job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from graft.data.tuples import Tuples
 from graft.metrics import per_class, scorer_of
 from graft.metrics.intervals import bootstrap_change
 from graft.records import ClassScores, Interval
@@ -68,6 +69,13 @@ def judge(
         now,
         judged_on,
         bootstrap_change(old[judged_on], new[judged_on]),
-        per_class(task.metrics, targets[judged_on], after[judged_on], task.classes),
+        classes_of(task, targets[judged_on], after[judged_on]),
         n_near,
     )
+
+
+def classes_of(task: Labelled, targets: Truth, outputs: np.ndarray) -> tuple[ClassScores, ...]:
+    """Return a row per class of what a model got right; empty where there are no classes."""
+    if isinstance(targets, Tuples):
+        return ()
+    return per_class(task.metrics, targets, outputs, task.classes)

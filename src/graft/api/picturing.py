@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from graft.data.files import Embedded
 from graft.data.images import decode
 from graft.data.split import Splits
 from graft.data.table import Table
+from graft.data.tuples import Tuples
 from graft.errors import DataError
 from graft.metrics.calibration import reliability_table
 from graft.metrics.classification import confusion
@@ -44,7 +46,7 @@ class Judged:
 
     Args:
         rows: (M,) their numbers in the table.
-        targets: (M,) or (M, C).
+        targets: (M,) or (M, C); of pairs and triplets who belongs to whom among M items.
         outputs: (M,) or (M, C), of the trained model.
         drawn: (K,) which of them are in the map.
         after: (K, D) their features in the trained network.
@@ -53,7 +55,7 @@ class Judged:
     """
 
     rows: np.ndarray
-    targets: np.ndarray
+    targets: Any
     outputs: np.ndarray
     drawn: np.ndarray
     after: np.ndarray
@@ -173,10 +175,30 @@ def _numbers(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCo
     )
 
 
+def _embeddings(
+    task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCount, ...]
+) -> Facts:
+    truth = judged.targets
+    if isinstance(truth, Tuples):
+        groups = [""] * len(judged.drawn)
+    else:
+        common = Counter(truth.tolist()).most_common(MOST_COLOURS)
+        names = sorted({*task.classes, *(table.labels() or [])} - set(task.classes))
+        names = [*task.classes, *names]
+        coloured = {label for label, _ in common if label >= 0}
+        groups = [names[c] if c in coloured else "" for c in truth[judged.drawn].tolist()]
+    return Facts(
+        table.roles.modality,
+        counts,
+        map=_map(judged, groups, wrong=np.zeros(len(judged.drawn), bool)),
+    )
+
+
 SHOWN: dict[str, Callable[[Labelled, Table, Judged, tuple[ClassCount, ...]], Facts]] = {
     "classification": _classes,
     "multilabel": _labels,
     "regression": _numbers,
+    "embedding": _embeddings,
 }
 """A task's row of the metrics → what is shown of it."""
 
@@ -208,6 +230,8 @@ def _map(
 
 def _counts(table: Table, splits: Splits) -> tuple[ClassCount, ...]:
     parts = (splits.train, splits.validation, splits.test)
+    if table.roles.label is None:
+        return (ClassCount("examples", *map(len, parts)),)
     if table.target_kind == "number":
         numbers = table.numbers()
         assert numbers is not None

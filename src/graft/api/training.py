@@ -253,7 +253,7 @@ def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) 
         on_note=told.on_note,
     )
     known = passes.pop("train")
-    targets = job.task.truth(streams["train"]["train"])
+    targets: Any = job.task.truth(streams["train"]["train"])
     outputs, features = {}, {}
     for name, found in passes.items():
         outputs[name] = job.task.untrained(known.features, targets, found.features)

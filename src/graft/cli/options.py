@@ -9,7 +9,8 @@ from cyclopts import Group, Parameter
 
 DATA = Group("Data", sort_key=1)
 MODEL = Group("Model and method", sort_key=2)
-TRAINING = Group("Training (the method's own choice unless given)", sort_key=3)
+EMBEDDING = Group("Embeddings (--task embed, or a table of pairs or triplets)", sort_key=3)
+TRAINING = Group("Training (the method's own choice unless given)", sort_key=4)
 
 
 def _in(group: Group, **more: Any) -> Parameter:
@@ -55,6 +56,8 @@ class RecipeOptions:
     "Share of the rows kept for choosing (default 0.15)."
     test: Annotated[float | None, _in(DATA)] = None
     "Share of the rows kept for the final figures (default 0.15)."
+    task: Annotated[Literal["embed"] | None, _in(MODEL)] = None
+    "embed: vectors that lie near each other where the labels are the same (pairs need no --task)."
     model: Annotated[str | None, _in(MODEL)] = None
     "`minilm` (default for text), a folder, a run, timm:NAME, torchvision:NAME, or a hub name."
     method: Annotated[str | None, _in(MODEL)] = None
@@ -62,7 +65,7 @@ class RecipeOptions:
     at: Annotated[str | None, _in(MODEL)] = None
     "Block that the head reads: a number, or `any` to ask which block knows most (probe)."
     head: Annotated[str | None, _in(MODEL)] = None
-    "linear (default), mlp:256 or cosine."
+    "linear (default), mlp:256 or cosine; of embeddings pooled (default) or projection:128."
     channels: Annotated[int | None, _in(MODEL)] = None
     "Channels of the pictures, where they are not colour: 1 for grey. The first layer is adapted."
     class_weights: Annotated[Literal["balanced"] | None, _in(MODEL)] = None
@@ -71,6 +74,26 @@ class RecipeOptions:
     "Share of each target spread over all classes."
     focal: Annotated[float | None, _in(MODEL)] = None
     "Focal loss: gamma, 2 for instance; well predicted rows count less. Solves no head exactly."
+    objective: Annotated[str | None, _in(EMBEDDING)] = None
+    "What is minimised; `graft list aims` tells them apart. Chosen by the data unless given."
+    margin: Annotated[float | None, _in(EMBEDDING)] = None
+    "How much farther than a positive a negative shall lie."
+    temperature: Annotated[float | None, _in(EMBEDDING)] = None
+    "Divides similarities: small ones look at the nearest negatives alone."
+    learn_temperature: Annotated[bool | None, _in(EMBEDDING, negative="")] = None
+    "Learn the temperature, from the given one on."
+    scale: Annotated[float | None, _in(EMBEDDING)] = None
+    "Multiplies cosines before the softmax (softmax_loss, cosface, arcface, proxies, cosent)."
+    symmetric: Annotated[bool | None, _in(EMBEDDING, negative="")] = None
+    "Also let each positive find its anchor (info_nce)."
+    dims: Annotated[str | None, _in(EMBEDDING)] = None
+    "Widths at which the first numbers of a vector shall do alone: 64,128,256 (Matryoshka)."
+    mining: Annotated[str | None, _in(EMBEDDING)] = None
+    "Which triplets of a batch count: all, active, hard, semi_hard or distance_weighted."
+    distance: Annotated[str | None, _in(EMBEDDING)] = None
+    "euclidean, squared_euclidean, cosine or inner_product."
+    items_per_class: Annotated[int | None, _in(EMBEDDING)] = None
+    "Items of one class in a batch (default 4)."
     augment: Annotated[str | None, _in(TRAINING)] = None
     "Vary training pictures: light, strong, or a list such as crop,flip,colour."
     views: Annotated[int | None, _in(TRAINING)] = None

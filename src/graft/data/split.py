@@ -274,4 +274,4 @@ def same_inputs(table: Table) -> list[str]:
         if table.roles.modality == "image":
             values = [file_hash(value) or f"row {i}" for i, value in enumerate(values)]
         columns.append([str(value) for value in values])
-    return columns[0] if len(columns) == 1 else ["\x1f".join(row) for row in zip(*columns, strict=True)]
+    return ["\x1f".join(row) for row in zip(*columns, strict=True)]

@@ -51,7 +51,7 @@ def pooled_features(
         on_note: told what is about to be written, and what cannot be.
     """
     rules = (Rule(head(), 1.0), Rule(everything(), None))
-    groups = resolve(rules, locate(model))
+    groups = resolve(rules, locate(model), may_be_idle=True)
     feeds = find_feeds(model, None, task, groups, {name: next(iter(streams.values()))})
     if not feeds.replays:
         return {split: Pooled(_by_forward(model, stream)) for split, stream in streams.items()}

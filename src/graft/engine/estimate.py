@@ -25,8 +25,8 @@ from graft.engine.groups import set_trainable, trainable
 from graft.engine.line import Line, fit_line, spread
 from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
-from graft.engine.prefix import Prefix, compute_group, estimate_bytes
 from graft.engine.order import epoch_batches
+from graft.engine.prefix import Prefix, compute_group, estimate_bytes
 from graft.engine.prepared import Prepared, prepare
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, evaluating
@@ -134,7 +134,7 @@ def estimate(
         prepared = [prepare(p, model, state, task, splits["train"]) for p in plan.phases]
         # a phase that freezes the whole backbone reads what the untouched one is scored by
         features = next((p for p in prepared if p.feeds.cut.label == WHOLE), None)
-        features = features or prepare(FEATURES, model, None, task, splits["train"])
+        features = features or prepare(FEATURES, model, state, task, splits["train"])
         found_seconds = clock() - began
         with bench.processes.autocast():
             before, after, before_bytes = bench.around(features)
@@ -178,7 +178,9 @@ class _Bench:
             return before, after, 0
         self.stored.add(_key(replay))
         streams = {split: next(iter(streams.values())) for split, streams in self.splits.items()}
-        sizes = [self.scale[split] * estimate_bytes(replay, items(s)) for split, s in streams.items()]
+        sizes = [
+            self.scale[split] * estimate_bytes(replay, items(s)) for split, s in streams.items()
+        ]
         return before, after, int(sum(sizes))
 
     def phase(self, rest: Sequence[Prepared]) -> Cost:

@@ -57,8 +57,13 @@ def locate(model: nn.Module, state: nn.Module | None = None) -> tuple[Located, .
     return tuple(found.values())
 
 
-def resolve(rules: Sequence[Rule], located: Sequence[Located]) -> tuple[Group, ...]:
+def resolve(
+    rules: Sequence[Rule], located: Sequence[Located], *, may_be_idle: bool = False
+) -> tuple[Group, ...]:
     """Give each parameter to the first rule that selects it.
+
+    Args:
+        may_be_idle: the rules may train nothing: only what they freeze is asked.
 
     Raises:
         InputError: a parameter is selected by no rule, or no rule that trains selects any.
@@ -79,7 +84,7 @@ def resolve(rules: Sequence[Rule], located: Sequence[Located]) -> tuple[Group, .
             "end the rules with Rule(everything(), None) to freeze the rest"
         )
     groups = tuple(Group(rule, tuple(m)) for rule, m in zip(rules, members, strict=True))
-    if not any(group.rule.lr and group.members for group in groups):
+    if not may_be_idle and not any(group.rule.lr and group.members for group in groups):
         raise InputError("every parameter is frozen or has a rate of zero: give some rule a rate")
     return groups
 

@@ -190,7 +190,7 @@ class _Gathered:
         self._filled: list[int] = []
 
     def add(self, encoded: Any, n_left: int) -> None:
-        """Copy a part's leaves behind those of the parts before; `n_left` counts it and the rest."""
+        """Copy a part's leaves behind those before; `n_left` counts this part and the rest."""
         leaves = pytree.tree_leaves(encoded)
         if not self.sizes:
             self.spec = pytree.tree_structure(encoded)

@@ -79,7 +79,9 @@ def search_labels(unit: np.ndarray, labels: np.ndarray) -> Found:
         rows = np.arange(start, min(start + BLOCK, len(unit)))
         cosines = unit[rows] @ unit.T
         cosines[np.arange(len(rows)), rows] = -np.inf
-        parts.append(_ranked(cosines, labels[rows][:, None] == labels[None], n_relevant[rows], rows))
+        parts.append(
+            _ranked(cosines, labels[rows][:, None] == labels[None], n_relevant[rows], rows)
+        )
     return _joined(parts)
 
 

@@ -21,7 +21,12 @@ TASKS: dict[str, tuple[str, str]] = {
 }
 """name → (where the class is, one-line summary)."""
 
-METRICS_OF = {"classify": "classification", "multilabel": "multilabel", "regress": "regression", "embed": "embedding"}
+METRICS_OF = {
+    "classify": "classification",
+    "multilabel": "multilabel",
+    "regress": "regression",
+    "embed": "embedding",
+}
 """name → its row of the metrics, as the class says too: this one is read without torch."""
 
 

@@ -9,8 +9,9 @@ Shapes: n items of a step, E width of an embedding, C classes, t pairs or triple
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graft.errors import InputError, UnknownName
+from graft.objectives.center import softmax_with_center, updated_centers
 from graft.objectives.contrastive import contrastive, contrastive_all_pairs
+from graft.objectives.info_nce import info_nce, n_pair
+from graft.objectives.margin_softmax import arcface, cosface, softmax_loss
+from graft.objectives.proxies import proxy_anchor, proxy_nca
+from graft.objectives.scored_pairs import cosent, cosine_regression
 from graft.objectives.supervised_contrastive import supervised_contrastive
 from graft.objectives.triplet import triplet, triplet_margin
 
@@ -27,8 +33,6 @@ Kind = Literal["labels", "pairs", "binary", "scores", "triplets"]
 """What an example is: an item with a class; a pair that is alike; a pair with 1 or 0, or with a
 score; an anchor with a positive and a negative."""
 
-CENTER_RATE = 0.5
-"""α of Wen et al. 2016."""
 LARGEST_SCALE = 100.0
 """A learned temperature stays above 1/100, as in Radford et al. 2021, section 2.5."""
 
@@ -88,18 +92,22 @@ class Learned(nn.Module):
         assert self.log_scale is not None
         return (-self.log_scale).exp()
 
+    def vectors(self) -> list[Tensor]:
+        """Return class vectors and centers, where there are any, each (C, E)."""
+        return [t for t in (self.classes, self.centers) if t is not None]
+
     @torch.no_grad()
-    def after_step(self, options: Options) -> None:
-        """Keep the temperature in its bounds, and move the centers of the classes that were seen."""
+    def after_step(self) -> None:
+        """Keep the temperature in its bounds; move the centers of the classes that were seen."""
         if self.log_scale is not None:
             self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
         if self.centers is not None and self.seen is not None:
-            rate = options.get("center_rate", CENTER_RATE)
-            self.centers.copy_(moved_centers(self.centers, *self.seen, rate=rate))
+            self.centers.copy_(updated_centers(*self.seen, self.centers))
             self.seen = None
 
 
-Function = Callable[[Encoded, Learned | None, Options], Losses]
+Function = Callable[[Encoded, Sequence[Tensor], Options], Losses]
+"""Of what is encoded, class vectors and centers (C, E) where it has them, and settings."""
 
 
 @dataclass(frozen=True)
@@ -160,3 +168,84 @@ DEFAULTS: dict[Kind, str] = {
     "scores": "cosent",
     "triplets": "info_nce",
 }
+
+
+def _labelled(objective: Callable[..., Losses]) -> Function:
+    """Return a function of labelled items, and of class vectors where it has them."""
+
+    def loss(found: Encoded, vectors: Sequence[Tensor], options: Options) -> Losses:
+        assert found.labels is not None
+        return objective(found.embeddings, found.labels, *vectors, **options)
+
+    return loss
+
+
+def _scored(objective: Callable[..., Losses]) -> Function:
+    """Return a function of pairs with a score."""
+
+    def loss(found: Encoded, vectors: Sequence[Tensor], options: Options) -> Losses:
+        del vectors
+        assert found.scores is not None
+        return objective(*found.members, found.scores, **options)
+
+    return loss
+
+
+def _info_nce(found: Encoded, vectors: Sequence[Tensor], options: Options) -> Losses:
+    del vectors
+    # an anchor's other positives are not its negatives
+    return info_nce(*found.members, ids=found.items[0], **options)
+
+
+def _n_pair(found: Encoded, vectors: Sequence[Tensor], options: Options) -> Losses:
+    del vectors
+    return n_pair(*found.members, ids=found.items[0], **options)
+
+
+def _triplet(found: Encoded, vectors: Sequence[Tensor], options: Options) -> Losses:
+    del vectors
+    if found.labels is None:
+        return triplet_margin(*found.members, **options)
+    settings: dict[str, Any] = {"mining": "semi_hard", "seed": found.seed, **options}
+    return triplet(found.embeddings, found.labels, **settings)
+
+
+def _contrastive(found: Encoded, vectors: Sequence[Tensor], options: Options) -> Losses:
+    if found.labels is not None:
+        return contrastive_all_pairs(found.embeddings, found.labels, **options)
+    return _scored(contrastive)(found, vectors, options)
+
+
+def _of_classes(objective: Callable[..., Losses], *options: str, is_joint: bool = False) -> Aim:
+    """Return the aim of an objective that learns a vector for each class."""
+    return Aim(
+        ("labels",), _labelled(objective), options, is_joint=is_joint, has_classes=True, is_raw=True
+    )
+
+
+TEMPERATURE = ("temperature", "distance")
+AIMS: dict[str, Aim] = {
+    "info_nce": Aim(
+        ("pairs", "triplets"),
+        _info_nce,
+        (*TEMPERATURE, "symmetric", "guard"),
+        has_temperature=True,
+    ),
+    "n_pair": Aim(("pairs",), _n_pair, is_raw=True),
+    "supervised_contrastive": Aim(
+        ("labels",), _labelled(supervised_contrastive), TEMPERATURE, has_temperature=True
+    ),
+    "triplet": Aim(("labels", "triplets"), _triplet, ("margin", "distance", "mining")),
+    "contrastive": Aim(("binary", "labels"), _contrastive, ("margin", "distance")),
+    "softmax_loss": _of_classes(softmax_loss, "scale"),
+    "cosface": _of_classes(cosface, "margin", "scale"),
+    "arcface": _of_classes(arcface, "margin", "scale"),
+    "softmax_with_center": dataclasses.replace(
+        _of_classes(softmax_with_center, "center_weight", is_joint=True), has_centers=True
+    ),
+    "proxy_nca": _of_classes(proxy_nca, "scale"),
+    "proxy_anchor": _of_classes(proxy_anchor, "margin", "scale", is_joint=True),
+    "cosent": Aim(("scores", "binary"), _scored(cosent), ("scale",)),
+    "cosine_regression": Aim(("scores", "binary"), _scored(cosine_regression), is_joint=False),
+}
+"""name in `OBJECTIVES` → how embeddings are trained by it."""

@@ -20,6 +20,7 @@ from graft.heads import embedding_head
 from graft.model import Model
 from graft.neighbours import normalised
 from graft.objectives.distances import unit
+from graft.objectives.matryoshka import matryoshka
 from graft.records import Prediction
 from graft.tasks.aims import Aim, Encoded, Kind, Learned, find_aim
 from graft.tasks.labelled import Truth, table_stream
@@ -45,6 +46,8 @@ class Embed:
         n_classes: how many of the classes have training rows.
         n_per_class: items of a class in a batch.
         learns_temperature: the temperature is learned, and begins at the one that is set.
+        dims: widths at which the first numbers of an embedding shall do alone (Matryoshka).
+        score_span: the lowest and highest score of the training pairs, which become 0 and 1.
 
     Raises:
         InputError: the objective takes other examples, or has no such setting.
@@ -59,6 +62,8 @@ class Embed:
     n_classes: int = 0
     n_per_class: int = N_PER_CLASS
     learns_temperature: bool = False
+    dims: tuple[int, ...] = ()
+    score_span: tuple[float, float] = (0.0, 1.0)
 
     name: ClassVar[str] = "embed"
     metrics: ClassVar[str] = "embedding"
@@ -154,27 +159,39 @@ class Embed:
         """Return the objective summed over the items, or tuples, of a step."""
         assert state is None or isinstance(state, Learned)
         embeddings, targets = encoded["train"].float(), batches["train"].targets
-        if not self.aim.is_raw:
-            embeddings = unit(embeddings)
-        if "tuple" in targets:
-            found = _of_tuples(embeddings, targets, 3 if self.kind == "triplets" else 2, progress.step)
-        else:
-            found = Encoded(embeddings, labels=targets[self.target], seed=progress.step)
         options = dict(self.options)
         if self.learns_temperature:
             assert state is not None
             options["temperature"] = state.temperature()
-        losses, weights = self.aim.loss(found, state, options)
-        if state is not None and state.centers is not None and torch.is_grad_enabled():
-            assert found.labels is not None
-            state.seen = (embeddings.detach(), found.labels)
+
+        def objective(raw: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+            vectors_of_items = raw if self.aim.is_raw else unit(raw)
+            found = self._found(vectors_of_items, targets, progress.step)
+            return self.aim.loss(found, vectors, options)
+
+        vectors = [] if state is None else state.vectors()
+        run = matryoshka(objective, self.dims) if self.dims else objective
+        losses, weights = run(embeddings, *vectors)
+        if state is not None and torch.is_grad_enabled():
+            state.seen = (
+                (embeddings.detach(), targets[self.target]) if self.aim.has_centers else None
+            )
         return Loss(losses.sum(), weights.sum())
+
+    def _found(self, embeddings: Tensor, targets: Mapping[str, Tensor], seed: int) -> Encoded:
+        if self.kind == "labels":
+            return Encoded(embeddings, labels=targets[self.target], seed=seed)
+        found = of_tuples(embeddings, targets, 3 if self.kind == "triplets" else 2, seed)
+        if found.scores is None:
+            return found
+        low, high = self.score_span
+        return replace(found, scores=(found.scores - low) / max(high - low, 1e-12))
 
     def after_step(self, model: nn.Module, state: nn.Module | None, progress: Progress) -> None:
         """Move the centers, and keep a learned temperature in its bounds."""
         del model, progress
         if isinstance(state, Learned):
-            state.after_step(self.options)
+            state.after_step()
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return `embedding` (n, E), of length one."""
@@ -203,13 +220,16 @@ class Embed:
         return replace(self)
 
 
-def _of_tuples(
+def of_tuples(
     embeddings: Tensor, targets: Mapping[str, Tensor], n_roles: int, seed: int
 ) -> Encoded:
     """Put the members of a step's tuples together again, in whatever order they come.
 
     A tuple of which a member is missing (two processes without all rows) does not count.
     """
+    if "tuple" not in targets:  # items on their own, of which only the embeddings are wanted
+        none = torch.zeros(len(embeddings), dtype=torch.int64, device=embeddings.device)
+        targets = {"tuple": none, "role": none - 1, "item": none, "score": none.float()}
     number, role, item = (targets[name] for name in ("tuple", "role", "item"))
     rows = [torch.nonzero(role == r)[:, 0] for r in range(n_roles)]
     whole = number[rows[0]]

@@ -31,7 +31,6 @@ from graft.records import Prediction
 from graft.tasks.streams import TableStream
 from graft.tasks.task import Task
 
-
 Truth = np.ndarray | Tuples
 """(N,) or (N, C) targets; for embeddings (N,) class numbers, or who belongs to whom."""
 
@@ -41,10 +40,14 @@ class Labelled(Task, Protocol):
 
     name: ClassVar[str]
     metrics: ClassVar[str]
-    headline: ClassVar[str]
     target: ClassVar[str]
     output: ClassVar[str]
     problem: ClassVar[Problem]
+
+    @property
+    def headline(self) -> str:
+        """Return the metric that counts first."""
+        ...
 
     @property
     def classes(self) -> tuple[str, ...]:

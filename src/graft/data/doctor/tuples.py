@@ -1,4 +1,4 @@
-"""Faults of pairs and triplets: columns that look swapped, items that are paired with themselves."""
+"""Faults of pairs and triplets: columns that look swapped, items paired with themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MUCH_LONGER = 2.0
 FEWEST_COMPARED = 20
 MOST_COMPARED = 2_000
 LARGEST_SHARE = 0.6
-"""Of the triplets that words can tell apart, those whose negative looks nearer than the positive."""
+"""Of the triplets that words tell apart, those whose negative looks nearer than the positive."""
 
 
 def tuple_faults(table: Table, splits: Splits, *, allow_leak: bool = False) -> list[Finding]:
@@ -73,7 +73,7 @@ def swapped_columns(table: Table, columns: Sequence[Sequence[str]]) -> list[Find
     """Return warnings where columns of texts look as if they stood in each other's place."""
     names = table.roles.inputs
     found = []
-    lengths = [float(np.mean([len(text) for text in column])) if column else 0 for column in columns]
+    lengths = [sum(map(len, column)) / max(len(column), 1) for column in columns]
     if names[0].casefold() in QUERIES and lengths[0] > MUCH_LONGER * lengths[1] > 0:
         message = f"`{names[0]}` is {lengths[0] / lengths[1]:.0f} times as long as `{names[1]}`; "
         message += f"if they are swapped, pass --input {names[1]},{names[0]}"

@@ -1,0 +1,144 @@
+"""The embedding task that a recipe and its data ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from torch import nn
+
+from graft.data.split import Splits
+from graft.data.table import Table
+from graft.engine.groups import locate
+from graft.errors import InputError
+from graft.methods.plan import Phase, Plan
+from graft.recipe import Recipe
+from graft.tasks.aims import DEFAULTS, Kind
+from graft.tasks.embed import N_PER_CLASS, Embed
+
+OBJECTIVE_OPTIONS = ("margin", "temperature", "mining", "distance", "scale", "symmetric")
+"""Settings of objectives, by the names that they have there."""
+
+OPTIONS = (*OBJECTIVE_OPTIONS, "objective", "learn_temperature", "items_per_class", "dims")
+"""Fields of a recipe that only embeddings have."""
+
+
+def without_options_of_labels(recipe: Recipe) -> Recipe:
+    """Refuse what has no meaning for embeddings; return the recipe with the head that they have.
+
+    Raises:
+        InputError: such an option is set.
+    """
+    given = {
+        "--class-weights": recipe.class_weights,
+        "--label-smoothing": recipe.label_smoothing,
+        "--focal": recipe.focal,
+        "--at": recipe.at,
+        "--method auto": recipe.method == "auto",
+    }
+    odd = [flag for flag, value in given.items() if value]
+    if odd:
+        raise InputError(f"{odd[0]} has no meaning for embeddings; leave it out")
+    head = "pooled" if recipe.head == "linear" else recipe.head
+    return recipe.model_copy(update={"head": head})
+
+
+def refuse_options_of_embeddings(recipe: Recipe) -> None:
+    """Refuse what only has a meaning for embeddings.
+
+    Raises:
+        InputError: such an option is set.
+    """
+    odd = [name for name in OPTIONS if _is_set(recipe, name)]
+    if odd:
+        flag = f"--{odd[0].replace('_', '-')}"
+        raise InputError(f"{flag} is for embeddings; add --task embed, or leave it out")
+
+
+def _is_set(recipe: Recipe, name: str) -> bool:
+    return getattr(recipe, name) not in (None, False)
+
+
+def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
+    """Return the embedding task that the table's examples ask for.
+
+    Raises:
+        InputError: the objective takes other examples, or too few classes can be told apart.
+    """
+    kind, classes, n_classes = kind_of(table), (), 0
+    if kind == "labels":
+        labels = table.labels() or []
+        trained = sorted({labels[i] for i in splits.train.tolist()} - {""})
+        rest = sorted({label for label in labels if label} - set(trained))
+        classes, n_classes = (*trained, *rest), len(trained)
+        if n_classes < 2:
+            raise InputError(
+                f"{recipe.data}: the training rows hold one class, and nothing to lie far from; "
+                "add rows of another, or pass pairs"
+            )
+    settings = {name: getattr(recipe, name) for name in OBJECTIVE_OPTIONS if _is_set(recipe, name)}
+    return Embed(
+        classes,
+        recipe.head,
+        kind=kind,
+        objective=recipe.objective or DEFAULTS[kind],
+        options=settings,
+        n_classes=n_classes,
+        n_per_class=recipe.items_per_class or N_PER_CLASS,
+        learns_temperature=recipe.learn_temperature,
+        dims=widths(recipe.dims),
+        score_span=_span(table, splits) if kind == "scores" else (0.0, 1.0),
+    )
+
+
+def widths(spec: str | None) -> tuple[int, ...]:
+    """Return the widths of `--dims 64,128,256`.
+
+    Raises:
+        InputError: they are not written so.
+    """
+    parts = [] if spec is None else spec.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise InputError(f"--dims {spec}: write widths with commas between, such as 64,128,256")
+    return tuple(sorted(int(part) for part in parts))
+
+
+def _span(table: Table, splits: Splits) -> tuple[float, float]:
+    numbers = table.numbers()
+    assert numbers is not None
+    trained = numbers[splits.train]
+    return float(trained.min()), float(trained.max())
+
+
+def kind_of(table: Table) -> Kind:
+    """Return what an example of a table is to an embedding."""
+    n_roles = len(table.roles.inputs)
+    if n_roles == 1:
+        return "labels"
+    if n_roles > 2:
+        return "triplets"
+    numbers = table.numbers()
+    if numbers is None:
+        return "pairs"
+    return "binary" if np.isin(numbers, (0.0, 1.0)).all() else "scores"
+
+
+def without_idle_phases(
+    plan: Plan, model: nn.Module, state: nn.Module | None
+) -> tuple[Plan, tuple[str, ...]]:
+    """Return a plan without the phases that would train nothing, and a note on each.
+
+    The head of an embedding may have no parameter, so a phase for the head alone has nothing to do.
+    """
+    located = locate(model, state)
+
+    def works(phase: Phase) -> bool:
+        firsts = [next((r for r in phase.rules if r.where(m.place)), None) for m in located]
+        return any(rule is None or rule.lr for rule in firsts)
+
+    kept = tuple(phase for phase in plan.phases if works(phase))
+    if not kept or len(kept) == len(plan.phases):
+        return plan, ()
+    idle = [phase.name for phase in plan.phases if phase not in kept]
+    notes = tuple(f"phase `{name}` is left out: the head has nothing to train" for name in idle)
+    return dataclasses.replace(plan, phases=kept), notes
