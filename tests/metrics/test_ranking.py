@@ -25,7 +25,8 @@ from graft.metrics.ranking import (
 from graft.metrics.regression import regression_scorer
 from graft.metrics.undefined import gaps
 
-TABLE = [(task, name) for task in METRICS for name in METRICS[task]]
+ARRAYS = [task for task in METRICS if task != "embedding"]  # whose truth is no plain array
+TABLE = [(task, name) for task in ARRAYS for name in METRICS[task]]
 SCORER = {
     "classification": classification_scorer,
     "multilabel": multilabel_scorer,
@@ -98,7 +99,7 @@ def perfect(task):
 
 def test_tables_and_scorers_name_the_same():
     assert set(SCORERS) == set(METRICS)
-    for task, where in SCORERS.items():
+    for task, where in ((task, SCORERS[task]) for task in ARRAYS):
         assert where.split(":")[1] == SCORER[task].__name__
         assert list(SCORER[task](*draw(task)).scores()) == list(METRICS[task])
 

@@ -113,7 +113,9 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
         return found
     label, label_how = asked.label, "as asked"
     if label is None:
-        named = by_name(head, LABEL_NAMES, taken) or by_name(head, OTHER_LABEL_NAMES, taken)
+        # whole classes are held out where the label is the group too
+        others = taken - {asked.group} if asked.group is not None else taken
+        named = by_name(head, LABEL_NAMES, others) or by_name(head, OTHER_LABEL_NAMES, others)
         label, label_how = pick(named, LABEL_NAMES), "by name"
         if label is None and named:
             ask("label", named, path)

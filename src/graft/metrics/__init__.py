@@ -123,49 +123,56 @@ METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
     },
     "embedding": {
         "recall_at_1": (
-            "graft.metrics.embedding:embedding_scorer",
+            "graft.metrics.embedding:recall_at_1",
             "share of queries whose nearest item is one of theirs",
             True,
         ),
         "recall_at_10": (
-            "graft.metrics.embedding:embedding_scorer",
+            "graft.metrics.embedding:recall_at_10",
             "share of queries that have one of theirs among the ten nearest",
             True,
         ),
         "map_at_r": (
-            "graft.metrics.embedding:embedding_scorer",
+            "graft.metrics.embedding:map_at_r",
             "precision at each of theirs among the R nearest, mean; R is how many they have",
             True,
         ),
         "mrr": (
-            "graft.metrics.embedding:embedding_scorer",
+            "graft.metrics.embedding:mrr",
             "one over the rank of the first of theirs, mean",
             True,
         ),
         "ndcg_at_10": (
-            "graft.metrics.embedding:embedding_scorer",
+            "graft.metrics.embedding:ndcg_at_10",
             "discounted gain of the ten nearest, over the best possible",
             True,
         ),
         "spearman": (
-            "graft.metrics.regression:spearman",
+            "graft.metrics.embedding:spearman",
             "rank correlation of cosine and score",
             True,
         ),
-        "pearson": ("graft.metrics.regression:pearson", "correlation of cosine and score", True),
+        "pearson": (
+            "graft.metrics.embedding:pearson",
+            "correlation of cosine and score",
+            True,
+        ),
         "auroc": (
-            "graft.metrics.ranking:binary_auroc",
+            "graft.metrics.embedding:auroc",
             "chance that a pair that is alike is nearer than one that is not",
             True,
         ),
         "average_precision": (
-            "graft.metrics.ranking:binary_average_precision",
+            "graft.metrics.embedding:average_precision",
             "area under precision by recall of pairs, by their cosine",
             True,
         ),
     },
 }
-"""task → name → (where the function is, one-line summary, whether higher is better)."""
+"""task → name → (where the function is, one-line summary, whether higher is better).
+
+Which metrics an embedding has depends on what is known: who belongs to whom, or a score.
+"""
 
 SCORERS: dict[str, str] = {
     "classification": "graft.metrics.classification:classification_scorer",

@@ -8,8 +8,9 @@ Shapes: N items, D width, Q queries, G searched items, T pairs, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,19 @@ SIMILARITY = ("spearman", "pearson")
 VERIFICATION = ("auroc", "average_precision")
 
 
+class Belonging(Protocol):
+    """Say who belongs to whom, as `graft.data.tuples.Tuples` does."""
+
+    @property
+    def members(self) -> np.ndarray: ...
+
+    @property
+    def scores(self) -> np.ndarray | None: ...
+
+
+Truth = np.ndarray | Belonging
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
     """Hold what each of Q queries found, NaN where there was nothing to find.
@@ -35,22 +49,21 @@ class Found:
     scores: Mapping[str, np.ndarray]
 
 
-def embedding_scorer(truth: object, embeddings: np.ndarray) -> Scorer:
+def embedding_scorer(truth: Truth, embeddings: np.ndarray) -> Scorer:
     """Prepare the metrics of embeddings (N, D), compared by cosine.
 
     Args:
         truth: (N,) class numbers; or `Tuples`: pairs with scores, or whose first item shall find
             the second.
     """
-    members = getattr(truth, "members", None)
-    scores = getattr(truth, "scores", None)
+    members = None if isinstance(truth, np.ndarray) else truth.members
+    scores = None if isinstance(truth, np.ndarray) else truth.scores
     unit = normalised(np.asarray(embeddings, np.float32))
     if not np.isfinite(unit).all():
         n = len(embeddings) if members is None else len(members)
         return undefined_scorer(n, RETRIEVAL if scores is None else SIMILARITY)
     if members is None:
-        labels = np.asarray(truth)
-        return _of_queries(search_labels(unit, labels))
+        return _of_queries(search_labels(unit, np.asarray(truth)))
     if scores is None:
         return _of_queries(search_members(unit, members))
     cosines = np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, 1]])
@@ -160,3 +173,19 @@ def _of_verification(alike: np.ndarray, cosines: np.ndarray) -> Scorer:
         return {"auroc": found.auroc, "average_precision": found.average_precision}
 
     return Scorer(len(cosines), tell)
+
+
+def _metric(name: str) -> Callable[[Truth, np.ndarray], float]:
+    """Return the function of one metric, NaN where the truth does not define it."""
+
+    def metric(truth: Truth, embeddings: np.ndarray) -> float:
+        return embedding_scorer(truth, embeddings).scores().get(name, float("nan"))
+
+    metric.__name__ = name
+    metric.__doc__ = f"Return `{name}` of embeddings (N, D); see `embedding_scorer`."
+    return metric
+
+
+recall_at_1, recall_at_10, map_at_r, mrr, ndcg_at_10 = map(_metric, RETRIEVAL)
+spearman, pearson = map(_metric, SIMILARITY)
+auroc, average_precision = map(_metric, VERIFICATION)

@@ -82,9 +82,8 @@ class Learned(nn.Module):
         self.classes: nn.Parameter | None = None
         if n_classes:
             self.classes = nn.Parameter(functional.normalize(torch.randn(n_classes, width), dim=1))
-        self.centers: Tensor | None = None
-        if n_centers:
-            self.register_buffer("centers", torch.zeros(n_centers, width))
+        self.centers: Tensor | None
+        self.register_buffer("centers", torch.zeros(n_centers, width) if n_centers else None)
         self.seen: tuple[Tensor, Tensor] | None = None
 
     def temperature(self) -> Tensor:
