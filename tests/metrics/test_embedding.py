@@ -67,6 +67,17 @@ def test_anchors_are_searched_among_positives_and_negatives():
         assert found[name] == pytest.approx(np.mean([e[name] for e in each]), abs=1e-6)
 
 
+def test_triplets_also_say_how_often_the_positive_is_nearer():
+    vectors = drawn(9, n=12)
+    members = np.array([[0, 1, 2], [0, 3, 4], [5, 6, 7], [8, 9, 10]])
+    cosines = unit(vectors) @ unit(vectors).T
+    right = [float(cosines[a, p] > cosines[a, n]) for a, p, n in members]
+    found = embedding_scorer(Tuples(members), vectors).scores()
+    assert found["triplet_accuracy"] == pytest.approx(
+        np.mean([(right[0] + right[1]) / 2, right[2], right[3]])
+    )
+
+
 def test_scores_are_compared_by_correlation():
     vectors, random = drawn(1, n=20), np.random.default_rng(2)
     members = np.array([(i, j) for i in range(20) for j in range(i)])[::4]  # no pair twice
@@ -121,5 +132,7 @@ def test_each_metric_is_one_of_the_scorer(name):
         Tuples(random.integers(0, 20, (9, 2)), random.uniform(0, 5, 9)),
         Tuples(random.integers(0, 20, (9, 2)), np.arange(9) % 2.0),
     )
+    if name == "triplet_accuracy":
+        truths = (Tuples(np.arange(18).reshape(6, 3)),)
     values = [find_metric("embedding", name)(truth, vectors) for truth in truths]
     assert sum(value == value for value in values) == 1

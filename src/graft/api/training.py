@@ -249,6 +249,7 @@ def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) 
         job.task,
         parts,
         settings,
+        state=job.state,
         on_rows=lambda split, done, n: told.on_rows(f"{split} rows", done, n),
         on_note=told.on_note,
     )

@@ -39,6 +39,7 @@ def pooled_features(
     streams: Mapping[str, Stream],
     settings: Settings,
     name: str = "train",
+    state: nn.Module | None = None,
     on_rows: Callable[[str, int, int], None] = lambda *_: None,
     on_note: OnNote = lambda _: None,
 ) -> dict[str, Pooled]:
@@ -47,12 +48,13 @@ def pooled_features(
     Args:
         streams: by split; the cut is proven on the first of them.
         name: of the stream that each is in its split.
+        state: what the task keeps beside the model.
         on_rows: told of which split a pass is, and how far it has come.
         on_note: told what is about to be written, and what cannot be.
     """
     rules = (Rule(head(), 1.0), Rule(everything(), None))
     groups = resolve(rules, locate(model), may_be_idle=True)
-    feeds = find_feeds(model, None, task, groups, {name: next(iter(streams.values()))})
+    feeds = find_feeds(model, state, task, groups, {name: next(iter(streams.values()))})
     if not feeds.replays:
         return {split: Pooled(_by_forward(model, stream)) for split, stream in streams.items()}
     frozen = frozenset(m.place.name for m in groups[-1].members)

@@ -125,7 +125,7 @@ def estimate(
     scale = {
         name: (n_rows or {}).get(name, n) / n
         for name, streams in splits.items()
-        if (n := len(next(iter(streams.values()))))
+        if (n := n_examples(next(iter(streams.values()))))
     }
     splits = {name: splits[name] for name in scale}
     bench = _Bench(model, state, task, splits, scale, settings, clock)
@@ -134,7 +134,9 @@ def estimate(
         prepared = [prepare(p, model, state, task, splits["train"]) for p in plan.phases]
         # a phase that freezes the whole backbone reads what the untouched one is scored by
         features = next((p for p in prepared if p.feeds.cut.label == WHOLE), None)
-        features = features or prepare(FEATURES, model, state, task, splits["train"])
+        features = features or prepare(
+            FEATURES, model, state, task, splits["train"], may_be_idle=True
+        )
         found_seconds = clock() - began
         with bench.processes.autocast():
             before, after, before_bytes = bench.around(features)

@@ -41,10 +41,20 @@ class Prepared:
 
 
 def prepare(
-    phase: Phase, model: nn.Module, state: nn.Module | None, task: Task, streams: Streams
+    phase: Phase,
+    model: nn.Module,
+    state: nn.Module | None,
+    task: Task,
+    streams: Streams,
+    *,
+    may_be_idle: bool = False,
 ) -> Prepared:
-    """Find the groups, cut and replay of a phase; a convex one without such a form is changed."""
-    groups = resolve(phase.rules, locate(model, state))
+    """Find the groups, cut and replay of a phase; a convex one without such a form is changed.
+
+    Args:
+        may_be_idle: the phase may train nothing: only what it freezes is asked.
+    """
+    groups = resolve(phase.rules, locate(model, state), may_be_idle=may_be_idle)
     feeds = find_feeds(model, state, task, groups, streams)
     note = ""
     if isinstance(phase.by, Convex) and (why := why_not_convex(task, model, feeds)):

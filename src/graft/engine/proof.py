@@ -79,7 +79,7 @@ def _results_and_gradients(
     with torch.enable_grad():
         result = [leaf for leaf in pytree.tree_leaves(run(batch)) if isinstance(leaf, Tensor)]
         total = sum(r.float().mean() for r in result if r.requires_grad)
-        if not isinstance(total, Tensor):
+        if not isinstance(total, Tensor) or not parameters:
             return [r.detach() for r in result], []
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     zeros = (

@@ -122,6 +122,11 @@ METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
         "spearman": ("graft.metrics.regression:spearman", "correlation of the ranks", True),
     },
     "embedding": {
+        "triplet_accuracy": (
+            "graft.metrics.embedding:triplet_accuracy",
+            "share of triplets whose positive is nearer than the negative",
+            True,
+        ),
         "recall_at_1": (
             "graft.metrics.embedding:recall_at_1",
             "share of queries whose nearest item is one of theirs",

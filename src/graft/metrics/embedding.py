@@ -21,6 +21,7 @@ from graft.neighbours import normalised
 
 BLOCK = 512
 RETRIEVAL = ("recall_at_1", "recall_at_10", "map_at_r", "mrr", "ndcg_at_10")
+TRIPLETS = "triplet_accuracy"
 SIMILARITY = ("spearman", "pearson")
 VERIFICATION = ("auroc", "average_precision")
 
@@ -101,6 +102,8 @@ def search_labels(unit: np.ndarray, labels: np.ndarray) -> Found:
 def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
     """Search each different anchor among all other members; relevant are its positives.
 
+    Of triplets also say how often the positive is nearer than the negative.
+
     Args:
         unit: (N, D) of length one.
         members: (T, R) anchor, positive and perhaps negatives.
@@ -118,7 +121,12 @@ def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
         itself = own[:, None] == searched[None]
         cosines[itself], relevant[itself] = -np.inf, False
         parts.append(_ranked(cosines, relevant, relevant.sum(1), None))
-    return _joined(parts)
+    found = _joined(parts)
+    if members.shape[1] < 3:
+        return found
+    near, far = (np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, r]]) for r in (1, 2))
+    right = np.bincount(number, near > far) / np.bincount(number)
+    return Found({TRIPLETS: right, **found.scores})
 
 
 def _ranked(
@@ -153,13 +161,13 @@ def _joined(parts: list[dict[str, np.ndarray]]) -> Found:
 
 def _of_queries(found: Found) -> Scorer:
     """Return the scorer of the mean over queries that have something to find."""
-    values = np.stack([found.scores[name] for name in RETRIEVAL])
+    values = np.stack(list(found.scores.values()))
     defined = ~np.isnan(values)
     filled = np.where(defined, values, 0.0)
 
     def mean(weights: np.ndarray) -> dict[str, np.ndarray]:
         means = ratio(weights @ filled.T, weights @ defined.T.astype(float))
-        return {name: means[:, i] for i, name in enumerate(RETRIEVAL)}
+        return {name: means[:, i] for i, name in enumerate(found.scores)}
 
     return Scorer(values.shape[1], mean)
 
@@ -186,6 +194,7 @@ def _metric(name: str) -> Callable[[Truth, np.ndarray], float]:
     return metric
 
 
+triplet_accuracy = _metric(TRIPLETS)
 recall_at_1, recall_at_10, map_at_r, mrr, ndcg_at_10 = map(_metric, RETRIEVAL)
 spearman, pearson = map(_metric, SIMILARITY)
 auroc, average_precision = map(_metric, VERIFICATION)

@@ -28,6 +28,11 @@ from graft.tasks.streams import TableStream
 from graft.tasks.task import Loss, Progress
 from graft.tasks.tuples import TupleStream
 
+HEADLINES = {
+    "scores": "spearman",
+    "binary": "average_precision",
+    "triplets": "triplet_accuracy",
+}
 N_PER_CLASS = 4
 """Items of a class in a batch, unless said: three positives each, and many classes beside."""
 
@@ -94,7 +99,7 @@ class Embed:
     @property
     def headline(self) -> str:
         """Return the metric that counts first."""
-        return {"scores": "spearman", "binary": "average_precision"}.get(self.kind, "mrr")
+        return HEADLINES.get(self.kind, "mrr")
 
     def build(self, backbone: Backbone) -> tuple[Model, Learned | None]:
         """Put an embedding head on the backbone; what the objective learns lies beside it."""
@@ -165,8 +170,7 @@ class Embed:
             options["temperature"] = state.temperature()
 
         def objective(raw: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
-            vectors_of_items = raw if self.aim.is_raw else unit(raw)
-            found = self._found(vectors_of_items, targets, progress.step)
+            found = self._found(raw if self.aim.is_raw else unit(raw), targets, progress.step)
             return self.aim.loss(found, vectors, options)
 
         vectors = [] if state is None else state.vectors()
@@ -180,7 +184,11 @@ class Embed:
 
     def _found(self, embeddings: Tensor, targets: Mapping[str, Tensor], seed: int) -> Encoded:
         if self.kind == "labels":
-            return Encoded(embeddings, labels=targets[self.target], seed=seed)
+            labels = targets[self.target]
+            if self.aim.has_classes:  # held-out rows may be of classes that nothing is learned of
+                known = (labels >= 0) & (labels < self.n_classes)
+                embeddings, labels = embeddings[known], labels[known]
+            return Encoded(embeddings, labels=labels, seed=seed)
         found = of_tuples(embeddings, targets, 3 if self.kind == "triplets" else 2, seed)
         if found.scores is None:
             return found

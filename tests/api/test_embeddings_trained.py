@@ -1,0 +1,192 @@
+"""Embeddings all the way: trained from labels, pairs, scores and triplets, saved, used, resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import graft
+from graft.errors import InputError, Stopped
+from tests.tiny import FILLERS, WORDS, write_checkpoint, write_table
+
+QUICKLY = {"epochs": 2, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    write_checkpoint(folder / "bert")
+    write_table(folder / "labelled.csv", n_per_class=40)
+    random = np.random.default_rng(0)
+
+    def text(kind: str) -> str:
+        words = [str(w) for w in random.choice(FILLERS, 3)]
+        return " ".join([*words, str(random.choice(WORDS[kind]))])
+
+    kinds = list(WORDS)
+    pairs, scored, triplets = [], [], []
+    for i in range(120):
+        kind, other = kinds[i % 3], kinds[(i + 1) % 3]
+        pairs.append((text(kind), text(kind)))
+        triplets.append((text(kind), text(kind), text(other)))
+        alike = i % 2
+        score = 4 * alike + float(random.random())
+        scored.append((text(kind), text(kind if alike else other), f"{score:.2f}"))
+    tables = {
+        "pairs": (("anchor", "positive"), pairs),
+        "scored": (("sentence1", "sentence2", "score"), scored),
+        "triplets": (("anchor", "positive", "negative"), triplets),
+    }
+    for name, (header, rows) in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *rows])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+
+
+def train(place, data, out, **options):
+    settings = {"method": "full", **QUICKLY, **options}
+    return graft.train(place / f"{data}.csv", model=str(place / "bert"), out=out, **settings)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "headline"),
+    [
+        ("labelled", {"task": "embed"}, "mrr"),
+        ("pairs", {}, "mrr"),
+        ("scored", {}, "spearman"),
+        ("triplets", {"objective": "triplet", "margin": 0.5, "epochs": 12}, "triplet_accuracy"),
+    ],
+)
+def test_training_brings_near_what_belongs_together(place, tmp_path, data, options, headline):
+    run = train(place, data, tmp_path / "run", **{"epochs": 6, "lr": 1e-3, **options})
+    record = run.record
+    assert (record.task, record.headline) == ("embed", headline)
+    before, after = (part["test"][headline] for part in (record.before, record.after))
+    assert after > before
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "embedding model" in page
+    assert not (run.folder / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize("head", ["pooled", "projection:16"])
+def test_the_model_opens_in_sentence_transformers_with_the_same_vectors(place, tmp_path, head):
+    import sentence_transformers
+
+    run = train(place, "pairs", tmp_path / "run", head=head, epochs=1)
+    assert run.record.opens_with == "SentenceTransformer"
+    texts = ["my old cat", "a red look", "three and four"]
+    ours = graft.embed(run.folder, texts).features
+    theirs = sentence_transformers.SentenceTransformer(str(run.folder / "model"), device="cpu")
+    assert np.allclose(theirs.encode(texts), ours, atol=1e-5)
+    assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
+    assert ours.shape[1] == (16 if head != "pooled" else 64)
+
+
+def test_frozen_blocks_are_read_from_the_store_item_by_item(place, tmp_path):
+    stored = train(place, "pairs", tmp_path / "a", method="last:1", seed=3)
+    cache = stored.record.phases[0].cache
+    assert cache.used and cache.n_computed > 0
+    fresh = train(place, "pairs", tmp_path / "b", method="last:1", seed=3, cache="off")
+    assert stored.record.weights_sha256 == fresh.record.weights_sha256
+
+
+def test_a_phase_for_a_head_without_parameters_is_left_out(place, tmp_path):
+    run = train(place, "pairs", tmp_path / "run", method="lp-ft", epochs=1)
+    assert [phase.name for phase in run.record.phases] == ["full"]
+    assert any("`probe` is left out" in note for note in run.record.notes)
+    with pytest.raises(InputError, match="every parameter is frozen"):
+        train(place, "pairs", tmp_path / "other", method="probe", epochs=None, batch_size=None)
+
+
+def test_micro_batches_give_the_same_steps(place, tmp_path):
+    write_checkpoint(tmp_path / "still", dropout=0.0)
+    texts = ["my old cat", "a red look", "three and four"]
+    found = []
+    for size in (None, 5):
+        run = graft.train(
+            place / "pairs.csv",
+            model=str(tmp_path / "still"),
+            out=tmp_path / f"run-{size}",
+            method="full",
+            lr=1e-3,
+            epochs=1,
+            batch_size=16,
+            micro_batch_size=size,
+        )
+        found.append(graft.embed(run.folder, texts).features)
+    untouched = graft.embed(str(tmp_path / "still"), texts).features
+    untouched /= np.linalg.norm(untouched, axis=1, keepdims=True)
+    assert np.allclose(found[0], found[1], atol=1e-4)
+    assert not np.allclose(found[0], untouched, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data": "pairs", "learn_temperature": True},
+        {"data": "labelled", "task": "embed", "objective": "softmax_with_center"},
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path, monkeypatch, options):
+    from graft.engine import loop
+
+    whole = train(place, out=tmp_path / "whole", **options)
+    signals = iter([0] * 7 + [15] + [0] * 1000)
+    monkeypatch.setattr(loop, "asked", lambda: next(signals))
+    with pytest.raises(Stopped):
+        train(place, out=tmp_path / "run", **options)
+    monkeypatch.undo()
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+    resumed = train(place, out=tmp_path / "run", resume=True, **options)
+    assert resumed.record.weights_sha256 == whole.record.weights_sha256
+
+
+def test_evaluating_and_planning_know_embeddings(place, tmp_path):
+    run = train(place, "labelled", tmp_path / "run", task="embed", epochs=1)
+    found = graft.evaluate(run.folder, place / "labelled.csv")
+    assert 0 < found.metrics["mrr"] <= 1
+    pairs = graft.evaluate(run.folder, place / "scored.csv")
+    assert -1 <= pairs.metrics["spearman"] <= 1
+    planned = graft.plan(
+        place / "pairs.csv", model=str(place / "bert"), method="last:1", epochs=2, batch_size=16
+    )
+    assert planned.phases[0].cached
+    # 120 pairs, 84 of which train, 16 a step
+    assert planned.phases[0].n_steps == 2 * 6
+
+
+def test_unseen_classes_are_held_out_by_their_label(place, tmp_path):
+    words = WORDS["number"]
+    rows = [(f"{FILLERS[i % 10]} {words[i % 5]} {i}", f"class {i % 6}") for i in range(120)]
+    path = tmp_path / "classes.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    run = graft.train(
+        path,
+        model=str(place / "bert"),
+        task="embed",
+        group="label",
+        method="full",
+        out=tmp_path / "run",
+        **QUICKLY,
+    )
+    facts = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    for count in facts["counts"]:
+        assert sum(count[part] > 0 for part in ("train", "validation", "test")) == 1
+
+
+def test_settings_of_other_tasks_are_refused(place, tmp_path):
+    with pytest.raises(InputError, match="--label-smoothing has no meaning for embeddings"):
+        train(place, "pairs", tmp_path / "a", label_smoothing=0.1)
+    with pytest.raises(InputError, match="--margin is for embeddings"):
+        train(place, "labelled", tmp_path / "b", margin=0.5)
+    with pytest.raises(InputError, match="--dims 8;16: write widths"):
+        train(place, "pairs", tmp_path / "c", dims="8;16")
