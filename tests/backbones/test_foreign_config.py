@@ -217,11 +217,23 @@ def test_sizes_that_no_network_has_are_refused_at_any_depth(key, value, name, tm
 
 
 LARGEST = {
-    "num_hidden_layers": 126, "hidden_size": 16_384, "intermediate_size": 53_248,
-    "vocab_size": 1_000_000, "max_position_embeddings": 10_485_760, "n_routed_experts": 256,
-    "num_attention_heads": 128, "num_labels": 21_843, "depths": [3, 3, 27, 3],
-    "mlp_ratio": 4.0, "input_size": [3, 1024, 1024], "crop_pct": 0.875, "layers": [3, 8, 36, 3],
-    "max_relative_positions": -1, "use_cache": True, "hidden_act": "gelu", "num_groups": None,
+    "num_hidden_layers": 126,
+    "hidden_size": 16_384,
+    "intermediate_size": 53_248,
+    "vocab_size": 1_000_000,
+    "max_position_embeddings": 10_485_760,
+    "n_routed_experts": 256,
+    "num_attention_heads": 128,
+    "num_labels": 21_843,
+    "depths": [3, 3, 27, 3],
+    "mlp_ratio": 4.0,
+    "input_size": [3, 1024, 1024],
+    "crop_pct": 0.875,
+    "layers": [3, 8, 36, 3],
+    "max_relative_positions": -1,
+    "use_cache": True,
+    "hidden_act": "gelu",
+    "num_groups": None,
 }
 
 

@@ -1,8 +1,9 @@
 """The gradient loop of one phase.
 
-Everything random is a pure function of (seed, phase, epoch, step, process): the order of rows, and
-dropout, whose generator is seeded anew at each step. So a step can be repeated, and training goes
-on from a checkpoint as if it had never stopped.
+Everything random is a pure function of (seed, phase, epoch, step): the order of rows, and dropout,
+which each row of a step draws for itself (`draws.py`); what else is drawn, from a generator that is
+seeded anew for each process and micro-batch. So a step can be repeated, and training goes on from a
+checkpoint as if it had never stopped.
 """
 
 from __future__ import annotations
