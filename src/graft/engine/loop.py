@@ -41,7 +41,7 @@ from graft.engine.order import Order
 from graft.engine.processes import Processes, assign, whole
 from graft.engine.step import Step, accumulate, accumulate_joint
 from graft.engine.stopping import asked, finishing_steps
-from graft.errors import Diverged, OutOfMemory, Stopped, is_out_of_memory
+from graft.errors import DataError, Diverged, OutOfMemory, Stopped, is_out_of_memory
 from graft.methods.plan import Gradient
 from graft.records import EpochRecord
 from graft.tasks.task import Loss, Progress, Task
@@ -183,7 +183,12 @@ class Loop:
         while self.at.step < len(plan):
             progress = Progress(self.at.epoch * len(plan) + self.at.step, n_steps, self.at.epoch)
             self._expect(plan, progress)
-            loss = self._train_step(wrapped, plan[self.at.step], progress)
+            try:
+                loss = self._train_step(wrapped, plan[self.at.step], progress)
+            except DataError:  # a file is gone: no weight has moved in this step
+                if self.processes.n == 1:
+                    self.checkpoint(self, True)
+                raise
             self.at.step += 1
             if loss is not None:
                 self.at.loss_sum += float(loss.total)
