@@ -148,16 +148,6 @@ def test_a_quota_is_read(files, expected, tmp_path):
     assert machine.quota_processors(tmp_path) == expected
 
 
-def test_a_limit_of_memory_counts(tmp_path):
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:    4000 kB\n", encoding="ascii")
-    assert machine.available_bytes(tmp_path, meminfo) == 4000 * 1024
-    (tmp_path / "memory.max").write_text("3000", encoding="ascii")
-    (tmp_path / "memory.current").write_text("1000", encoding="ascii")
-    assert machine.available_bytes(tmp_path, meminfo) == 2000
-    assert machine.available_bytes(tmp_path, tmp_path / "gone") is None
-
-
 def test_load_and_quota_are_judged(monkeypatch):
     monkeypatch.setattr(machine.os, "cpu_count", lambda: 4)
     assert machine.judge_load(4, None, 3.9) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ from graft.api import training
 from graft.engine.precision import Precision
 from graft.engine.settings import Listener
 from graft.engine.views import ENDLESS
-from graft.errors import InputError, UnknownName
+from graft.errors import DataError, GraftError, InputError, UnknownName
+from graft.tasks.streams import TableStream
 from tests.tiny import write_checkpoint, write_table
 
 
@@ -168,3 +171,41 @@ def test_what_cannot_vary_is_refused_in_one_line(place, tmp_path):
     with pytest.raises(InputError, match="--views needs --augment"):
         pictures(place, views=3, **out)
     assert not (tmp_path / "run").exists()
+
+
+# --- files that go while they are wanted ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_a_picture_that_goes_stops_the_run_which_goes_on_when_it_is_back(
+    place, tmp_path, monkeypatch, how, workers
+):
+    data = tmp_path / "pictures"
+    shutil.copytree(place / "pictures", data)
+    monkeypatch.setattr(TableStream, "keep", lambda *_: None)  # as of a set larger than memory
+    options = {"method": "full", "epochs": 3, "batch_size": 8, "workers": workers, "cache": "off"}
+    options |= {"checkpoint_every": 1000, "model": network()}
+    alone = graft.train(data, out=tmp_path / "alone", **options)
+    kept = tmp_path / "kept"
+
+    def spoil(event):
+        if event.epoch == 1 and event.step == 4 and not kept.exists():
+            shutil.copytree(data, kept)
+            for path in data.rglob("*.png"):
+                path.unlink() if how == "gone" else path.write_bytes(b"\x89PNG")
+
+    out = tmp_path / "run"
+    with pytest.raises(DataError, match="restore it and pass --resume") as found:
+        graft.train(
+            data, out=out, listener=Listener(on_step=spoil), **{**options, "model": network()}
+        )
+    message = str(found.value)
+    assert ".png: " in message and len(message) <= 200 and found.value.exit_code == 2
+    assert list((out / "checkpoints").iterdir()), "what was trained is kept"
+    with pytest.raises(GraftError):
+        graft.train(data, out=out, resume=True, **{**options, "model": network()})
+    shutil.rmtree(data)
+    shutil.copytree(kept, data)
+    run = graft.train(data, out=out, resume=True, **{**options, "model": network()})
+    assert run.record.weights_sha256 == alone.record.weights_sha256

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
+from graft.backbones import open_backbone
+from graft.backbones.config_bounds import refuse_more_than
 from graft.backbones.foreign_config import LARGEST_BYTES, check_folder
 from graft.errors import ModelError
+from tests.tiny import write_checkpoint
 
 BERT = {
     "_name_or_path": "/home/somebody/checkpoints/bert-base",
@@ -174,3 +180,115 @@ def test_modules_that_are_no_list_are_refused(content, tmp_path):
 def test_shards_outside_the_folder_are_refused(shards, tmp_path):
     write(tmp_path, "model.safetensors.index.json", {"weight_map": shards})
     assert "`weight_map` points outside" in refusal(tmp_path)
+
+
+# --- sizes that no network has ------------------------------------------------------------------
+
+SIZES = [
+    ("num_hidden_layers", 1_000_000),
+    ("hidden_size", 10**9),
+    ("hidden_size", 1e9),
+    ("vocab_size", 10**12),
+    ("intermediate_size", 10**9),
+    ("max_position_embeddings", 10**12),
+    ("num_attention_heads", 10**9),
+    ("num_local_experts", 10**6),
+    ("depths", [3, 3, 10**7, 3]),
+    ("embed_dim", 10**9),
+    ("img_size", [10**6, 224]),
+    ("num_classes", 10**9),
+    ("mlp_ratio", 1e9),
+    ("word_embedding_dimension", 10**9),
+    ("crop_pct", 1e-9),
+    ("crop_pct", 0),
+    ("hidden_size", float("nan")),
+    ("hidden_size", float("inf")),
+    ("hidden_size", 10**300),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), SIZES)
+@pytest.mark.parametrize("name", ["config.json", "1_Pooling/config.json"])
+def test_sizes_that_no_network_has_are_refused_at_any_depth(key, value, name, tmp_path):
+    for content in ({key: value}, {"model_args": {key: value}}):
+        write(tmp_path, name, content)
+        message = refusal(tmp_path)
+        assert f"{name}: key `{key}` is " in message and message.endswith("restore the file")
+
+
+LARGEST = {
+    "num_hidden_layers": 126,
+    "hidden_size": 16_384,
+    "intermediate_size": 53_248,
+    "vocab_size": 1_000_000,
+    "max_position_embeddings": 10_485_760,
+    "n_routed_experts": 256,
+    "num_attention_heads": 128,
+    "num_labels": 21_843,
+    "depths": [3, 3, 27, 3],
+    "mlp_ratio": 4.0,
+    "input_size": [3, 1024, 1024],
+    "crop_pct": 0.875,
+    "layers": [3, 8, 36, 3],
+    "max_relative_positions": -1,
+    "use_cache": True,
+    "hidden_act": "gelu",
+    "num_groups": None,
+}
+
+
+def test_the_largest_real_networks_pass(tmp_path):
+    write(tmp_path, "config.json", {**LARGEST, "text_config": LARGEST})
+    check_folder(tmp_path)
+
+
+def weights(folder, *sizes):
+    save_file({f"layer.{i}": torch.zeros(n) for i, n in enumerate(sizes)}, folder / "a.safetensors")
+
+
+def test_no_more_layers_than_tensors_lie_beside(tmp_path):
+    weights(tmp_path, *[1] * 200)
+    write(tmp_path, "config.json", {"num_hidden_layers": 200})
+    check_folder(tmp_path)
+    write(tmp_path, "config.json", {"num_hidden_layers": 201})
+    assert "`num_hidden_layers` is 201; at most 200 is possible" in refusal(tmp_path)
+
+
+def test_no_more_parameters_than_lie_beside_or_fit(tmp_path):
+    weights(tmp_path, 1000, 24)
+    refuse_more_than(tmp_path, lambda: nn.Linear(3_000, 3_000), random=False)
+    with pytest.raises(
+        ModelError, match="asks for 100,010,000 parameters, and its files hold 1,024"
+    ):
+        refuse_more_than(tmp_path, lambda: nn.Linear(10_000, 10_000), random=False)
+    with pytest.raises(ModelError, match="memory has room for"):
+        refuse_more_than(tmp_path, lambda: nn.Linear(10**9, 10**9), random=True)
+    refuse_more_than(tmp_path, lambda: 1 / 0, random=True)  # said by the real building
+
+
+@pytest.mark.parametrize("random", [False, True])
+@pytest.mark.parametrize(
+    "change", [{"hidden_size": 200_000, "num_attention_heads": 4}, {"vocab_size": 9_999_999}]
+)
+def test_sizes_that_pass_alone_are_counted_together(change, random, tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "tiny", dropout=0.0)
+    path = tmp_path / "tiny" / "config.json"
+    open_backbone(str(tmp_path / "tiny"), random=random)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    monkeypatch.setattr("graft.backbones.config_bounds.available_bytes", lambda: 100_000_000)
+    with pytest.raises(ModelError, match=r"config.json: asks for [\d,]+ parameters") as caught:
+        open_backbone(str(tmp_path / "tiny"), random=random)
+    assert len(str(caught.value)) <= 200
+
+
+@pytest.mark.parametrize("random", [False, True])
+def test_timm_is_counted_too(random, tmp_path, monkeypatch):
+    backbone = open_backbone("timm:test_vit", random=True)
+    backbone.origin.save(tmp_path, backbone)
+    open_backbone(str(tmp_path), random=random)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_args"] = {"embed_dim": 65_536}
+    write(tmp_path, "config.json", config)
+    monkeypatch.setattr("graft.backbones.config_bounds.available_bytes", lambda: 100_000_000)
+    with pytest.raises(ModelError, match=r"config.json: asks for [\d,]+ parameters"):
+        open_backbone(str(tmp_path), random=random)

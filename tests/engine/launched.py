@@ -94,6 +94,10 @@ CASES = {
     "joint-micro": Case(task=Contrast, micro_batch_size=2, cached=True, double=True),
     "ema": Case(ema=0.9, patience=1),
     "dropout": Case(dropout=True, micro_batch_size=2),
+    "dropout-cached": Case(dropout=True, cached=True, n_rows=21),
+    "dropout-joint": Case(dropout=True, task=Contrast, micro_batch_size=2, double=True),
+    "dropout-relative": Case("t5", dropout=True, double=True),
+    "dropout-image": Case("vit", dropout=True),
     "relative": Case("t5", micro_batch_size=2, double=True),
     "image": Case("vit", cached=True),
 }

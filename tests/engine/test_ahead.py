@@ -135,8 +135,35 @@ def test_a_reader_that_dies_is_told_where_its_row_is_asked_for(files):
             raise TimeoutError("the disk says so")
         return decode(path)
 
-    stream = stream_of(files, load)
-    with pytest.raises(TimeoutError, match="the disk says so"), Ahead(1) as ahead:
+    stream = stream_of(files, load, row_name=lambda row: files[row])
+    with (
+        pytest.raises(DataError, match=r"1\.png: .*TimeoutError the disk says so.*--workers 0"),
+        Ahead(1) as ahead,
+    ):
         for rows in ahead.over(stream, [np.array([i]) for i in range(N)]):
             stream.batch(rows)
     assert not threads_of_ours()
+
+
+def test_a_thread_that_cannot_be_started_is_told(files, monkeypatch):
+    stream = stream_of(files, decode, row_name=lambda row: files[row])
+    with Ahead(1) as ahead:
+        assert ahead._pool is not None
+
+        def refuse(*_):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(ahead._pool, "submit", refuse)
+        with pytest.raises(DataError, match=r"0\.png: .*and 1 more .*pass --workers 0") as found:
+            ahead.expect(stream, np.array([0, 1]))
+    assert len(str(found.value)) <= 200
+
+
+def test_memory_that_a_thread_lacks_is_no_fault_of_the_file(files):
+    def load(path):
+        raise MemoryError
+
+    stream = stream_of(files, load)
+    with pytest.raises(MemoryError), Ahead(1) as ahead:
+        for rows in ahead.over(stream, [np.array([0])]):
+            stream.batch(rows)

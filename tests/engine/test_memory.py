@@ -12,7 +12,7 @@ from torch import nn
 from graft.backbones.own import backbone
 from graft.engine.checkpoint import load_checkpoint
 from graft.engine.fingerprint import fingerprint
-from graft.engine.memory import available_bytes, fixed_bytes, halved
+from graft.engine.memory import fixed_bytes, halved
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.errors import OutOfMemory, is_out_of_memory
@@ -163,23 +163,6 @@ def test_what_does_not_fit_is_refused_with_the_number_that_does(monkeypatch):
 
 def test_measuring_leaves_no_trace():
     assert train(checks_memory=True) == train()
-
-
-def test_the_least_of_all_limits_counts(monkeypatch):
-    files = {
-        "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 4000 kB\n",
-        "/sys/fs/cgroup/memory.max": "3000000\n",
-        "/sys/fs/cgroup/memory.current": "2500000\n",
-        "/sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 400000\n",
-    }
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    assert available_bytes(read=files.get) == 900_000
-    files["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert available_bytes(read=files.get) == 4_096_000
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (10_000_000, 10_000_000))
-    files["/proc/self/statm"] = "2000 1 1\n"
-    assert available_bytes(read=files.get) == 10_000_000 - 2000 * resource.getpagesize()
-    assert available_bytes(read=lambda _: None) > 1 << 60
 
 
 def test_what_a_phase_needs_whatever_its_batch():

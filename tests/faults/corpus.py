@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.tiny import FILLERS, write_checkpoint
+from tests.tiny import WORDS as WORDS_OF_MODEL
+
 Maker = Callable[[], str]
 WORDS = (
     "river", "stone", "lamp", "bread", "winter", "garden", "letter", "music", "window", "ocean",
@@ -255,6 +258,28 @@ def repeated_id() -> str:
     return table(labels=["a", "b"] * 20, id=[str(i) for i in range(39)] + ["7"])
 
 
+def known(row: int, text: str, n: int = 40) -> str:
+    """Write a model and a table of its own words, whose row number `row` has another text."""
+    write_checkpoint(Path("m"))
+    words = [*WORDS_OF_MODEL["animal"], *WORDS_OF_MODEL["colour"], *FILLERS]
+    random = np.random.default_rng(0)
+    inputs = [" ".join(random.choice(words, 9)) for _ in range(n)]
+    inputs[row - 1] = text
+    return table(labels=["a", "b"] * (n // 2), inputs=inputs)
+
+
+def unknown_class() -> str:
+    """Write a model and a table, one class of which is in words that the model does not know."""
+    known(1, "the cat is here")
+    rows = Path("d.csv").read_text(encoding="utf-8").splitlines()
+    random = np.random.default_rng(1)
+    words = ("река", "камень", "лампа", "хлеб", "зима", "сад", "письмо", "музыка", "окно", "море")
+    rows[2::2] = [f"{' '.join(random.choice(words, 9))},b" for _ in rows[2::2]]
+    Path("d.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return "d.csv"
+
+
+MODEL = {"model": "m"}
 ODD_NAMES = ("über allen", "line\nend", "é", "e\u0301", "A", "a", "=cmd()", "<b>", "n" * 240)
 """Names that are accepted: spaces, line ends, both forms of an accent, both cases, 244 bytes."""
 
@@ -266,6 +291,9 @@ CASES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "B1 mark": (lambda: raw(b"\xef\xbb\xbftext,label\n" + lines()), {}),
     "B2 latin-1": (lambda: raw(LATIN), {}),
     "B2 UTF-16": (lambda: raw(UTF16), {}),
+    "B2 UTF-16 without a mark": (lambda: raw(UTF16[2:]), {}),
+    "B2 big-endian": (lambda: raw(UTF16[2:].decode("utf-16-le").encode("utf-16-be")), {}),
+    "B2 lines of UTF-16": (lambda: raw(HALF.decode().encode("utf-16-le"), "d.jsonl"), {}),
     "B3 cell of 200,000": (lambda: changed(3, "word " * 40_000), {}),
     "B3 cell over 10 million": (lambda: raw(b"text,label\n" + b"x" * 10_000_001 + b",a\n"), {}),
     "B4 NUL": (lambda: raw(b"text,label\nab,a\nc\x00d,b\n"), {}),
@@ -295,11 +323,22 @@ CASES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "B23 picture": (near_pictures, {}),
     "B24 group": (lambda: speakers("who"), {"group": "who"}),
     "B24 speaker": (lambda: speakers("speaker_id"), {}),
+    "B25 a million letters": (lambda: known(3, "the cat " * 125_000), MODEL),
     "B26 half a pair": (lambda: raw(HALF, "d.jsonl"), {}),
     "B26 decomposed": (lambda: changed(3, "cafe\u0301 au lait"), {}),
+    "B27 unknown words": (unknown_class, MODEL),
+    "B28 formulas": (lambda: changed(3, "=cmd|' /C calc'!A0"), {}),
     "B29 number": (
         lambda: table(labels=[*(i / 7 for i in range(198)), "inf", "high"]),
         {"target_kind": "number"},
+    ),
+    "B29 infinite": (
+        lambda: table(labels=[*(i / 7 for i in range(199)), "-inf"]),
+        {"label": "label", "target_kind": "number"},
+    ),
+    "B29 mostly infinite": (
+        lambda: table(labels=["1.5", "inf", "2.5", "inf", "3.5", "4.5"]),
+        {"label": "label", "target_kind": "number"},
     ),
     "B31 zero bytes": (lambda: with_file("empty.jpg", b""), {}),
     "B31 page": (lambda: with_file("page.jpg", b"<!DOCTYPE html><html></html>"), {}),

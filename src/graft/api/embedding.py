@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from graft.api.predicting import places, refuse_many_skipped, refuse_other_modality, table_of
+from graft.api.run_limits import RunLimits, limits_of
 from graft.artifact import load_artifact
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
@@ -62,10 +63,11 @@ def embed(
     """
     backbone, whole = (model, None) if isinstance(model, Backbone) else _open(model)
     backbone.eval()
-    table, from_files = table_of(data, backbone.modality, input)
+    limits = RunLimits() if isinstance(model, Backbone) else limits_of(model)
+    table, from_files = table_of(data, backbone.modality, input, follow_links=limits.follow_links)
     refuse_other_modality(backbone, table, backbone.origin.name)
     table = replace(table, roles=replace(table.roles, label=None))
-    kept, findings = usable(table)
+    kept, findings = usable(table, max_pixels=limits.max_pixels, follow_links=limits.follow_links)
     refuse(findings)
     stream = table_stream(kept, backbone, {})["train"]
     if whole is None:

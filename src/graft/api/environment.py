@@ -19,7 +19,6 @@ from importlib import metadata
 
 from graft.api.cache import cache_folder
 from graft.api.machine import (
-    available_bytes,
     judge_cache,
     judge_load,
     nearest_folder,
@@ -27,6 +26,7 @@ from graft.api.machine import (
     quota_processors,
 )
 from graft.data.faults import Finding, shorten
+from graft.memory import ENDLESS_BYTES, available_bytes
 
 MODULES = {"pillow": "PIL", "PyYAML": "yaml", "scikit-learn": "sklearn"}
 """Where the module's name is not the distribution's."""
@@ -115,6 +115,7 @@ def examine_environment() -> Environment:
     n_processors, quota = processors(), quota_processors()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     cache = cache_folder()
+    memory = available_bytes()
     free = shutil.disk_usage(nearest_folder(cache)).free
     threads = os.environ.get("OMP_NUM_THREADS", "")
     findings = (
@@ -129,7 +130,7 @@ def examine_environment() -> Environment:
         quota_processors=quota,
         load=load,
         n_threads=int(threads) if threads.isdecimal() else None,
-        memory_bytes=available_bytes(),
+        memory_bytes=None if memory == ENDLESS_BYTES else memory,
         cache=str(cache),
         free_bytes=free,
         packages=packages,

@@ -10,6 +10,7 @@ from typing import Any
 
 from graft.api.judging import classes_of
 from graft.api.predicting import model_folder, refuse_many_skipped, refuse_other_modality
+from graft.api.run_limits import limits_of
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.data.check import usable
@@ -94,14 +95,18 @@ def evaluate(
         DataError: a label is none that the model knows.
     """
     model, task = load_artifact(model_folder(folder), backbone=backbone)
-    table = _read(folder, data, {**roles, "target_kind": TARGETS[task.name]})
+    limits = limits_of(folder)
+    asked: dict[str, Any] = {**roles, "target_kind": TARGETS[task.name]}
+    if limits.follow_links:
+        asked["follow_links"] = True
+    table = _read(folder, data, asked)
     refuse_other_modality(model.backbone, table, folder)
     if table.roles.label is None and len(table.roles.inputs) == 1:
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
     if only is not None:
         table = _part(table, only)
     n_asked = len(table)
-    table, findings = usable(table)
+    table, findings = usable(table, max_pixels=limits.max_pixels, follow_links=limits.follow_links)
     refuse(findings)
     stream = task.streams(table, model.backbone)["train"]
     outputs = predict_rows(model, task, items(stream))[task.output]

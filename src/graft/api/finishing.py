@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import time
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from graft.engine.views import items
 from graft.errors import Diverged
 from graft.job import Job
 from graft.killpoints import fail_at
+from graft.memory import peak_bytes
 from graft.metrics import is_better
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
@@ -197,7 +197,7 @@ def _record(
         weights_sha256=fingerprint(job.model.state_dict().items()),
         opens_with=opens_with,
         seconds=seconds,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_bytes(),
         n_parameters=sum(p.numel() for p in job.model.parameters()),
         n_trained=max(n_trained, default=0),
         environment=environment(),

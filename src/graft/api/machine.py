@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from graft.data.faults import Finding, shorten_path
@@ -32,21 +31,6 @@ def quota_processors(cgroup: Path = CGROUP) -> float | None:
         return quota_us / period_us if quota_us > 0 else None
     except (OSError, ValueError):
         return None
-
-
-def available_bytes(cgroup: Path = CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Return how much memory may still be taken, the container's limit included."""
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="ascii"))
-        free = int(found[1]) * 1024 if found else None
-    except OSError:
-        return None
-    try:
-        limit = int((cgroup / "memory.max").read_text(encoding="ascii"))
-        used = int((cgroup / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return free
-    return limit - used if free is None else min(free, limit - used)
 
 
 def judge_load(n_processors: int, quota: float | None, load: float | None) -> list[Finding]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graft.api.run_limits import limits_of
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.data.check import usable
@@ -68,7 +69,9 @@ def predict(
         backbone: the network, where it is the user's own, declared as it was for training.
     """
     model, task = load_artifact(model_folder(folder), backbone=backbone)
-    return _predict(model, task, Table.of_values(values, model.backbone.modality))
+    table = Table.of_values(values, model.backbone.modality)
+    table = replace(table, max_pixels=limits_of(folder).max_pixels)
+    return _predict(model, task, table)
 
 
 def predict_data(
@@ -93,11 +96,14 @@ def predict_data(
             row of it can be used.
     """
     model, task = load_artifact(model_folder(folder), backbone=backbone)
-    table, from_files = table_of(data, model.backbone.modality, input)
+    limits = limits_of(folder)
+    table, from_files = table_of(
+        data, model.backbone.modality, input, follow_links=limits.follow_links
+    )
     refuse_other_modality(model.backbone, table, folder)
     # labels do not matter here, so a row without one is as good as any
     table = replace(table, roles=replace(table.roles, label=None))
-    kept, findings = usable(table)
+    kept, findings = usable(table, max_pixels=limits.max_pixels, follow_links=limits.follow_links)
     refuse(findings)
     found = dict(zip(places(kept), _predict(model, task, kept), strict=True))
     return Predictions(
@@ -144,7 +150,9 @@ def _predict(model: Model, task: Labelled, table: Table) -> list[Prediction]:
     return task.answers(predict_rows(model, task, stream)[task.output])
 
 
-def table_of(data: str | Sequence[str], modality: str, column: str | None) -> tuple[Table, bool]:
+def table_of(
+    data: str | Sequence[str], modality: str, column: str | None, *, follow_links: bool = False
+) -> tuple[Table, bool]:
     """Return the table that is meant, and whether it was read from files."""
     assert modality in ("text", "image")
     if not isinstance(data, str):
@@ -154,7 +162,7 @@ def table_of(data: str | Sequence[str], modality: str, column: str | None) -> tu
     if Path(data).suffix.lower() in ENDINGS and _exists(data):
         table = Table.of_values([data], "image", data)
         return replace(table, row_of=np.zeros(1, np.int64)), True
-    return read(data, input=column), True
+    return read(data, input=column, follow_links=follow_links), True
 
 
 def looks_like_a_path(text: str) -> bool:

@@ -19,7 +19,7 @@ from graft.api.mapping import drawn_rows
 from graft.api.predicting import predict
 from graft.api.reporting import report
 from graft.backbones.backbone import Backbone
-from graft.data.faults import shorten
+from graft.data.faults import PlacedError, data_error, shorten
 from graft.engine.ahead import default_workers
 from graft.engine.embed import pooled_features
 from graft.engine.precision import choose_precision
@@ -129,6 +129,8 @@ def train(
         except Stopped as stop:
             began_here = (folder / RECIPE).is_file()
             raise Stopped(stop.signal, stop.saved, str(folder) if began_here else "") from None
+        except PlacedError as fault:
+            raise _gone(fault) from fault
     return Run(folder, record, asked.backbone)
 
 
@@ -163,6 +165,20 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         resume=resume,
     )
     return from_main(lambda: finish(job, folder, streams, phases, before, began, found))
+
+
+def _gone(fault: PlacedError) -> PlacedError:
+    """Return the error for a file that was read when the data were checked, and now is not.
+
+    Leaving the row out would train on other data from some moment on, which no recipe could name
+    and no resume repeat.
+    """
+    what = fault.message.rpartition("; ")[0] or fault.message
+    return data_error(
+        f"{what}, and could be read when training began; restore it and pass --resume",
+        path=fault.path,
+        row=fault.row,
+    )
 
 
 def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:

@@ -3,7 +3,8 @@
 Real checkpoints have many keys that nobody here knows, and they pass. Refused is what would make a
 library run code, fetch something, or read outside the folder, wherever it stands in any of the
 files that a library reads; so is what no description needs: a key that stands twice (readers
-disagree on which counts), nesting without end, a file of unlikely size.
+disagree on which counts), nesting without end, a file of unlikely size, a network of unlikely size
+(`config_bounds.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from graft.backbones.config_bounds import check_sizes, most_layers
 from graft.weights.faults import model_error, printable
 
 LARGEST_BYTES = 20_000_000
@@ -93,10 +95,13 @@ def check_folder(folder: Path) -> None:
 def check_config(path: Path) -> None:
     """Refuse one file of a folder, as `check_folder` does."""
     content = read_json(path)
+    n_layers = most_layers(path.parent)
     for key, value in _entries(path, content):
         fault = _fault(key, value)
         if fault:
             raise model_error(path, f"key `{printable(key, 40)}` {fault}")
+        if not path.name.endswith(".index.json"):
+            check_sizes(path, key, value, n_layers)
     if path.name == "modules.json":
         _check_modules(path, content)
     elif path.name.endswith(".index.json"):

@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from graft.backbones.backbone import Backbone, Origin, Problem
+from graft.backbones.config_bounds import refuse_more_than
 from graft.backbones.hub import from_cache_unless_reached
 from graft.backbones.image_network import (
     copy_of,
@@ -55,6 +56,9 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
         ModelError: timm does not know the name, or its weights cannot be loaded.
     """
     build = partial(_create, _local(name, random=random))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        refuse_more_than(folder, partial(build, pretrained=False), random=random)
     net = build(pretrained=not random)
     cfg = dict(net.pretrained_cfg)  # type: ignore[arg-type]
     classifier = net.get_classifier()  # type: ignore[operator]

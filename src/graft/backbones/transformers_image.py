@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from graft.backbones.backbone import Backbone, Origin, Problem
@@ -33,6 +32,7 @@ from graft.backbones.transformers_body import forget_body, name_body
 from graft.backbones.transformers_load import (
     fetch,
     open_config,
+    open_random,
     open_weights,
     quiet,
     refuse_missing,
@@ -149,7 +149,7 @@ def _load(
 ) -> tuple[nn.Module, frozenset[str]]:
     """Return a network in eval mode, and the names of weights that its file lacks."""
     if random:
-        net = auto.from_config(copy.deepcopy(config), dtype=torch.float32)
+        net = open_random(auto, folder, config)
         return net.eval(), frozenset()
     return open_weights(auto, folder, config)
 

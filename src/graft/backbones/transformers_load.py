@@ -6,6 +6,7 @@ says of attention and expert kernels, which the library would fetch and load, is
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from graft.backbones import shown
+from graft.backbones.config_bounds import refuse_more_than
 from graft.backbones.foreign_config import check_folder
 from graft.backbones.hub import reaches
 from graft.errors import ModelError
@@ -131,6 +133,7 @@ def open_weights(auto: Any, folder: Path, config: Any) -> tuple[nn.Module, froze
     refuse_folder_without(folder, "*.safetensors")
     for path in sorted(folder.glob("*.safetensors")):
         read_header(path)
+    refuse_more_than(folder, lambda: auto.from_config(copy.deepcopy(config)), random=False)
     from safetensors import SafetensorError
 
     try:
@@ -149,6 +152,20 @@ def open_weights(auto: Any, folder: Path, config: Any) -> tuple[nn.Module, froze
             f"{shown(folder)}: its weights do not open ({brief(error)}); restore the files"
         ) from None
     return net, frozenset(report["missing_keys"])
+
+
+def open_random(auto: Any, folder: Path, config: Any) -> nn.Module:
+    """Build a network in float32 with random weights.
+
+    Raises:
+        ModelError: it does not fit into memory.
+    """
+
+    def build() -> nn.Module:
+        return auto.from_config(copy.deepcopy(config), dtype=torch.float32)
+
+    refuse_more_than(folder, build, random=True)
+    return build()
 
 
 def refuse_missing(folder: Path, missing: frozenset[str]) -> None:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from graft.backbones import shown
@@ -34,6 +33,7 @@ from graft.backbones.transformers_body import OF_CLASS
 from graft.backbones.transformers_load import (
     fetch,
     open_config,
+    open_random,
     open_tokenizer,
     open_weights,
     refuse_missing,
@@ -201,7 +201,7 @@ def _open_body(folder: Path, config: Any, random: bool) -> _Opened:
     elif _is_decoder(config) and _has_classifier(config) and not random:
         auto, has_head = AutoModelForSequenceClassification, True
     if random:
-        net = auto.from_config(copy.deepcopy(config), dtype=torch.float32)
+        net = open_random(auto, folder, config)
         _leave_out_pooler(net)
         return _Opened(net.eval(), notes=notes)
     net, missing = open_weights(auto, folder, config)
@@ -238,7 +238,7 @@ def _open_native(folder: Path, config: Any, random: bool, inputs: Mapping[str, T
 
     missing: frozenset[str] = frozenset()
     if random:
-        net = Auto.from_config(copy.deepcopy(config), dtype=torch.float32).eval()
+        net = open_random(Auto, folder, config).eval()
     else:
         net, missing = open_weights(Auto, folder, config)
     path = final_linear(net, lambda: net(**inputs).logits)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from graft.data.doctor.groups import likely_groups, repeated_ids, torn_groups
 from graft.data.doctor.labels import label_faults, unseen_labels
-from graft.data.doctor.near import Near, near_faults, near_rows
+from graft.data.doctor.near import Near, near_faults, near_rows, not_compared
 from graft.data.doctor.repeats import duplicates
 from graft.data.doctor.rows import too_many_skipped, usable
 from graft.data.doctor.texts import decomposed_texts
@@ -85,6 +85,8 @@ def check(
     findings += decomposed_texts(table)
     near = near_rows(table, exact, part_of_row, is_deep=is_deep)
     findings += near_faults(table, near, exact)
+    if is_deep:
+        findings += not_compared(table, part_of_row)
     return Checked(tuple(findings), near)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graft.errors import Unread
+from graft.errors import DataError, Unread
 
 THREADS = "graft-ahead"
 """What the names of the threads begin with."""
@@ -42,7 +42,15 @@ class Ahead:
         expect = getattr(stream, "expect", None)
         if self._pool is not None and expect is not None:
             self._streams[id(stream)] = stream
-            expect(rows, self._pool.submit)
+            try:
+                expect(rows, self._pool.submit)
+            except RuntimeError as error:
+                name = getattr(stream, "row_name", str)(int(rows[0]))
+                raise DataError(
+                    f"no thread could be started to read it and {len(rows) - 1} more "
+                    f"({str(error)[:40]}); pass --workers 0",
+                    path=name[-70:],
+                ) from error
 
     def over(self, stream: Any, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield batches of rows in order, the next ones being read already."""

@@ -60,18 +60,24 @@ class PhaseFeeds:
         rows: np.ndarray,
         device: Any,
         beside: Sequence[np.ndarray] = (),
+        *,
+        length: int | None = None,
+        seeds: np.ndarray | None = None,
     ) -> Feed:
         """Return what some rows of a stream give to a step.
 
         Args:
             beside: rows that each process takes at this time, where parameters are sharded and
                 all must run the network equally often.
+            length: of the longest row of the whole step, to which these are padded.
+            seeds: see `Feed`.
         """
+        drawn = () if seeds is None else seeds
         prefix = self.prefixes.get((split, name))
         if prefix is None:
-            return Feed(stream.batch(rows).to(device))
-        state, batch = prefix.batch(rows, beside)
-        return Feed(batch, prefix.replay, state, prefix.run)
+            return Feed(stream.batch(rows, length=length).to(device), seeds=drawn)
+        state, batch = prefix.batch(rows, beside, length=length)
+        return Feed(batch, prefix.replay, state, prefix.run, drawn)
 
 
 def find_feeds(

@@ -1,8 +1,9 @@
 """The gradient loop of one phase.
 
-Everything random is a pure function of (seed, phase, epoch, step, process): the order of rows, and
-dropout, whose generator is seeded anew at each step. So a step can be repeated, and training goes
-on from a checkpoint as if it had never stopped.
+Everything random is a pure function of (seed, phase, epoch, step): the order of rows, and dropout,
+which each row of a step draws for itself (`draws.py`); what else is drawn, from a generator that is
+seeded anew for each process and micro-batch. So a step can be repeated, and training goes on from a
+checkpoint as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from graft.engine.processes import Processes, assign, whole
 from graft.engine.step import Step, accumulate, accumulate_joint
 from graft.engine.stopping import asked, finishing_steps
 from graft.engine.views import n_examples
-from graft.errors import Diverged, OutOfMemory, Stopped, is_out_of_memory
+from graft.errors import DataError, Diverged, OutOfMemory, Stopped, is_out_of_memory
 from graft.methods.plan import Gradient
 from graft.records import EpochRecord
 from graft.tasks.task import Loss, Progress, Task
@@ -184,7 +185,12 @@ class Loop:
         while self.at.step < len(plan):
             progress = Progress(self.at.epoch * len(plan) + self.at.step, n_steps, self.at.epoch)
             self._expect(plan, progress)
-            loss = self._train_step(wrapped, plan[self.at.step], progress)
+            try:
+                loss = self._train_step(wrapped, plan[self.at.step], progress)
+            except DataError:  # a file is gone: no weight has moved in this step
+                if self.processes.n == 1:
+                    self.checkpoint(self, True)
+                raise
             self.at.step += 1
             if loss is not None:
                 self.at.loss_sum += float(loss.total)

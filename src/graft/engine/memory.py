@@ -8,13 +8,9 @@ step.
 
 from __future__ import annotations
 
-import os
-import resource
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
 
+import graft.memory
 from graft.engine.groups import Group, trainable
 from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
@@ -27,8 +23,6 @@ from graft.tasks.task import Progress
 
 N_MEASURED = 2
 """Rows whose activations are measured: the longest of an epoch; the rest is in proportion."""
-
-Read = Callable[[str], str | None]
 
 
 def halved(micro_batch_size: int | None, share: int, least: int = 1) -> int:
@@ -113,60 +107,8 @@ def bytes_per_row(step: Step, order: Order) -> int:
     return -(-kept // len(rows))
 
 
-def available_bytes(device: torch.device | None = None, read: Read | None = None) -> int:
-    """Return the memory that this process can still get.
-
-    The least of what the system says is available, what its control group and its own limit of
-    address space leave; on a GPU what is free there.
-
-    Args:
-        read: returns the text of a file, None where there is none.
-    """
+def available_bytes(device: torch.device | None = None) -> int:
+    """Return the memory that this process can still get; on a GPU what is free there."""
     if device is not None and device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    read = read or _read
-    found = [_of_system(read), *_of_group(read), _of_address_space(read)]
-    return min((n for n in found if n is not None), default=1 << 62)
-
-
-def _of_system(read: Read) -> int | None:
-    for line in (read("/proc/meminfo") or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def _of_group(read: Read) -> list[int | None]:
-    """Return what the control group leaves (both versions), its file cache counted as free."""
-    found: list[int | None] = []
-    for folder, limit, used, cache in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-        (
-            "/sys/fs/cgroup/memory",
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-            "total_inactive_file",
-        ),
-    ):
-        most, now = read(f"{folder}/{limit}"), read(f"{folder}/{used}")
-        if most is None or now is None or not most.strip().isdecimal():
-            continue
-        lines = (read(f"{folder}/memory.stat") or "").splitlines()
-        reclaimable = sum(int(x.split()[1]) for x in lines if x.startswith(f"{cache} "))
-        found.append(int(most) - int(now) + reclaimable)
-    return found
-
-
-def _of_address_space(read: Read) -> int | None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = read("/proc/self/statm")
-    if soft == resource.RLIM_INFINITY or pages is None:
-        return None
-    return soft - int(pages.split()[0]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return None
+    return graft.memory.available_bytes()

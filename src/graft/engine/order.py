@@ -13,6 +13,7 @@ import numpy as np
 
 from graft.data.sampling import batches, shares
 from graft.engine.ahead import Ahead
+from graft.engine.draws import row_seeds
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.processes import Processes
 from graft.engine.step import Part
@@ -62,23 +63,31 @@ class Order:
             else numbers(stream, rows, self.index, progress.epoch)
             for i, (name, stream) in enumerate(self.streams.items())
         }
+        seeds = [
+            row_seeds(self.seed, self.index, progress.step, i, len(rows)) for i in range(len(drawn))
+        ]
         parts = []
         for i in range(n_parts):
             feeds, counts = {}, True
-            for name, stream in self.streams.items():
-                pieces = [
-                    np.array_split(share, n_parts)[i]
-                    for share in shares(drawn[name], self.processes.n)
-                ]
-                counts = len(pieces[self.processes.rank]) > 0
-                pieces = [piece if len(piece) else drawn[name][:1] for piece in pieces]
+            # places in the step, alike for all streams
+            pieces = [
+                np.array_split(share, n_parts)[i]
+                for share in shares(np.arange(len(rows)), self.processes.n)
+            ]
+            counts = len(pieces[self.processes.rank]) > 0
+            pieces = [piece if len(piece) else np.arange(1) for piece in pieces]
+            own = pieces[self.processes.rank]
+            for (name, stream), of_stream in zip(self.streams.items(), seeds, strict=True):
+                of_step = drawn[name]
                 feeds[name] = self.feeds.feed(
                     "train",
                     name,
                     stream,
-                    pieces[self.processes.rank],
+                    of_step[own],
                     self.processes.device,
-                    beside=pieces if self.processes.is_sharded else (),
+                    beside=[of_step[p] for p in pieces] if self.processes.is_sharded else (),
+                    length=None if stream.lengths is None else int(stream.lengths[of_step].max()),
+                    seeds=of_stream[own],
                 )
             parts.append(Part(feeds, float(counts)))
         return parts

@@ -9,7 +9,7 @@ bit, by construction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,25 +57,26 @@ class Prefix:
         self.groups = RowGroups(self.items)
 
     def batch(
-        self, rows: np.ndarray, beside: Sequence[np.ndarray] = ()
+        self, rows: np.ndarray, beside: Sequence[np.ndarray] = (), *, length: int | None = None
     ) -> tuple[list[Tensor], Batch]:
         """Return the state of some rows, and their batch without the inputs nobody reads.
 
         Args:
             beside: rows that each process takes at this time; where parameters are sharded all
                 must run the network equally often.
+            length: to which to pad; None for that of the longest row.
         """
-        batch = self._collate(rows)
+        batch = self._collate(rows, length)
         if self.replay.has_shared:
             for some in beside:
-                self.replay.learn(self.model, self._collate(some), self.run)
+                self.replay.learn(self.model, self._collate(some, length), self.run)
         own = places(self.stream, rows)
         if self.store is not None and self.store.is_complete:
             values = self.store.read(own)
         else:
             values = self.compute(own, [places(self.stream, some) for some in beside])
         state = [
-            collate(leaf, tap.ragged).to(self._device)
+            collate(leaf, tap.ragged, _sizes(tap, batch.length)).to(self._device)
             for leaf, tap in zip(values, self.replay.taps, strict=True)
         ]
         return state, batch
@@ -92,10 +93,9 @@ class Prefix:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _collate(self, rows: np.ndarray) -> Batch:
-        length = None
+    def _collate(self, rows: np.ndarray, length: int | None = None) -> Batch:
         if self.stream.lengths is not None:
-            longest = int(self.stream.lengths[rows].max())
+            longest = length or int(self.stream.lengths[rows].max())
             length = self.stream.bucket(longest) if self.replay.pads_to_bucket else longest
         batch = self.stream.batch(rows, length=length, without=frozenset(self.replay.unread))
         return batch.to(self._device)
@@ -238,10 +238,21 @@ def tap_axes(tap: Tap, stream: Stream) -> tuple[int, ...]:
     return tap.ragged if stream.lengths is not None else ()
 
 
-def collate(tensors: Sequence[Tensor], ragged: tuple[int, ...]) -> Tensor:
-    """Stack rows, ragged axes padded by repeating their last slice: padding goes on as it began."""
+def _sizes(tap: Tap, length: int) -> dict[int, int]:
+    """Return how long the axes of a tap are that follow the padded length."""
+    return {i: d.length * length + d.plus for i, d in enumerate(tap.dims) if i and d.length}
+
+
+def collate(
+    tensors: Sequence[Tensor], ragged: tuple[int, ...], sizes: Mapping[int, int] | None = None
+) -> Tensor:
+    """Stack rows, ragged axes padded by repeating their last slice: padding goes on as it began.
+
+    Args:
+        sizes: by axis, to which at least to pad.
+    """
     for axis in ragged:
-        longest = max(t.shape[axis] for t in tensors)
+        longest = max(*(t.shape[axis] for t in tensors), (sizes or {}).get(axis, 0))
         tensors = [_extend(t, axis, longest) for t in tensors]
     return torch.stack(list(tensors))
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from graft.batch import Batch
+from graft.engine.draws import drawn_by_row
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
 from graft.tasks.task import Loss, Progress, Task
@@ -31,12 +32,14 @@ class Feed:
         replay: how to run on from `state`; None to run the whole network.
         state: what crosses the cut.
         run: runs the bare model on a batch of this stream.
+        seeds: (n,) of what is drawn at random for each row; none to draw for all at once.
     """
 
     batch: Batch
     replay: Replay | None = None
     state: Sequence[Tensor] = ()
     run: Run | None = None
+    seeds: Sequence[int] | np.ndarray = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ class Step(nn.Module):
         """Encode every stream; returns what came out and the batches it came from."""
         encoded, batches = {}, {}
         for name, feed in feeds.items():
-            with stubbed(self.model, feed) as batch:
+            with stubbed(self.model, feed) as batch, drawn_by_row(feed.seeds):
                 encoded[name] = self.task.encode(self.model, batch, progress)
             batches[name] = batch
         return encoded, batches

@@ -181,7 +181,7 @@ def cost_rows(record: RunRecord) -> tuple[tuple[str, str, str], ...]:
         *((f"phase {p.name}", human_seconds(p.seconds), "") for p in record.phases),
         (
             "peak memory",
-            human_bytes(record.peak_memory_bytes),
+            human_bytes(record.peak_memory_bytes) if record.peak_memory_bytes else "not known",
             "resident, of the whole process with its libraries",
         ),
         (

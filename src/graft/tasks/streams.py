@@ -12,8 +12,8 @@ from torch import Tensor
 
 from graft.backbones.backbone import Processor, Row
 from graft.batch import Batch
-from graft.data.faults import shorten_path
-from graft.errors import Unread
+from graft.data.faults import shorten, shorten_path
+from graft.errors import DataError, GraftError, Unread, is_out_of_memory
 
 CHUNK = 512
 MOST_SECONDS = 120.0
@@ -149,12 +149,21 @@ def wait_for(future: Future[T], name: str) -> T:
 
     Raises:
         Unread: the thread hangs.
+        DataError: the example cannot be read, or the thread failed at it.
     """
     try:
         return future.result(MOST_SECONDS)
-    except TimeoutError:
-        if future.done():
+    except GraftError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
             raise
+        if future.done():
+            why = shorten(f"{type(error).__name__} {error}", 60)
+            raise DataError(
+                f"a reading thread failed at it ({why}); look at the file, or pass --workers 0",
+                path=shorten_path(name, 70),
+            ) from error
         raise Unread(
             f"was not read within {MOST_SECONDS:.0f} s; look at the file and its disk, or pass "
             "--workers 0",

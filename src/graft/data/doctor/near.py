@@ -65,6 +65,17 @@ def near_rows(
     return found
 
 
+def not_compared(table: Table, part_of_row: np.ndarray) -> list[Finding]:
+    """Return a warning where similar texts were not looked for, because there are too many."""
+    n_held = int((part_of_row > 0).sum())
+    is_small = len(table) <= MOST_ROWS_COMPARED
+    if table.roles.modality != "text" or is_small or not 0 < n_held < len(table):
+        return []
+    message = f"similar texts were not looked for: {len(table):,} rows are more than "
+    message += f"{MOST_ROWS_COMPARED:,}; examine a part of them, or pass --model"
+    return [Finding("not-compared", "warn", message, table.name_of_source)]
+
+
 def equal_rows(
     values: Sequence[object], trained: np.ndarray, held: np.ndarray, how: str
 ) -> dict[int, Near]:

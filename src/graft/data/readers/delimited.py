@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from graft.data.faults import Finding, data_error, listed
-from graft.data.readers.encodings import has_mark, known_encoding, refuse_encoding
+from graft.data.readers.encodings import has_mark, known_encoding, refuse_encoding, refuse_unmarked
 from graft.data.readers.text_files import check_file, open_text
 from graft.data.rows import Rows
 
@@ -143,6 +143,7 @@ class Records(Iterator[list[str]]):
 
     def refuse_nul(self, record: Sequence[str]) -> NoReturn:
         """Raise the error for a NUL byte, with the column where it is known."""
+        refuse_unmarked(self.path)
         at = next((i for i, cell in enumerate(record) if "\0" in cell), 0)
         message = "a NUL byte: the file is damaged or no text; re-save it as UTF-8"
         column = self.header[at] if at < len(self.header) else None

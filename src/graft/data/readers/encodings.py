@@ -11,6 +11,7 @@ from graft.data.files import unpacked
 from graft.data.readers.text_files import all_bytes
 
 SOME_ENCODINGS = "utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030"
+N_BYTES_LOOKED_AT = 4_096
 
 Place = Callable[[str], tuple[int | None, str | None]]
 
@@ -47,6 +48,8 @@ def refuse_encoding(path: str, encoding: str, place_of: Place) -> NoReturn:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and encoding != "utf-16":
         hint = " or pass --encoding utf-16" if decodes(data, "utf-16") else ""
         raise data_error(f"not {shown} but UTF-16; re-save it as UTF-8{hint}", path=path)
+    if encoding.startswith("utf-8"):
+        refuse_unmarked(path)
     offered = "cp1252" if encoding.startswith("utf-8") else "utf-8"
     hint = f" or pass --encoding {offered}" if decodes(data, offered) else ""
     try:
@@ -63,6 +66,31 @@ def refuse_encoding(path: str, encoding: str, place_of: Place) -> NoReturn:
         message = f"not {shown} ({shorten(str(error), 40)}); re-save it as UTF-8{hint}"
         row, column = None, None
     raise data_error(message, path=path, row=row, column=column) from None
+
+
+def refuse_unmarked(path: str) -> None:
+    """Raise the error for UTF-16 without a byte-order mark; do nothing where it is something else.
+
+    Its plain letters are valid UTF-8 with a NUL byte beside each.
+    """
+    data = all_bytes(path)
+    found = unmarked_utf16(data[:N_BYTES_LOOKED_AT])
+    if found is not None and decodes(data, found):
+        message = "not UTF-8 but UTF-16 without a byte-order mark; re-save it as UTF-8 or pass "
+        raise data_error(message + f"--encoding {found}", path=path)
+
+
+def unmarked_utf16(head: bytes) -> str | None:
+    """Return which UTF-16 some bytes look like: every other byte is mostly NUL.
+
+    >>> unmarked_utf16("text,label".encode("utf-16-le")), unmarked_utf16(b"text,label")
+    ('utf-16-le', None)
+    """
+    even, odd = head[::2], head[1::2]
+    for name, zeros, letters in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if zeros and 2 * zeros.count(0) > len(zeros) and 10 * letters.count(0) < len(letters):
+            return name
+    return None
 
 
 def decodes(data: bytes, encoding: str) -> bool:

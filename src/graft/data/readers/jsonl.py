@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from graft.data.faults import Finding, data_error, shorten
-from graft.data.readers.encodings import has_mark, known_encoding, refuse_encoding
+from graft.data.readers.encodings import has_mark, known_encoding, refuse_encoding, refuse_unmarked
 from graft.data.readers.text_files import check_file, open_text
 from graft.data.rows import Rows
 
@@ -91,6 +91,8 @@ def each_object(file: io.TextIOWrapper, path: str) -> Iterator[tuple[int, dict[s
 
 def refuse_line(line: str, error: Exception, path: str, number: int) -> NoReturn:
     """Raise the error for a line that is no JSON, in words."""
+    if "\0" in line:
+        refuse_unmarked(path)
     if line in ("[", "{"):
         message = "JSON over several lines; write one object per line (.jsonl)"
     elif isinstance(error, json.JSONDecodeError):
