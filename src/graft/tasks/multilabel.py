@@ -47,10 +47,14 @@ class Multilabel:
 
     name: ClassVar[str] = "multilabel"
     metrics: ClassVar[str] = "multilabel"
-    headline: ClassVar[str] = "micro_f1"
     target: ClassVar[str] = "labels"
     output: ClassVar[str] = "probabilities"
     problem: ClassVar[Problem] = "multi_label_classification"
+
+    @property
+    def headline(self) -> str:
+        """Return the metric that counts first."""
+        return "micro_f1"
 
     def build(self, backbone: Backbone) -> tuple[Model, None]:
         """Put a new head on the backbone, or the old one where its labels are exactly ours."""

@@ -50,7 +50,6 @@ class Regress:
 
     name: ClassVar[str] = "regress"
     metrics: ClassVar[str] = "regression"
-    headline: ClassVar[str] = "r2"
     target: ClassVar[str] = "number"
     output: ClassVar[str] = "predictions"
     problem: ClassVar[Problem] = "regression"
@@ -58,6 +57,11 @@ class Regress:
     def __post_init__(self) -> None:
         if self.head.partition(":")[0] == "cosine":
             raise InputError("a cosine head has no unit to predict numbers in; use linear or mlp")
+
+    @property
+    def headline(self) -> str:
+        """Return the metric that counts first."""
+        return "r2"
 
     def build(self, backbone: Backbone) -> tuple[Model, None]:
         """Put a new head on the backbone, or the old one, brought to mean 0 and deviation 1."""
