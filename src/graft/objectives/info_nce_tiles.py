@@ -128,7 +128,9 @@ class _Tiled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyrefly: ignore[bad-override] - once_differentiable loses the name of ctx
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         anchors, positives, negatives, tau, own, *sums = ctx.saved_tensors
         way = _WayBack(ctx.case, tau, own, sums, grad_outputs[0], ctx.needs_input_grad[2:])
         return None, None, *way.run(anchors, positives, negatives, ctx.edge)

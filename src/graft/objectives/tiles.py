@@ -66,7 +66,9 @@ class _ByRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyrefly: ignore[bad-override] - once_differentiable loses the name of ctx
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         gradient = grad_outputs[0]
         needed = ctx.needs_input_grad[2:]
         leaves = [
