@@ -63,11 +63,13 @@ def slow(a, p, negatives, tau, distance, symmetric, ids, negative_ids, guard):
     return tuple(mean)
 
 
-CASES = list(product((False, True), (None, IDS), (None, NEGATIVES), (None, 0.2, -0.1)))
+CASES = [*product((False, True), (None, IDS), (None, NEGATIVES), (None, 0.2, -0.1), ["cosine"])]
+CASES += product(
+    [True], [None, IDS], [NEGATIVES], [None, 0.2], sorted(DISTANCES.keys() - {"cosine"})
+)
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
-@pytest.mark.parametrize(("symmetric", "ids", "negatives", "guard"), CASES)
+@pytest.mark.parametrize(("symmetric", "ids", "negatives", "guard", "distance"), CASES)
 def test_equals_the_slow_loop_and_tiles(symmetric, ids, negatives, guard, distance):
     negative_ids = None if negatives is None or ids is None else NEGATIVE_IDS
     rest = (distance, symmetric, ids, negative_ids, guard)
