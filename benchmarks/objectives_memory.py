@@ -7,7 +7,7 @@ gradients, and half as much for all else. Each case runs in a child of its own, 
 never falls; the small one does the same work on `--small` pairs, so that what the interpreter,
 torch and its kernels take cancels out.
 
-Seen once on 2 busy cores, one thread, in float32: see the table in docs/rooms/objectives.md.
+Seen once in float32, one thread on 2 busy cores: see docs/rooms/objectives.md.
 """
 
 from __future__ import annotations

@@ -152,6 +152,19 @@ def test_one_direction_without_rivals_weighs_half():
     torch.testing.assert_close(losses / weights, alone)
 
 
+def test_small_gradients_of_pairs_already_found_are_as_exact_in_tiles():
+    near = torch.eye(8) + 0.02 * A.float()[:, :1]
+    found = [
+        torch.autograd.grad(
+            info_nce(a, near + 0.05, temperature=0.05, symmetric=True, block=block)[0].sum(), a
+        )[0]
+        for block in (None, 3)
+        for a in [near.clone().requires_grad_()]
+    ]
+    assert 0 < found[0].abs().max() < 1e-2
+    assert (found[0] - found[1]).norm() < 1e-5 * found[0].norm()
+
+
 @pytest.mark.parametrize("temperature", [0.01, 0.07])
 @pytest.mark.parametrize("block", [None, 3])
 @pytest.mark.parametrize("kind", ["points", "equal", "zero"])

@@ -191,7 +191,7 @@ class _WayBack:
         self.share = gradient / len(sums)
         self.totals = [torch.logaddexp(log_sums, own / tau) for log_sums in sums]
         # of the own pair's logit: minus the probability of all rivals together
-        pulls = [torch.expm1(own / tau - total) for total in self.totals]
+        pulls = [-torch.sigmoid(log_sums - own / tau) for log_sums in sums]
         self.own_gradient = self.share * torch.stack(pulls).sum(0)
         self.tau_gradient = torch.zeros((), dtype=torch.float64)
 
