@@ -14,6 +14,7 @@ from graft.objectives.binary_cross_entropy import binary_cross_entropy
 from graft.objectives.cross_entropy import cross_entropy
 from graft.objectives.focal import binary_focal_loss, focal_loss
 from graft.objectives.squared_error import squared_error
+from tests.objectives.points import LABELS, points
 
 LOGITS = torch.tensor(
     [[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [-3.0, 1.0, 0.5], [0.2, 0.1, 4.0]], dtype=torch.float64
@@ -164,18 +165,61 @@ def test_squared_error_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(lambda y: squared_error(y, SOFT)[0], outputs)
 
 
+CLASS_VECTORS = points((15.0, 200.0, 60.0, 130.0), (1.0, 0.8, 1.5, 0.6))
+LABELLED = ((points(), LABELS), {})
+PAIRS = ((points(), points(height=0.8)), {})
+SCORED = ((*PAIRS[0], torch.tensor([0.2, 0.9, 0.2, 0.0, 1.0, 0.5, 0.5, 0.2])), {})
+PER_CLASS = ((points(), LABELS), {"class_vectors": CLASS_VECTORS})
+PROXIES = ((points(), LABELS), {"proxies": CLASS_VECTORS})
+CENTERS = ((points(), LABELS), {"centers": CLASS_VECTORS})
+GIVEN: dict = {
+    "contrastive": SCORED,
+    "contrastive_all_pairs": LABELLED,
+    "triplet": LABELLED,
+    "supervised_contrastive": LABELLED,
+    "triplet_margin": ((points(), points().flip(0), points(height=0.8)), {}),
+    "info_nce": PAIRS,
+    "n_pair": PAIRS,
+    "softmax": PER_CLASS,
+    "cosface": PER_CLASS,
+    "arcface": PER_CLASS,
+    "center": CENTERS,
+    "softmax_with_center": (LABELLED[0], PER_CLASS[1] | CENTERS[1]),
+    "proxy_nca": PROXIES,
+    "proxy_anchor": PROXIES,
+    "cosent": SCORED,
+    "cosine_regression": SCORED,
+}
+"""name → what is per item, and what is not; all others take logits and soft targets."""
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_is_per_item_and_indifferent_to_order(name):
     module, function = OBJECTIVES[name][0].split(":")
     objective = getattr(import_module(module), function)
-    losses, counts = objective(LOGITS, SOFT)
-    assert losses.shape == counts.shape == (4,)
-    order = torch.tensor([2, 0, 3, 1])
-    shuffled, shuffled_counts = objective(LOGITS[order], SOFT[order])
+    items, options = GIVEN.get(name, ((LOGITS, SOFT), {}))
+    n = len(items[0])
+    losses, counts = objective(*items, **options)
+    assert losses.shape == counts.shape == (n,)
+    assert losses.isfinite().all() and losses.abs().sum() > 0 and (counts >= 0).all()
+    assert (losses[counts == 0] == 0).all()
+    order = torch.tensor([2, 0, 3, 1, 7, 4, 6, 5])[:n]
+    shuffled, shuffled_counts = objective(*(x[order] for x in items), **options)
     torch.testing.assert_close(shuffled, losses[order])
     torch.testing.assert_close(shuffled_counts, counts[order])
-    none, no_counts = objective(LOGITS[:0], SOFT[:0])
+    first = items[0][:0].clone().requires_grad_()
+    none, no_counts = objective(first, *(x[:0] for x in items[1:]), **options)
     assert none.sum() == no_counts.sum() == 0
+    none.sum().backward()
+    assert first.grad.shape == first.shape
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_objectives_on_embeddings_say_what_they_need(name):
+    module, function = OBJECTIVES[name][0].split(":")
+    text = getattr(import_module(module), function).__doc__
+    for part in ("Requirements:", "| inputs | labels |", "Relations:", "Source:"):
+        assert part in text
 
 
 @pytest.mark.parametrize(("gamma", "smoothing"), [(0.0, 0.0), (2.0, 0.0), (1.5, 0.2)])

@@ -27,5 +27,69 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.squared_error:squared_error",
         "squared error per example, averaged over outputs",
     ),
+    "contrastive": (
+        "graft.objectives.contrastive:contrastive",
+        "pairs with a yes or no: near, or beyond a margin",
+    ),
+    "contrastive_all_pairs": (
+        "graft.objectives.contrastive:contrastive_all_pairs",
+        "the contrastive loss of all pairs of a labelled batch",
+    ),
+    "triplet_margin": (
+        "graft.objectives.triplet:triplet_margin",
+        "given triplets: the positive nearer than the negative by a margin",
+    ),
+    "triplet": (
+        "graft.objectives.triplet:triplet",
+        "triplets mined in a labelled batch: all, active, hard, semi-hard, distance-weighted",
+    ),
+    "info_nce": (
+        "graft.objectives.info_nce:info_nce",
+        "pairs; the batch's others and hard negatives are told from the positive",
+    ),
+    "n_pair": (
+        "graft.objectives.info_nce:n_pair",
+        "in-batch negatives by inner products, without a temperature",
+    ),
+    "supervised_contrastive": (
+        "graft.objectives.supervised_contrastive:supervised_contrastive",
+        "all items of a label are positives in a softmax over the batch",
+    ),
+    "softmax": (
+        "graft.objectives.margin_softmax:softmax_loss",
+        "softmax over class vectors, by inner products or scaled cosines",
+    ),
+    "cosface": (
+        "graft.objectives.margin_softmax:cosface",
+        "softmax of scaled cosines with a margin of the cosine",
+    ),
+    "arcface": (
+        "graft.objectives.margin_softmax:arcface",
+        "softmax of scaled cosines with a margin of the angle",
+    ),
+    "center": (
+        "graft.objectives.center:center",
+        "half the squared distance to the center of the class",
+    ),
+    "softmax_with_center": (
+        "graft.objectives.center:softmax_with_center",
+        "softmax on embeddings and the center loss, joined",
+    ),
+    "proxy_nca": (
+        "graft.objectives.proxies:proxy_nca",
+        "the class's learned proxy nearer than those of other classes",
+    ),
+    "proxy_anchor": (
+        "graft.objectives.proxies:proxy_anchor",
+        "each proxy against all items of the batch, the hard ones most",
+    ),
+    "cosent": (
+        "graft.objectives.scored_pairs:cosent",
+        "scored pairs: cosines in the order of the scores",
+    ),
+    "cosine_regression": (
+        "graft.objectives.scored_pairs:cosine_regression",
+        "scored pairs: the cosine is the score",
+    ),
 }
 """name → (where the function is, one-line summary)."""

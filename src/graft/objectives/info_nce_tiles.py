@@ -9,13 +9,12 @@ the size of the batch is stored but a few numbers for each row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from graft.objectives.distances import elementwise, pairwise, wide
 from graft.objectives.pairs import is_some, log_sum_exp
@@ -31,10 +30,6 @@ class Contrast:
     ids: Tensor | None = None
     negative_ids: Tensor | None = None
     guard: float | None = None
-
-    def of_negatives(self) -> Contrast:
-        """Return the case of the candidates that belong to no anchor."""
-        return replace(self, symmetric=False)
 
     def rivals(
         self, similarity: Tensor, own: Tensor, rows: slice, columns: slice, *, paired: bool
@@ -105,7 +100,9 @@ def _losses(sums: list[Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
     losses, weights = torch.zeros_like(own), torch.zeros_like(own)
     for log_sums in sums:
         holds = is_some(log_sums)
-        losses = losses + functional.softplus(log_sums - own).masked_fill(~holds, 0) / len(sums)
+        # softplus itself is cut off at 20, which shows in float64
+        missed = torch.logaddexp(log_sums - own, torch.zeros_like(own))
+        losses = losses + missed.masked_fill(~holds, 0) / len(sums)
         weights = weights + holds.to(own.dtype) / len(sums)
     return losses, weights
 
@@ -121,28 +118,8 @@ class _Tiled(torch.autograd.Function):
         negatives: Tensor | None,
         tau: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        n = len(anchors)
-        own = torch.cat(
-            [-elementwise(anchors[:0], positives[:0], case.distance)]
-            + [
-                -elementwise(anchors[rows], positives[rows], case.distance)
-                for rows in spans(n, edge)
-            ]
-        )
-        lowest = torch.full_like(own, torch.finfo(own.dtype).min)
-        sums = [lowest, lowest.clone()] if case.symmetric else [lowest]
-        for rows in spans(n, edge):
-            for columns in spans(n, edge):
-                tile = -pairwise(anchors[rows], positives[columns], case.distance)
-                by_row, by_column = case.rivals(tile, own, rows, columns, paired=True)
-                tile /= tau
-                _add(sums[0], rows, log_sum_exp(tile, by_row))
-                if case.symmetric:
-                    _add(sums[1], columns, log_sum_exp(tile, by_column, dim=0))
-            for columns in spans(0 if negatives is None else len(negatives), edge):
-                tile = -pairwise(anchors[rows], negatives[columns], case.distance)
-                mask, _ = case.rivals(tile, own, rows, columns, paired=False)
-                _add(sums[0], rows, log_sum_exp(tile / tau, mask))
+        own = _own_similarity(case, edge, anchors, positives)
+        sums = _log_sums(case, edge, anchors, positives, negatives, tau, own)
         ctx.case, ctx.edge = case, edge
         ctx.save_for_backward(anchors, positives, negatives, tau, own, *sums)
         losses, weights = _losses(sums, own / tau)
@@ -151,10 +128,47 @@ class _Tiled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyrefly: ignore[bad-override] - once_differentiable loses the name of ctx
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         anchors, positives, negatives, tau, own, *sums = ctx.saved_tensors
-        way = _WayBack(ctx.case, tau, own, sums, gradients[0], ctx.needs_input_grad[2:])
+        way = _WayBack(ctx.case, tau, own, sums, grad_outputs[0], ctx.needs_input_grad[2:])
         return None, None, *way.run(anchors, positives, negatives, ctx.edge)
+
+
+def _own_similarity(case: Contrast, edge: int, anchors: Tensor, positives: Tensor) -> Tensor:
+    own = torch.empty(len(anchors), dtype=wide(anchors[:0]).dtype, device=anchors.device)
+    for rows in spans(len(own), edge):
+        own[rows] = -elementwise(anchors[rows], positives[rows], case.distance)
+    return own
+
+
+def _log_sums(
+    case: Contrast,
+    edge: int,
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor | None,
+    tau: Tensor,
+    own: Tensor,
+) -> list[Tensor]:
+    """Return log Σ exp of each anchor's rivals' logits (N,) and, if symmetric, each positive's."""
+    lowest = torch.full_like(own, torch.finfo(own.dtype).min)
+    sums = [lowest, lowest.clone()] if case.symmetric else [lowest]
+    for rows in spans(len(own), edge):
+        for columns in spans(len(own), edge):
+            tile = -pairwise(anchors[rows], positives[columns], case.distance)
+            by_row, by_column = case.rivals(tile, own, rows, columns, paired=True)
+            tile /= tau
+            _add(sums[0], rows, log_sum_exp(tile, by_row))
+            if case.symmetric:
+                _add(sums[1], columns, log_sum_exp(tile, by_column, dim=0))
+        if negatives is not None:
+            for columns in spans(len(negatives), edge):
+                tile = -pairwise(anchors[rows], negatives[columns], case.distance)
+                mask, _ = case.rivals(tile, own, rows, columns, paired=False)
+                _add(sums[0], rows, log_sum_exp(tile / tau, mask))
+    return sums
 
 
 def _add(log_sums: Tensor, places: slice, more: Tensor) -> None:
@@ -177,7 +191,7 @@ class _WayBack:
         self.share = gradient / len(sums)
         self.totals = [torch.logaddexp(log_sums, own / tau) for log_sums in sums]
         # of the own pair's logit: minus the probability of all rivals together
-        pulls = [torch.expm1(own / tau - total) for total in self.totals]
+        pulls = [-torch.sigmoid(log_sums - own / tau) for log_sums in sums]
         self.own_gradient = self.share * torch.stack(pulls).sum(0)
         self.tau_gradient = torch.zeros((), dtype=torch.float64)
 
@@ -194,8 +208,9 @@ class _WayBack:
             self._own_pairs(anchors, positives, found, rows)
             for columns in spans(n, edge):
                 self._tile(anchors, positives, found[0], found[1], rows, columns, paired=True)
-            for columns in spans(0 if negatives is None else len(negatives), edge):
-                self._tile(anchors, negatives, found[0], found[2], rows, columns, paired=False)
+            if negatives is not None:
+                for columns in spans(len(negatives), edge):
+                    self._tile(anchors, negatives, found[0], found[2], rows, columns, paired=False)
         given = [None if g is None else g.to(anchors.dtype) for g in found]
         return *given, self.tau_gradient.to(self.tau) if self.needed[3] else None
 
@@ -210,7 +225,7 @@ class _WayBack:
     def _tile(
         self,
         anchors: Tensor,
-        candidates: Any,
+        candidates: Tensor,
         to_anchors: Tensor | None,
         to_candidates: Tensor | None,
         rows: slice,

@@ -66,8 +66,10 @@ class _ByRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        gradient = gradients[0]
+    def backward(  # pyrefly: ignore[bad-override] - once_differentiable loses the name of ctx
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
+        gradient = grad_outputs[0]
         needed = ctx.needs_input_grad[2:]
         leaves = [
             tensor.detach().requires_grad_(need)
