@@ -26,11 +26,14 @@ def place(tmp_path_factory):
         words = [str(w) for w in random.choice(FILLERS, 3)]
         return " ".join([*words, str(random.choice(WORDS[kind]))])
 
-    kinds = list(WORDS)
+    def with_word(word: str) -> str:
+        return " ".join([*(str(w) for w in random.choice(FILLERS, 3)), word])
+
+    kinds, words = list(WORDS), [word for group in WORDS.values() for word in group]
     pairs, scored, triplets = [], [], []
     for i in range(120):
         kind, other = kinds[i % 3], kinds[(i + 1) % 3]
-        pairs.append((text(kind), text(kind)))
+        pairs.append((with_word(words[i % 15]), with_word(words[i % 15])))
         triplets.append((text(kind), text(kind), text(other)))
         alike = i % 2
         score = 4 * alike + float(random.random())

@@ -21,6 +21,8 @@ from graft.engine.views import numbers
 from graft.tasks.task import Progress, Stream, Task
 
 EPOCHS_PER_PHASE = 10_000
+LARGE_STEP = 1_024
+"""Rows beyond which a step is sorted by length, and its micro-batches are padded for themselves."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,19 @@ class Order:
     ) -> list[Part]:
         """Return what this process feeds to a step, in micro-batches.
 
+        Rows are padded to the longest of the step, so that what is drawn for a row does not depend
+        on its micro-batch; where steps are large, to the longest of the micro-batch in any process.
+
         Every process has as many parts as the others, or they would wait for each other forever;
         one without rows of its own repeats a row that counts for nothing.
         """
+        rows, is_large = np.asarray(rows), len(rows) > LARGE_STEP
         share = self.share_of(len(rows))
         n_parts = -(-share // (micro_batch_size or share))
+        first = next(iter(self.streams.values()))
+        if is_large and n_parts > 1 and first.lengths is not None:
+            # it holds texts of all lengths; a micro-batch need not
+            rows = rows[np.argsort(first.lengths[rows], kind="stable")]
         drawn = {
             name: self._cycled(name, len(rows), progress.step)
             if i
@@ -77,6 +87,7 @@ class Order:
             counts = len(pieces[self.processes.rank]) > 0
             pieces = [piece if len(piece) else np.arange(1) for piece in pieces]
             own = pieces[self.processes.rank]
+            padded = np.concatenate(pieces) if is_large else np.arange(len(rows))
             for (name, stream), of_stream in zip(self.streams.items(), seeds, strict=True):
                 of_step = drawn[name]
                 feeds[name] = self.feeds.feed(
@@ -86,7 +97,9 @@ class Order:
                     of_step[own],
                     self.processes.device,
                     beside=[of_step[p] for p in pieces] if self.processes.is_sharded else (),
-                    length=None if stream.lengths is None else int(stream.lengths[of_step].max()),
+                    length=None
+                    if stream.lengths is None
+                    else int(stream.lengths[of_step[padded]].max()),
                     seeds=of_stream[own],
                 )
             parts.append(Part(feeds, float(counts)))
