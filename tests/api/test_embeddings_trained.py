@@ -65,7 +65,7 @@ def train(place, data, out, **options):
     [
         ("labelled", {"task": "embed"}, "mrr"),
         ("pairs", {}, "mrr"),
-        ("scored", {"epochs": 15, "lr": 3e-4}, "spearman"),
+        ("scored", {"objective": "cosine_regression", "epochs": 12}, "spearman"),
         ("triplets", {"objective": "triplet", "margin": 0.5, "epochs": 12}, "triplet_accuracy"),
     ],
 )
