@@ -13,7 +13,7 @@ from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
 from graft.data.check import usable
 from graft.data.faults import Finding, refuse
-from graft.data.table import Origin
+from graft.data.table import Origin, Table
 from graft.engine.predict import feature_rows
 from graft.tasks.labelled import table_stream
 
@@ -57,9 +57,18 @@ def embed(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
-    backbone = model if isinstance(model, Backbone) else _open(model)
-    backbone.eval()
+    backbone = model if isinstance(model, Backbone) else open_features(model)
     table, from_files = table_of(data, backbone.modality, input)
+    return embed_table(backbone, table, from_files=from_files)
+
+
+def embed_table(backbone: Backbone, table: Table, *, from_files: bool = True) -> Embeddings:
+    """Return the pooled features of a table's rows; labels do not matter.
+
+    Raises:
+        InputError: the table holds another modality than the model takes, or no row can be used.
+    """
+    backbone.eval()
     refuse_other_modality(backbone, table, backbone.origin.name)
     table = replace(table, roles=replace(table.roles, label=None))
     kept, findings = usable(table)
@@ -76,7 +85,8 @@ def embed(
     )
 
 
-def _open(name: str | Path) -> Backbone:
+def open_features(name: str | Path) -> Backbone:
+    """Open the backbone of a run, of its model, or of any name that `open_backbone` takes."""
     folder = Path(name)
     inner = folder / "model" if (folder / "model" / "graft.json").is_file() else folder
     if (inner / "graft.json").is_file():
