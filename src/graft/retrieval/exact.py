@@ -59,7 +59,7 @@ def top_k(
     """
     import torch
 
-    asked = torch.from_numpy(np.ascontiguousarray(queries, np.float32))
+    asked = torch.from_numpy(np.array(queries, np.float32))
     n_kept = k + SPARE
     scores = torch.full((len(queries), 0), -np.inf)
     rows = torch.zeros((len(queries), 0), dtype=torch.int64)

@@ -50,6 +50,11 @@ class QdrantIndex:
             self.client.close()
 
     @property
+    def is_remote(self) -> bool:
+        """Tell whether a server holds the vectors; elsewhere Qdrant always searches exactly."""
+        return is_address(self.manifest.server["place"])
+
+    @property
     def n_rows(self) -> int:
         """Rows that can be found."""
         return self.manifest.server["n_rows"]
@@ -78,7 +83,7 @@ class QdrantIndex:
                 filter=wanted,
                 limit=k,
                 with_payload=True,
-                params=models.SearchParams(exact=True) if exact else None,
+                params=models.SearchParams(exact=True) if exact and self.is_remote else None,
             )
             for query in asked
         ]
@@ -162,9 +167,14 @@ def connect(place: str) -> Any:
         if not _in_memory:
             _in_memory.append(QdrantClient(MEMORY))
         return _in_memory[0]
-    if place.startswith(("http://", "https://")):
-        return QdrantClient(url=place)
+    if is_address(place):
+        return QdrantClient(url=place, check_compatibility=False)
     return asked_of(lambda: QdrantClient(path=str(Path(place))))
+
+
+def is_address(place: str) -> bool:
+    """Tell whether a place is that of a server."""
+    return place.startswith(("http://", "https://"))
 
 
 def scrolled(client: Any, collection: str, wanted: Any) -> Iterator[Any]:

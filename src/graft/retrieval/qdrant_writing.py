@@ -10,7 +10,7 @@ from typing import Any
 
 from graft.retrieval.filters import as_number
 from graft.retrieval.manifest import Manifest
-from graft.retrieval.qdrant import AT_ONCE, QdrantIndex, asked_of, connect, in_range
+from graft.retrieval.qdrant import AT_ONCE, QdrantIndex, asked_of, connect, in_range, is_address
 from graft.retrieval.rows import Row
 from graft.retrieval.segments import Batch, check_batch, prepared
 
@@ -32,7 +32,7 @@ def create(manifest: Manifest, batch: Batch, place: str, before: Manifest | None
         stale = [before.server["collection"]]
     vectors = models.VectorParams(size=manifest.width, distance=models.Distance.DOT)
     asked_of(lambda: client.create_collection(name, vectors_config=vectors))
-    if place.startswith(("http://", "https://")):  # elsewhere it has no effect
+    if is_address(place):  # elsewhere it has no effect
         for key, kind in (("id", "keyword"), ("added", "integer"), ("deleted", "integer")):
             asked_of(lambda key=key, kind=kind: client.create_payload_index(name, key, kind))
     server = {"place": place, "collection": name, "columns": {}, "n_rows": 0, "stale": stale}
