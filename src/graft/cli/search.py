@@ -99,13 +99,13 @@ def _show(found: Answers) -> None:
     from graft.cli.show import console, plain_table
     from graft.data.faults import shorten
 
-    inputs = {hit.row.input for answer in found.answers for hit in answer.hits}
-    # the column of the inputs stands there already
-    columns = [
-        name
-        for name in columns_of(found)
-        if not all(str(hit.row.cells.get(name)) in inputs for a in found.answers for hit in a.hits)
-    ][:SHOWN_COLUMNS]
+    hits = [hit for answer in found.answers for hit in answer.hits]
+
+    def repeats(name: str) -> bool:  # the id, or what was found, beside itself
+        cells = [str(hit.row.cells.get(name)) for hit in hits]
+        return cells in ([hit.row.id for hit in hits], [hit.row.input for hit in hits])
+
+    columns = [name for name in columns_of(found) if not repeats(name)][:SHOWN_COLUMNS]
     fixed = ("query", "rank", "score", "id", "found")
     table = plain_table(*fixed, *columns, right=("rank", "score"))
     for answer in found.answers:
