@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
     import numpy as np
 
     from graft.retrieval.exact import rescored, top_k
-    from graft.retrieval.hnsw import build_graph
+    from graft.retrieval.hnsw import build_graph, recall
 
     np.save(folder / "vectors.npy", draw(options.rows, 0))
     vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="c"))
@@ -67,8 +67,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
     flat.add(vectors)
     exact = top_k([vectors], queries, K).rows
     theirs = flat.search(queries, K)[1]
-    agree = np.mean([len(set(a) & set(b)) / K for a, b in zip(exact, theirs, strict=True)])
-    found = {"rows": options.rows, "width": WIDTH, "queries": N_QUERIES, "k": K, "agree": agree}
+    found = {"rows": options.rows, "width": WIDTH, "queries": N_QUERIES, "k": K}
+    found["agree"] = recall(exact, theirs)
     cases = {
         "exact": lambda: top_k([vectors], queries, K),
         "faiss_flat": lambda: flat.search(queries, K),
@@ -83,9 +83,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
         def approximate(asked):
             return rescored([vectors], asked, graph.candidates(asked, K), K)
 
-        near = approximate(more).rows
-        right = [len(set(a) & set(b)) / K for a, b in zip(near, true, strict=True)]
-        found["recall_at_10"] = float(np.mean(right))
+        found["recall_at_10"] = recall(approximate(more).rows, true)
         cases["hnsw"] = lambda: approximate(queries)
     found["seconds"] = times(cases, options.repeats)
     seconds = found["seconds"]

@@ -31,7 +31,19 @@ def test_index_search_and_change(run, shelf):  # noqa: F811
     found = run("search", "the cat the", "-k", 2)
     header, first, *_ = found.out.splitlines()
     assert header.split() == ["query", "rank", "score", "id", "found", "kind", "price"]
-    assert first.split() == ["the", "cat", "the", "1", "1.000", "A0", "the", "cat", "the", "animal", "0"]
+    assert first.split() == [
+        "the",
+        "cat",
+        "the",
+        "1",
+        "1.000",
+        "A0",
+        "the",
+        "cat",
+        "the",
+        "animal",
+        "0",
+    ]
     assert "answers to 6 queries" in run("search", shelf, "-k", 2, "--out", "a.csv").out
     assert "4 rows, 2 deleted" in run("index", "--delete", "A0", "--delete", "A1").out
     assert json.loads(run("index", "--rebuild", "--json").out)["n_rows"] == 4

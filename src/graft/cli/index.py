@@ -129,7 +129,9 @@ def _show(found: Indexed) -> None:
     text = f"{found.folder}  {', '.join(parts)} × {found.width}"
     console.print(text, markup=False, soft_wrap=True)
     if found.recall is not None:
-        text = f"approximate: finds {found.recall:.1%} of the ten nearest (rows as queries)"
+        text = (
+            f"approximate: finds {found.recall:.1%} of the ten nearest (measured on rows kept out)"
+        )
         console.print(text, soft_wrap=True)
     if found.threshold is not None:
         console.print(_of_threshold(found.threshold), markup=False, soft_wrap=True)

@@ -1,9 +1,12 @@
 """The approximate graph: faiss' HNSW over vectors rounded to eight bits, answers scored exactly.
 
 Rounded vectors take a quarter of the memory that has to be walked through, and what rounding
-confuses is put right where the candidates are scored from the vectors themselves. How wide the
-search goes is chosen when the graph is built: the narrowest that finds `TARGET_RECALL` of the true
-ten nearest to rows of the index, each row itself left out.
+confuses is put right where the candidates are scored from the vectors themselves.
+
+How wide the search goes is chosen when the graph is built: some rows are kept out of it, and the
+narrowest search is taken that finds `TARGET_RECALL` of the ten nearest to them; then they join.
+Rows of the graph itself find their neighbours too easily: of one graph 98 % were found for its own
+rows, and 84 % for others.
 
 Source: Y. Malkov and D. Yashunin, Efficient and robust approximate nearest neighbor search using
 Hierarchical Navigable Small World graphs, IEEE TPAMI 42 (2020).
@@ -22,11 +25,13 @@ from graft.retrieval.exact import gathered, rescored, top_k
 
 N_LINKS = 16
 BUILD_WIDTH = 100
-WIDTHS = (16, 32, 64, 128, 256, 512)
+WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 TARGET_RECALL = 0.97
 """A little above what is promised, 0.95, since it is measured on a sample."""
 RECALL_AT = 10
 N_SAMPLED = 256
+MEASURED_SHARE = 8
+"""One row in so many is kept out at most."""
 CANDIDATES = 2
 """Candidates for each answer that are scored again."""
 N_TRAINED = 100_000
@@ -100,7 +105,7 @@ def build_graph(
     Args:
         segments: arrays (n, D) float32.
         n_threads: more than one gives another graph each time, as good as the others.
-        seed: of the rows that train the rounding and of those that measure the recall.
+        seed: of the rows that train the rounding, and of those that measure the recall.
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -109,29 +114,22 @@ def build_graph(
     faiss.omp_set_num_threads(n_threads)
     n_rows, width = sum(map(len, segments)), segments[0].shape[1]
     kind = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexHNSWSQ(width, kind, N_LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = BUILD_WIDTH
+    inner = faiss.IndexHNSWSQ(width, kind, N_LINKS, faiss.METRIC_INNER_PRODUCT)
+    inner.hnsw.efConstruction = BUILD_WIDTH
     random = np.random.default_rng(seed)
     drawn = np.sort(random.choice(n_rows, min(n_rows, N_TRAINED), replace=False))
-    index.train(gathered(segments, drawn))
-    for segment in segments:
-        for start in range(0, len(segment), BLOCK_ROWS):
-            index.add(np.ascontiguousarray(segment[start : start + BLOCK_ROWS]))
-    return _with_width(
-        index, segments, np.sort(random.choice(n_rows, min(n_rows, N_SAMPLED), replace=False))
-    )
-
-
-def recall(
-    graph: Graph, segments: Sequence[np.ndarray], rows: np.ndarray, k: int = RECALL_AT
-) -> float:
-    """Return the share of the true k nearest that a graph finds, for rows of the index as queries.
-
-    Args:
-        rows: (Q,) numbers; a row is no neighbour of itself.
-    """
-    queries = gathered(segments, rows)
-    return _recall(graph, segments, rows, queries, top_k(segments, queries, k + 1).rows)
+    inner.train(gathered(segments, drawn))
+    index = faiss.IndexIDMap(inner)  # rows that join later keep their numbers
+    n_out = max(1, min(N_SAMPLED, n_rows // MEASURED_SHARE))
+    out = np.sort(random.choice(n_rows, n_out, replace=False))
+    inside = np.ones(n_rows, bool)
+    inside[out] = False
+    for start in range(0, n_rows, BLOCK_ROWS):
+        rows = start + np.flatnonzero(inside[start : start + BLOCK_ROWS])
+        index.add_with_ids(gathered(segments, rows), rows)
+    graph, found = _with_width(index, segments, gathered(segments, out), inside)
+    index.add_with_ids(gathered(segments, out), out)
+    return graph, found
 
 
 def save_graph(graph: Graph, path: Path) -> None:
@@ -147,33 +145,26 @@ def read_graph(file: Any, width: int) -> Graph:
 
 
 def _with_width(
-    index: Any, segments: Sequence[np.ndarray], rows: np.ndarray
+    index: Any, segments: Sequence[np.ndarray], queries: np.ndarray, inside: np.ndarray
 ) -> tuple[Graph, float]:
-    """Choose the narrowest search that finds enough."""
-    queries = gathered(segments, rows)
-    true = top_k(segments, queries, RECALL_AT + 1).rows
+    """Choose the narrowest search that finds enough for queries (Q, D) among the rows inside."""
+    true = top_k(segments, queries, RECALL_AT, wanted=inside).rows
     graph, found = Graph(index, WIDTHS[0]), 0.0
     for width in WIDTHS:
         graph = Graph(index, width)
-        found = _recall(graph, segments, rows, queries, true)
+        near = rescored(segments, queries, graph.candidates(queries, RECALL_AT), RECALL_AT).rows
+        found = recall(near, true)
         if found >= TARGET_RECALL:
             break
     return graph, found
 
 
-def _recall(
-    graph: Graph,
-    segments: Sequence[np.ndarray],
-    rows: np.ndarray,
-    queries: np.ndarray,
-    true: np.ndarray,
-) -> float:
-    k = true.shape[1]
-    near = rescored(segments, queries, graph.candidates(queries, k), k).rows
-    n_right = n_true = 0
-    for row, ours, theirs in zip(rows, near, true, strict=True):
-        wanted = set(theirs.tolist()) - {int(row), -1}
-        wanted = set(list(wanted)[: k - 1]) if len(wanted) == k else wanted
-        n_right += len(wanted & set(ours.tolist()))
-        n_true += len(wanted)
-    return n_right / max(n_true, 1)
+def recall(found: np.ndarray, true: np.ndarray) -> float:
+    """Return the share of the true answers (Q, k) that are among those found (Q, k); -1 is none.
+
+    >>> recall(np.array([[3, 1, 7]]), np.array([[1, 2, -1]]))
+    0.5
+    """
+    wanted = [set(row) - {-1} for row in true.tolist()]
+    right = sum(len(w & set(row)) for w, row in zip(wanted, found.tolist(), strict=True))
+    return right / max(sum(map(len, wanted)), 1)
