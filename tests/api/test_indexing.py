@@ -74,10 +74,13 @@ def test_a_text_finds_itself_first(place, shelf, tmp_path):
 def test_the_index_lies_with_its_run(place, shelf):
     found = graft.index(place / "full", shelf)
     assert found.folder == place / "full" / "index"
-    assert graft.search(place / "full", "the cat").answers[0].hits
+    for model in (place / "full", place / "full" / "model"):
+        assert graft.search(model, "the cat").answers[0].hits
     with pytest.raises(InputError, match="holds an index; pass --add"):
         graft.index(place / "full", shelf)
     shutil.rmtree(found.folder)
+    with pytest.raises(InputError, match="is no run, which would hold the index; pass --index"):
+        graft.index(place / "bert", shelf)
 
 
 def test_adding_computes_new_rows_alone(place, shelf, tmp_path, monkeypatch):
@@ -212,7 +215,7 @@ def test_a_threshold_that_cannot_be_found_leaves_no_index(place, shelf, tmp_path
 )
 def test_options_that_do_not_go_together(options, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        graft.index(tmp_path, **options)
+        graft.index(tmp_path, folder=tmp_path, **options)
 
 
 def test_answers_as_files(place, shelf, tmp_path):

@@ -283,5 +283,9 @@ def test_damage_is_found(folder):
         with pytest.raises(ModelError, match="is damaged"):
             Index.open(folder)
     (folder / "index.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ModelError, match="written by another graft"):
-        Index.open(folder)
+    for write in (lambda: Index.open(folder), lambda: build(folder, batch(), ABOUT)):
+        with pytest.raises(ModelError, match="written by another graft"):
+            write()
+    build(folder, batch(), ABOUT, replacing=True)
+    with Index.open(folder) as index:
+        index.verify()

@@ -14,7 +14,7 @@ from graft.api.embedding import Embeddings, embed_table, open_features
 from graft.api.predicting import refuse_many_skipped, table_of
 from graft.backbones.backbone import Backbone
 from graft.data.doctor.groups import ID_NAMES, repeated_ids
-from graft.data.faults import Finding, data_error, refuse
+from graft.data.faults import Finding, data_error, refuse, shorten_path
 from graft.data.roles import no_column, plain
 from graft.data.table import Table, is_embedded
 from graft.engine.fingerprint import fingerprint
@@ -101,7 +101,8 @@ def index(
         delete: ids of rows to delete.
         rebuild: with data, replace what the index holds; without, free the space of deleted rows
             and build the approximate graph anew.
-        folder: of the index; `index` in the run's folder unless given.
+        folder: of the index; `index` in the run's folder unless given, and needed for a model that
+            is not a run's.
         id: column of the ids; one named `id` unless given, or else file and row.
         input: name of the input column, where it is not found by name.
         kind: `exact`, `hnsw`, or `auto` for a graph from 200,000 rows on where faiss is installed.
@@ -165,8 +166,20 @@ def index(
 
 
 def index_folder(run: str | Path, folder: str | Path | None) -> Path:
-    """Return the folder of an index: as asked, or the run's own."""
-    return Path(folder) if folder is not None else Path(run) / INDEX
+    """Return the folder of an index: as asked, or the run's own.
+
+    Raises:
+        InputError: none is asked, and the model is not that of a run.
+    """
+    if folder is not None:
+        return Path(folder)
+    run = Path(run)
+    for place in (run, run.parent):
+        if (place / "model" / "graft.json").is_file() and run in (place, place / "model"):
+            return place / INDEX
+    raise InputError(
+        f"{shorten_path(str(run), 80)}: is no run, which would hold the index; pass --index"
+    )
 
 
 def about_of(backbone: Backbone, metric: str) -> About:

@@ -20,7 +20,7 @@ from graft.locks import Held, locked
 from graft.retrieval import qdrant, qdrant_writing
 from graft.retrieval.hnsw import build_graph, is_installed, load_faiss, save_graph
 from graft.retrieval.index import Index
-from graft.retrieval.manifest import GraphFile, Manifest, read_manifest, sha256, swap
+from graft.retrieval.manifest import NAME, GraphFile, Manifest, read_manifest, sha256, swap
 from graft.retrieval.refusals import About, refuse_known, refuse_other_model, refuse_unknown
 from graft.retrieval.segments import Batch, check_batch, check_width, write_segment
 from graft.retrieval.threshold import Threshold
@@ -64,7 +64,7 @@ def build(
     if kind == "hnsw":
         load_faiss()
     with writing(folder):
-        before = current(folder)
+        before = current(folder, replacing=replacing)
         if before is not None and not replacing:
             refuse_existing(folder)
         generation = before.generation + 1 if before else 1
@@ -211,12 +211,24 @@ def writing(folder: Path) -> Iterator[None]:
         lock.__exit__(None, None, None)
 
 
-def current(folder: Path) -> Manifest | None:
-    """Return the generation that is there, None where there is none or it is damaged."""
+def current(folder: Path, *, replacing: bool = False) -> Manifest | None:
+    """Return the generation that is there, None where there is none.
+
+    Args:
+        folder: of the index.
+        replacing: it is to be replaced, so one that cannot be read is as good as none.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    if not (folder / NAME).exists():
+        return None
     try:
         return read_manifest(folder)
-    except (InputError, ModelError):
-        return None
+    except ModelError:
+        if replacing:
+            return None
+        raise
 
 
 def stale_share(manifest: Manifest) -> float:
