@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from graft.errors import InputError
-from graft.metrics.intervals import bootstrap
+from graft.metrics.intervals import bootstrap, bootstrap_change
 from graft.metrics.verification import (
     Roc,
     area,
@@ -144,6 +144,13 @@ def test_intervals():
     for interval in found.values():
         assert interval.low <= interval.value <= interval.high
         assert interval.low < interval.high
+
+
+def test_before_and_after_from_the_same_draws():
+    (before, labels), (after, _) = items(150, 15, spread=1.5), items(150, 15, spread=0.5)
+    scorers = [verification_scorer(x, labels) for x in (before, after)]
+    change = bootstrap_change(*scorers, n_resamples=50)["change"]
+    assert change["equal_error_rate"].high < 0 < change["tar_at_far_1e2"].low
 
 
 def test_more_items_are_drawn():

@@ -33,6 +33,7 @@ def ids_of(folder, **more):
         return sorted(int(hit.row.id[1:]) for hit in hits)
 
 
+@pytest.mark.slow
 def test_many_steps_equal_the_embedded_index(place, tmp_path):
     def steps(folder, **more):
         build(folder, batch(), ABOUT, **more)
@@ -107,6 +108,7 @@ def test_replacing_leaves_the_last_collection_for_its_readers(place, tmp_path):
     assert names[0] not in there
 
 
+@pytest.mark.slow
 def test_killed_before_its_generation_counts(tmp_path):
     place = str(tmp_path / "qdrant")
     build(tmp_path / "index", batch(), ABOUT, server=place)
