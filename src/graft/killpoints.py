@@ -21,6 +21,9 @@ POINTS = (
     "in_artifact",
     "before_record",
     "before_cleaning",  # all is written, checkpoints are still there
+    "in_segment",  # of an index, its vectors are there and its rows are not
+    "before_swap",  # a generation of an index is written, and none knows of it
+    "after_swap",  # it counts, what the last but one needed is still there
 )
 
 _times: dict[str, int] = {}

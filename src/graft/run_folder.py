@@ -3,7 +3,8 @@
 `recipe.yaml` says what was asked, resolved; `record.json` what happened; `predictions.csv` has the
 held-out rows with labels and probabilities; `skipped.csv` the rows that could not be used, where
 there are some; `report.html` is the page that shows it all, made of the record and of
-`report.json`; `model/` is the artifact. `checkpoints/` is there while the run is not finished.
+`report.json`; `model/` is the artifact; `index/` is what `graft index` made. `checkpoints/` is
+there while the run is not finished.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ OURS = frozenset(
         "README.md",
         "model",
         "checkpoints",
+        "index",
     }
 )
 

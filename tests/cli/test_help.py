@@ -15,6 +15,8 @@ VERBS = (
     "predict",
     "evaluate",
     "embed",
+    "index",
+    "search",
     "convert",
     "environment",
     "report",

@@ -1,4 +1,4 @@
-"""The verbs as functions: train, plan, predict, evaluate, embed, doctor, rerun, report, convert.
+"""The verbs as functions: train, plan, predict, evaluate, embed, index, search and more.
 
 `load` opens what `train` left, and `examine_environment` is the verb `environment`.
 
@@ -17,61 +17,75 @@ if TYPE_CHECKING:
     from graft.api.embedding import Embeddings, embed
     from graft.api.environment import Environment, examine_environment
     from graft.api.evaluating import Evaluation, evaluate
+    from graft.api.indexing import Indexed, index
     from graft.api.planning import Planned, PlannedPhase, plan
     from graft.api.predicting import predict
     from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
+    from graft.api.searching import Answer, Answers, Searcher, search
     from graft.api.training import Run, load, train
     from graft.records import Prediction
     from graft.weights.convert import Converted
 
 _HOMES = {
+    "Answer": "graft.api.searching",
+    "Answers": "graft.api.searching",
     "Converted": "graft.weights.convert",
     "Diagnosis": "graft.api.diagnosing",
     "Embeddings": "graft.api.embedding",
     "Environment": "graft.api.environment",
     "Evaluation": "graft.api.evaluating",
+    "Indexed": "graft.api.indexing",
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
+    "Searcher": "graft.api.searching",
     "cache_folder": "graft.api.cache",
     "convert": "graft.api.converting",
     "doctor": "graft.api.diagnosing",
     "embed": "graft.api.embedding",
     "evaluate": "graft.api.evaluating",
     "examine_environment": "graft.api.environment",
+    "index": "graft.api.indexing",
     "load": "graft.api.training",
     "plan": "graft.api.planning",
     "predict": "graft.api.predicting",
     "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
+    "search": "graft.api.searching",
     "train": "graft.api.training",
 }
 
 __all__ = [
+    "Answer",
+    "Answers",
     "Converted",
     "Diagnosis",
     "Embeddings",
     "Environment",
     "Evaluation",
+    "Indexed",
     "Planned",
     "PlannedPhase",
     "Prediction",
     "Rerun",
     "Run",
+    "Searcher",
     "cache_folder",
     "convert",
     "doctor",
     "embed",
     "evaluate",
     "examine_environment",
+    "index",
     "load",
     "plan",
     "predict",
     "report",
     "rerun",
+    "search",
     "train",
 ]
 

@@ -15,10 +15,12 @@ from graft.cli.doctor import doctor
 from graft.cli.embed import embed
 from graft.cli.environment import environment
 from graft.cli.evaluate import evaluate
+from graft.cli.index import index
 from graft.cli.plan import plan
 from graft.cli.predict import predict
 from graft.cli.report import report
 from graft.cli.rerun import rerun
+from graft.cli.search import search
 from graft.cli.train import train
 
 app = App(
@@ -38,6 +40,8 @@ app.command(plan, name="plan")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
+app.command(index, name="index")
+app.command(search, name="search")
 app.command(convert, name="convert")
 app.command(environment, name="environment")
 app.command(rerun, name="rerun")
