@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ class Embedder:
 
     backbone: Backbone
     whole: tuple[Model, Labelled] | None = None
-    limits: RunLimits = RunLimits()
+    limits: RunLimits = field(default_factory=RunLimits)
 
     @property
     def network(self) -> nn.Module:

@@ -16,11 +16,19 @@ import numpy as np
 
 from graft.metrics.ranking import rank, weigh
 from graft.metrics.regression import regression_scorer
+from graft.metrics.retrieval import Ranked, retrieval, retrieval_graded
 from graft.metrics.scorer import Scorer, ratio, undefined_scorer
 from graft.neighbours import normalised
 
-BLOCK = 512
-RETRIEVAL = ("recall_at_1", "recall_at_10", "map_at_r", "mrr", "ndcg_at_10")
+KS = (1, 10)
+RETRIEVAL = {
+    "recall_at_1": "hit_rate_at_1",
+    "recall_at_10": "hit_rate_at_10",
+    "map_at_r": "map_at_r",
+    "mrr": "mrr",
+    "ndcg_at_10": "ndcg_at_10",
+}
+"""name as metric learning has it (R@k: any of theirs among the first k) → name in `retrieval`."""
 TRIPLETS = "triplet_accuracy"
 SIMILARITY = ("spearman", "pearson")
 VERIFICATION = ("auroc", "average_precision")
@@ -86,17 +94,7 @@ def search_labels(unit: np.ndarray, labels: np.ndarray) -> Found:
         unit: (N, D) of length one.
         labels: (N,).
     """
-    counts = np.unique(labels, return_inverse=True, return_counts=True)
-    n_relevant = counts[2][counts[1]] - 1
-    parts = []
-    for start in range(0, len(unit), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(unit)))
-        cosines = unit[rows] @ unit.T
-        cosines[np.arange(len(rows)), rows] = -np.inf
-        parts.append(
-            _ranked(cosines, labels[rows][:, None] == labels[None], n_relevant[rows], rows)
-        )
-    return _joined(parts)
+    return _found(retrieval(unit, labels, ks=KS))
 
 
 def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
@@ -111,17 +109,17 @@ def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
     queries, number = np.unique(members[:, 0], return_inverse=True)
     searched = np.unique(members[:, 1:])
     place = np.searchsorted(searched, members[:, 1])
-    parts = []
-    for start in range(0, len(queries), BLOCK):
-        own = queries[start : start + BLOCK]
-        cosines = unit[own] @ unit[searched].T
-        relevant = np.zeros(cosines.shape, bool)
-        mine = (number >= start) & (number < start + BLOCK)
-        relevant[number[mine] - start, place[mine]] = True
-        itself = own[:, None] == searched[None]
-        cosines[itself], relevant[itself] = -np.inf, False
-        parts.append(_ranked(cosines, relevant, relevant.sum(1), None))
-    found = _joined(parts)
+
+    def grades(rows: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(rows), len(searched)))
+        mine = (number >= rows[0]) & (number <= rows[-1])
+        found[number[mine] - rows[0], place[mine]] = 1
+        return found
+
+    # an anchor that is somebody's positive would find itself first, and that is no answer
+    own = np.minimum(np.searchsorted(searched, queries), len(searched) - 1)
+    own = np.where(searched[own] == queries, own, -1)
+    found = _found(retrieval_graded(unit[queries], unit[searched], grades, ks=KS, own=own))
     if members.shape[1] < 3:
         return found
     near, far = (np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, r]]) for r in (1, 2))
@@ -129,34 +127,8 @@ def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
     return Found({TRIPLETS: right, **found.scores})
 
 
-def _ranked(
-    cosines: np.ndarray, relevant: np.ndarray, n_relevant: np.ndarray, itself: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """Score a block of queries (B, G); equal cosines rank in the order of the items."""
-    if itself is not None:
-        relevant = relevant.copy()
-        relevant[np.arange(len(itself)), itself] = False
-    order = np.argsort(-cosines, axis=1, kind="stable")
-    hits = np.take_along_axis(relevant, order, axis=1)
-    ranks = np.arange(1, hits.shape[1] + 1)
-    none = n_relevant == 0
-    first = np.where(none, np.nan, hits.argmax(1) + 1.0)
-    precision = np.cumsum(hits, axis=1) / ranks
-    in_r = ranks[None] <= n_relevant[:, None]
-    gains = 1 / np.log2(ranks[:10] + 1)
-    ideal = np.cumsum(gains)[np.minimum(np.maximum(n_relevant, 1), len(gains)) - 1]
-    found = {
-        "recall_at_1": (first <= 1).astype(float),
-        "recall_at_10": (first <= 10).astype(float),
-        "map_at_r": (precision * hits * in_r).sum(1) / np.maximum(n_relevant, 1),
-        "mrr": 1 / first,
-        "ndcg_at_10": (hits[:, :10] * gains).sum(1) / ideal,
-    }
-    return {name: np.where(none, np.nan, values) for name, values in found.items()}
-
-
-def _joined(parts: list[dict[str, np.ndarray]]) -> Found:
-    return Found({name: np.concatenate([p[name] for p in parts]) for name in RETRIEVAL})
+def _found(ranked: Ranked) -> Found:
+    return Found({name: ranked.values[source] for name, source in RETRIEVAL.items()})
 
 
 def _of_queries(found: Found) -> Scorer:

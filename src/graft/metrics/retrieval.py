@@ -76,7 +76,7 @@ def retrieval(vectors: np.ndarray, labels: np.ndarray, *, ks: Sequence[int] = KS
     def grades(rows: np.ndarray) -> np.ndarray:
         return labels[rows, None] == labels[None, :]
 
-    return retrieval_graded(vectors, vectors, grades, ks=ks, itself=True)
+    return retrieval_graded(vectors, vectors, grades, ks=ks, own=np.arange(len(labels)))
 
 
 def retrieval_graded(
@@ -85,7 +85,7 @@ def retrieval_graded(
     grades: Grades,
     *,
     ks: Sequence[int] = KS,
-    itself: bool = False,
+    own: np.ndarray | None = None,
 ) -> Ranked:
     """Rank a gallery for each query by inner product.
 
@@ -94,7 +94,8 @@ def retrieval_graded(
         gallery: (N, D).
         grades: of numbers of queries (B,), grades (B, N); above 0 is relevant.
         ks: depths of hit rate, recall and nDCG.
-        itself: query i is item i of the gallery, and is left out of its own ranking.
+        own: (Q,) place of each query in the gallery, where it is left out of its own ranking; -1
+            where it is not there.
 
     Raises:
         InputError: the shapes do not fit, a vector is not finite, or a depth is below 1.
@@ -107,9 +108,10 @@ def retrieval_graded(
         rows = np.arange(start, min(start + n_block, len(queries)))
         scores = queries[rows] @ gallery.T
         grade = np.asarray(grades(rows), np.float64)
-        if itself:
-            own = np.arange(len(rows)), rows
-            scores[own], grade[own] = -np.inf, 0.0
+        if own is not None:
+            there = np.flatnonzero(own[rows] >= 0)
+            itself = there, own[rows][there]
+            scores[itself], grade[itself] = -np.inf, 0.0
         order = np.argsort(-scores, axis=1, kind="stable")
         blocks.append(_of_rankings(np.take_along_axis(grade, order, 1), ks))
     names = blocks[0] if blocks else _of_rankings(np.zeros((0, 1)), ks)
