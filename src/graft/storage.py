@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from graft.data.faults import LONGEST_LINE, shorten_path
+from graft.disk import fsync
 from graft.errors import StorageError
-from graft.report.words import human_bytes
+from graft.wording import human_bytes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TOO_LARGE = errno.EFBIG
@@ -102,15 +103,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def fsync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _number(error: Exception) -> int | None:

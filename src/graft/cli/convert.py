@@ -46,8 +46,8 @@ def convert(
     from graft.api.converting import convert as convert_weights
     from graft.cli.show import console
     from graft.records import to_json
-    from graft.report.words import human_bytes
     from graft.weights.faults import printable
+    from graft.wording import human_bytes
 
     found = convert_weights(
         source, out, key=key, memory_bytes=None if memory is None else round(memory * 1e9)

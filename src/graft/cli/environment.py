@@ -35,7 +35,7 @@ def environment(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -
 def show_environment(found: Environment) -> None:
     """Print what an examination of the environment found, the faults last."""
     from graft.cli.show import console, plain_table
-    from graft.report.words import human_bytes
+    from graft.wording import human_bytes
 
     quota = "" if found.quota_processors is None else f", a quota of {found.quota_processors:g}"
     load = "" if found.load is None else f", load {found.load:.1f}"

@@ -39,7 +39,8 @@ def plan(
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, plain_table
     from graft.errors import InputError
-    from graft.report.words import human_bytes, human_seconds, readable_cut, readable_rule
+    from graft.report.words import human_seconds, readable_cut, readable_rule
+    from graft.wording import human_bytes
 
     if data is None and recipe is None:
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")

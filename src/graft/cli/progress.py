@@ -11,7 +11,8 @@ from graft.cli.show import errors
 from graft.engine.loop import StepEvent
 from graft.engine.settings import Listener
 from graft.records import PhaseRecord
-from graft.report.words import human_bytes, readable_cut
+from graft.report.words import readable_cut
+from graft.wording import human_bytes
 
 
 class ProgressBars:

@@ -14,9 +14,15 @@ from typing import Literal
 
 from graft.errors import DataError
 from graft.records import FindingRecord
+from graft.wording import (
+    LONGEST_LINE,
+    SHORTEST_PATH,
+    one_line,
+    shorten,
+    shorten_middle,
+    shorten_path,
+)
 
-LONGEST_LINE = 200
-SHORTEST_PATH = 24
 N_SHOWN = 20
 
 Severity = Literal["error", "skip", "warn", "repair"]
@@ -94,32 +100,12 @@ def data_error(
         n_left = LONGEST_LINE - len(message) - len(place) - len(": ")
         shown_path = shorten_path(str(path), max(n_left, SHORTEST_PATH))
     n_left = LONGEST_LINE - len(shown_path or "") - len(place) - len(": ")
-    if len(message) > n_left:
-        # The imperative stands at the end, so the middle gives way.
-        n_head = n_left // 3
-        message = f"{message[:n_head]}…{message[len(message) - (n_left - n_head - 1) :]}"
+    message = shorten_middle(message, n_left)  # the imperative stands at the end
     error = PlacedError(message, path=shown_path, row=row, column=shown_column)
     error.path = None if path is None else str(path)
     error.column = column
     error.message = message
     return error
-
-
-def one_line(text: str) -> str:
-    """Return `text` with line ends and other unprintable characters written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def shorten(text: str, n: int) -> str:
-    """Return `text` on one line of at most `n` characters."""
-    text = one_line(text)
-    return text if len(text) <= n else f"{text[: n - 1]}…"
-
-
-def shorten_path(path: str, n: int) -> str:
-    """Return the last `n` characters of a path on one line."""
-    path = one_line(path)
-    return path if len(path) <= n else f"…{path[-(n - 1) :]}"
 
 
 def listed(names: Iterable[str], *, n_shown: int = 5, n_chars: int = 60) -> str:

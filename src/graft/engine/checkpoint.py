@@ -23,10 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from graft.data.faults import LONGEST_LINE, shorten_path
+from graft.disk import fsync, sha256_of
 from graft.engine.processes import like
 from graft.errors import ModelError
 from graft.killpoints import fail_at
-from graft.storage import fsync, storing
+from graft.storage import storing
 
 FORMAT = 1
 """Of a checkpoint. A later version of graft that writes another one raises it."""
@@ -109,7 +110,7 @@ def _write(temporary: Path, checkpoint: Checkpoint) -> None:
         "position": asdict(checkpoint.position),
         "values": checkpoint.values,
         "began_with": dict(checkpoint.began_with),
-        "sha256": _sha256(temporary / "tensors.safetensors"),
+        "sha256": sha256_of(temporary / "tensors.safetensors"),
     }
     manifest["manifest_sha256"] = _digest(manifest)
     (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
@@ -160,7 +161,7 @@ def _verified(path: Path) -> dict[str, Any]:
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     if manifest.pop("manifest_sha256") != _digest(manifest):
         raise ValueError("its manifest's hash differs")
-    if _sha256(path / "tensors.safetensors") != manifest["sha256"]:
+    if sha256_of(path / "tensors.safetensors") != manifest["sha256"]:
         raise ValueError("its hash differs")
     return manifest
 
@@ -225,8 +226,3 @@ def _set_aside(path: Path) -> None:
 
 def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

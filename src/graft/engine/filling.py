@@ -20,9 +20,9 @@ from graft.engine.replay import Replay, Run
 from graft.engine.store import RowStore
 from graft.errors import StorageError
 from graft.locks import locked
-from graft.report.words import human_bytes
 from graft.storage import free_bytes, storing
 from graft.tasks.task import Stream
+from graft.wording import human_bytes
 
 OnNote = Callable[[str], None]
 WORTH_SAYING = 1_000_000

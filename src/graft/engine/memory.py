@@ -18,8 +18,8 @@ from graft.engine.order import Order
 from graft.engine.step import Step
 from graft.errors import OutOfMemory
 from graft.methods.plan import Gradient
-from graft.report.words import human_bytes
 from graft.tasks.task import Progress
+from graft.wording import human_bytes
 
 N_MEASURED = 2
 """Rows whose activations are measured: the longest of an epoch; the rest is in proportion."""

@@ -26,6 +26,7 @@ from graft.engine.groups import locate
 from graft.engine.prefix import OnRows, Prefix, estimate_bytes, store_key
 from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
+from graft.engine.row_places import NOTE, difference_by_place
 from graft.engine.views import ENDLESS, is_endless, items, n_numbers
 from graft.records import CacheRecord
 from graft.tasks.task import Progress, Stream, Task
@@ -96,6 +97,10 @@ def attach(
             if root is not None and wanted:
                 filling = Filling(root, processes, n_workers, on_rows, on_note)
                 store, n_computed, reason = filled(model, wanted, run, source, filling)
+            if store is not None and n_computed:
+                difference = difference_by_place(model, now.replays[name], run, source)
+                if difference:
+                    on_note(NOTE.format(difference=difference))
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)
             seconds = time.perf_counter() - began if n_computed else 0.0
             size = 0 if store is None else store.size_bytes

@@ -32,12 +32,12 @@ from graft.report.verdict import verdict
 from graft.report.words import (
     A_MODEL,
     UNTOUCHED,
-    human_bytes,
     human_seconds,
     percent,
     plural,
     share_of,
 )
+from graft.wording import human_bytes
 
 HERE = Path(__file__).parent
 N_CLASSES_SHOWN = 20

@@ -9,7 +9,6 @@ from graft.records import FindingRecord, Interval, PhaseRecord, RunRecord
 from graft.report.cost import saved_by_cache
 from graft.report.figures_errors import hardest_first
 from graft.report.words import (
-    human_bytes,
     human_seconds,
     plural,
     readable,
@@ -19,6 +18,7 @@ from graft.report.words import (
     shown,
     signed,
 )
+from graft.wording import human_bytes
 
 N_FINDINGS = 40
 SEVERITIES = {"error": "error", "skip": "left out", "warn": "look at", "repair": "repaired"}

@@ -58,20 +58,6 @@ def readable_place(path: str | None, row: int | None, column: str | None = None)
     return ", ".join(filter(None, (place, "" if column is None else f"column {column}")))
 
 
-def human_bytes(n: float) -> str:
-    """Return a size with its unit: 9.6 MB.
-
-    >>> human_bytes(999), human_bytes(1_234_567)
-    ('999 B', '1.2 MB')
-    """
-    size = float(n)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 def human_seconds(seconds: float) -> str:
     """Return a duration to two digits with its unit: 4.2 s, 2 min 10 s, 3 h 20 min.
 

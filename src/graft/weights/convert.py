@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.disk import fsync
 from graft.errors import GraftError, InputError, MissingExtra, ModelError, StorageError
 from graft.weights.answer import Answer, Refusal, read_answer
 from graft.weights.door import CONVERTED, refusal
@@ -120,7 +121,7 @@ def convert_files(
         raise StorageError(f"{out}: cannot be written ({error.strerror}); free space") from None
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
-    _sync(out.parent)
+    fsync(out.parent)
     return Converted(
         str(sources[0]),
         str(out),
@@ -240,11 +241,3 @@ def _environment() -> dict[str, str]:
         "HDF5_PLUGIN_PATH": "",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

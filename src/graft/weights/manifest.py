@@ -7,12 +7,12 @@ a folder without it was not saved to its end.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from graft.disk import sha256_of
 from graft.weights.faults import model_error, printable
 from graft.weights.header import read_header
 
@@ -46,7 +46,9 @@ def check_manifest(folder: Path) -> None:
         path = folder / name
         if not path.is_file():
             raise model_error(path, f"is missing, but {NAME} lists it; restore the file")
-        if path.stat().st_size != stated.get("size_bytes") or _sha256(path) != stated.get("sha256"):
+        if path.stat().st_size != stated.get("size_bytes") or sha256_of(path) != stated.get(
+            "sha256"
+        ):
             what = _difference(path, stated)
             raise model_error(path, f"is not the file that was saved: {what}; restore the file")
     for name in _files(folder):
@@ -82,7 +84,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    described: dict[str, Any] = {"size_bytes": path.stat().st_size, "sha256": _sha256(path)}
+    described: dict[str, Any] = {"size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
     if path.suffix == ".safetensors":
         described["tensors"] = _tensors(path)
     return described
@@ -103,8 +105,3 @@ def _difference(path: Path, stated: Mapping[str, Any]) -> str:
         if ours != theirs:
             return f"tensor `{printable(name, 60)}` is {theirs}, not {ours}"
     return "the numbers in it differ"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

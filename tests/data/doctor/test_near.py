@@ -76,8 +76,15 @@ def test_what_is_not_compared_is_said(monkeypatch):
     table = text_table(["a b c d", "e f g h", "i j k l"], ["x", "y", "x"])
     parts = np.array([0, 0, 1])
     assert near.not_compared(table, parts) == []
+    monkeypatch.setattr(near, "MOST_CHARACTERS_COMPARED", 20)
+    assert near.not_compared(table, parts) != []
+    monkeypatch.setattr(near, "MOST_CHARACTERS_COMPARED", 21)
+    assert near.not_compared(table, parts) == []
     monkeypatch.setattr(near, "MOST_ROWS_COMPARED", 2)
     [finding] = near.not_compared(table, parts)
     assert (finding.code, finding.severity) == ("not-compared", "warn")
-    assert "similar texts were not looked for: 3 rows" in str(finding) and len(str(finding)) <= 200
+    assert (
+        "similar texts were not looked for: 3 rows of 21 characters" in str(finding)
+        and len(str(finding)) <= 200
+    )
     assert near.not_compared(table, np.zeros(3)) == []

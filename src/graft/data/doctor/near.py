@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graft.data.doctor.near_pictures import nearest_pictures
-from graft.data.doctor.near_texts import most_similar
+from graft.data.doctor.near_texts import LONGEST_TEXT, most_similar
 from graft.data.doctor.places import at, kind_of_input, place_of
 from graft.data.doctor.texts import normalised
 from graft.data.faults import Finding
@@ -16,6 +16,8 @@ from graft.data.table import Table
 
 LEAST_SIMILAR = 0.8
 MOST_ROWS_COMPARED = 200_000
+MOST_CHARACTERS_COMPARED = 20_000_000
+"""Beyond these the search for similar texts takes minutes and gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,28 @@ def near_rows(
         return found | same
     texts = [normalised(str(text)) for text in table.inputs()]
     found = equal_rows(texts, trained, held, "equal but for case, punctuation and spaces")
-    if is_deep and len(table) <= MOST_ROWS_COMPARED:
+    if is_deep and are_few(texts):
         found = similar_texts(texts, trained, held, found) | found
     return found
+
+
+def are_few(texts: Sequence[str]) -> bool:
+    """Return whether texts are few and short enough to be compared."""
+    if len(texts) > MOST_ROWS_COMPARED:
+        return False
+    return sum(min(len(text), LONGEST_TEXT) for text in texts) <= MOST_CHARACTERS_COMPARED
 
 
 def not_compared(table: Table, part_of_row: np.ndarray) -> list[Finding]:
     """Return a warning where similar texts were not looked for, because there are too many."""
     n_held = int((part_of_row > 0).sum())
-    is_small = len(table) <= MOST_ROWS_COMPARED
-    if table.roles.modality != "text" or is_small or not 0 < n_held < len(table):
+    if table.roles.modality != "text" or not 0 < n_held < len(table):
         return []
-    message = f"similar texts were not looked for: {len(table):,} rows are more than "
-    message += f"{MOST_ROWS_COMPARED:,}; examine a part of them, or pass --model"
+    texts = [str(text) for text in table.inputs()]
+    if are_few(texts):
+        return []
+    message = f"similar texts were not looked for: {len(table):,} rows of {sum(map(len, texts)):,} "
+    message += "characters are too many; examine a part of them, or pass --model"
     return [Finding("not-compared", "warn", message, table.name_of_source)]
 
 
