@@ -17,6 +17,7 @@ from torch import nn
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import BackbonePair
 from graft.data.augment import Augment, read_augment
 from graft.data.doctor.near import Near
 from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
@@ -30,9 +31,17 @@ from graft.embedding_job import (
     without_options_of_labels,
 )
 from graft.errors import InputError
+from graft.match_job import (
+    match_plan,
+    match_task,
+    matches,
+    pair_of,
+    refuse_options_of_towers,
+    refuse_options_without_meaning,
+)
 from graft.methods.plan import Plan
-from graft.model import Model
-from graft.prepare import embeds, prepare
+from graft.model import Model, Towers
+from graft.prepare import Prepared, embeds, prepare
 from graft.recipe import Recipe, build_plan
 from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
@@ -58,9 +67,9 @@ class Job:
     table: Table
     splits: Splits
     findings: tuple[Finding, ...]
-    backbone: Backbone
+    backbone: Backbone | BackbonePair
     task: Labelled
-    model: Model
+    model: Model | Towers
     plan: Plan
     state: nn.Module | None = None
     augment: Augment | None = None
@@ -110,6 +119,9 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     """
     prepared = prepare(recipe)
     table, splits, findings = prepared.table, prepared.splits, prepared.findings
+    if matches(table):
+        return _pair_job(recipe, prepared, plan)
+    refuse_options_of_towers(recipe)
     if embeds(recipe, table):
         recipe = without_options_of_labels(recipe)
     else:
@@ -159,6 +171,31 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         augment,
         notes,
         near=prepared.near,
+    )
+
+
+def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
+    """Return the job of two towers."""
+    refuse_options_without_meaning(recipe)
+    recipe = without_options_of_labels(recipe)
+    if recipe.patience is not None and not len(prepared.splits.validation):
+        raise InputError("--patience needs validation rows: raise --validation, or leave it out")
+    pair = pair_of(recipe)
+    task: Any = match_task(recipe, pair)
+    torch.manual_seed(recipe.seed)
+    model, state = task.build(pair)
+    plan, notes = without_idle_phases(match_plan(recipe, pair, plan), model, state)
+    return Job(
+        recipe,
+        prepared.table,
+        prepared.splits,
+        prepared.findings,
+        pair,
+        task,
+        model,
+        plan,
+        state,
+        notes=notes,
     )
 
 
@@ -242,6 +279,6 @@ def _task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
     return Classify(classes, recipe.head, weights, recipe.label_smoothing, focal=recipe.focal)
 
 
-def count_blocks(backbone: Backbone) -> int:
+def count_blocks(backbone: Backbone | BackbonePair) -> int:
     """Return the number of blocks of the longest chain."""
     return max(chain.n_blocks for chain in backbone.chains)

@@ -25,6 +25,7 @@ class PairedStream:
         item_of: (T,) the item of each pair.
         pairs: who belongs to whom, on both sides; the first side numbers its items from 0.
         row_name: says where a pair came from.
+        batched_by: (T,) lengths by which pairs share a batch; this side's own unless given.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class PairedStream:
         item_of: np.ndarray,
         pairs: Tuples,
         row_name: Callable[[int], str] = str,
+        batched_by: np.ndarray | None = None,
     ) -> None:
         self.items = items
         self.item_of = item_of
@@ -40,6 +42,7 @@ class PairedStream:
         self.key = items.key
         self.lengths = None if items.lengths is None else items.lengths[item_of]
         self.row_name = row_name
+        self.batched_by = self.lengths if batched_by is None else batched_by
 
     def __len__(self) -> int:
         return len(self.item_of)
