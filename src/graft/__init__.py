@@ -25,12 +25,15 @@ if TYPE_CHECKING:
         convert,
         doctor,
         embed,
+        embed_image,
+        embed_text,
         evaluate,
         load,
         plan,
         predict,
         rerun,
         train,
+        zero_shot,
     )
     from graft.backbones import open_backbone
     from graft.backbones.own import backbone
@@ -56,6 +59,8 @@ _HOMES = {
     "convert": "graft.api",
     "doctor": "graft.api",
     "embed": "graft.api",
+    "embed_image": "graft.api",
+    "embed_text": "graft.api",
     "evaluate": "graft.api",
     "load": "graft.api",
     "open_backbone": "graft.backbones",
@@ -63,6 +68,7 @@ _HOMES = {
     "predict": "graft.api",
     "rerun": "graft.api",
     "train": "graft.api",
+    "zero_shot": "graft.api",
 }
 
 __all__ = [
@@ -84,6 +90,8 @@ __all__ = [
     "convert",
     "doctor",
     "embed",
+    "embed_image",
+    "embed_text",
     "evaluate",
     "load",
     "open_backbone",
@@ -91,6 +99,7 @@ __all__ = [
     "predict",
     "rerun",
     "train",
+    "zero_shot",
 ]
 
 

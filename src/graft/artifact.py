@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from graft.artifact_towers import write_heads, write_towers
-from graft.backbones import FORMAT, open_backbone, read_about, read_head
+from graft.backbones import FORMAT, open_backbone, read_about, read_head, shown
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import BackbonePair, open_pair
 from graft.errors import ModelError
@@ -144,7 +144,8 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     about = read_about(folder)
     if about.get("modality") == BackbonePair.modality:
         raise ModelError(
-            f"{folder}: holds a tower of pictures and one of texts; this verb takes a model of one"
+            f"{shown(folder)}: two towers know no classes; name them with --zero-shot \"rose,tulip\", "
+            "or take vectors with graft embed"
         )
     head = read_head(folder)  # before anything else: other classes are named as such
     if about["source"] == "own":

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graft.api.both_towers import embed_image, embed_text
     from graft.api.cache import cache_folder
     from graft.api.converting import convert
     from graft.api.diagnosing import Diagnosis, doctor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
     from graft.api.training import Run, load, train
+    from graft.api.zero_shot import TEMPLATES, zero_shot
     from graft.records import Prediction
     from graft.weights.convert import Converted
 
@@ -36,10 +38,13 @@ _HOMES = {
     "Prediction": "graft.records",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
+    "TEMPLATES": "graft.api.zero_shot",
     "cache_folder": "graft.api.cache",
     "convert": "graft.api.converting",
     "doctor": "graft.api.diagnosing",
     "embed": "graft.api.embedding",
+    "embed_image": "graft.api.both_towers",
+    "embed_text": "graft.api.both_towers",
     "evaluate": "graft.api.evaluating",
     "examine_environment": "graft.api.environment",
     "load": "graft.api.training",
@@ -48,6 +53,7 @@ _HOMES = {
     "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
     "train": "graft.api.training",
+    "zero_shot": "graft.api.zero_shot",
 }
 
 __all__ = [
@@ -61,10 +67,13 @@ __all__ = [
     "Prediction",
     "Rerun",
     "Run",
+    "TEMPLATES",
     "cache_folder",
     "convert",
     "doctor",
     "embed",
+    "embed_image",
+    "embed_text",
     "evaluate",
     "examine_environment",
     "load",
@@ -73,6 +82,7 @@ __all__ = [
     "report",
     "rerun",
     "train",
+    "zero_shot",
 ]
 
 

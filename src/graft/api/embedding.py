@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from graft.api.both_towers import open_both, table_of_side
 from graft.api.predicting import places, refuse_many_skipped, refuse_other_modality, table_of
 from graft.artifact import load_artifact
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import folder_of_both
 from graft.data.check import usable
 from graft.data.faults import Finding, refuse
 from graft.data.table import Origin
@@ -49,7 +52,8 @@ def embed(
 ) -> Embeddings:
     """Return the pooled features of data: what the model's head reads.
 
-    Of an embedding model its embeddings, of length one.
+    Of an embedding model its embeddings, of length one; of two towers those of pictures or of
+    texts, whichever the data holds.
 
     Args:
         model: a run, or any name that `open_backbone` takes, or a backbone declared in Python.
@@ -60,9 +64,14 @@ def embed(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
-    backbone, whole = (model, None) if isinstance(model, Backbone) else _open(model)
+    if not isinstance(model, Backbone) and folder_of_both(model) is not None:
+        whole: Any = open_both(model)
+        table, from_files = table_of_side(data, input)
+        backbone: Backbone = getattr(whole[0], table.roles.modality)
+    else:
+        backbone, whole = (model, None) if isinstance(model, Backbone) else _open(model)
+        table, from_files = table_of(data, backbone.modality, input)
     backbone.eval()
-    table, from_files = table_of(data, backbone.modality, input)
     refuse_other_modality(backbone, table, backbone.origin.name)
     table = replace(table, roles=replace(table.roles, label=None))
     kept, findings = usable(table)

@@ -62,7 +62,7 @@ def find_captions(head: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
         how = "by name"
         _refuse_lists_of_pictures(head, path)
         pictures = [name for name in head if holds_images(head[name])]
-        image = pick(by_name({n: () for n in pictures}, IMAGE_NAMES, ()), IMAGE_NAMES) or pick(
+        image = pick(by_name(dict.fromkeys(pictures, ()), IMAGE_NAMES, ()), IMAGE_NAMES) or pick(
             pictures
         )
         caption = pick(by_name(head, CAPTION_NAMES, pictures), CAPTION_NAMES)
