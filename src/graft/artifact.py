@@ -144,7 +144,7 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     about = read_about(folder)
     if about.get("modality") == BackbonePair.modality:
         raise ModelError(
-            f"{shown(folder)}: two towers know no classes; name them with --zero-shot \"rose,tulip\", "
+            f"{shown(folder)}: two towers know no classes; name some with --zero-shot, "
             "or take vectors with graft embed"
         )
     head = read_head(folder)  # before anything else: other classes are named as such

@@ -43,6 +43,7 @@ from graft.methods.plan import Plan
 from graft.model import Model, Towers
 from graft.prepare import Prepared, embeds, prepare
 from graft.recipe import Recipe, build_plan
+from graft.records import Wording
 from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
 from graft.tasks.augmented import AugmentedStream, pictures_of
@@ -50,6 +51,7 @@ from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.labelled import Labelled
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
+from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
 DEFAULT_TEXT_MODEL = "minilm"
 N_CHARACTERS_LOOKED_AT = 5_000_000
@@ -76,6 +78,7 @@ class Job:
     notes: tuple[str, ...] = ()
     chosen_on: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[int, Near] = field(default_factory=dict)
+    wordings: tuple[Wording, ...] = ()
 
     @property
     def n_blocks(self) -> int:
@@ -136,6 +139,11 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
                 "such as timm:mobilenetv3_small_100"
             )
         recipe = recipe.model_copy(update={"model": DEFAULT_TEXT_MODEL})
+    names = names_of(recipe, table)
+    if names is not None:
+        recipe, backbone = recipe.model_copy(update={"head": names.head}), names.pair.image
+    elif backbone is None and (pair := tower_for(recipe.model or "", table)) is not None:
+        backbone = getattr(pair, table.roles.modality)
     if backbone is None:
         assert recipe.model is not None
         is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
@@ -158,6 +166,11 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     model, state = task.build(backbone)
     plan = plan or build_plan(recipe, count_blocks(backbone))
     plan, notes = without_idle_phases(plan, model, state)
+    wordings: tuple[Wording, ...] = ()
+    if names is not None:
+        recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
+        wordings, note = begin_at_names(names, model, task, table, splits)
+        notes = (*notes, note)
     return Job(
         recipe,
         table,
@@ -171,6 +184,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         augment,
         notes,
         near=prepared.near,
+        wordings=wordings,
     )
 
 

@@ -46,6 +46,8 @@ class Recipe(BaseModel):
     model: str | None = None
     text_model: str | None = None
     lock: Literal["image", "text"] | None = None
+    init_head: Literal["zero-shot"] | None = None
+    template: tuple[str, ...] | None = None
     task: Literal["embed"] | None = None
     method: str = "lp-ft"
     at: str | None = None

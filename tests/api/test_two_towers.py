@@ -84,9 +84,7 @@ def test_embed_takes_either_side(place):
     folder, table = str(place / "data" / "images"), str(place / "data" / "captions.jsonl")
     paths = [f"{folder}/red0.png", f"{folder}/blue1.png"]
     run = str(place / "run")
-    np.testing.assert_array_equal(
-        graft.embed(run, paths).features, graft.embed_image(run, paths)
-    )
+    np.testing.assert_array_equal(graft.embed(run, paths).features, graft.embed_image(run, paths))
     assert graft.embed(run, ["the red"]).features.shape == (1, 256)
     assert len(graft.embed(run, table, input="captions").features) == 80
     with pytest.raises(InputError, match="--input image or --input captions"):

@@ -66,9 +66,7 @@ def test_a_resample_takes_a_picture_with_its_captions():
     weights = np.zeros((1, n_images))
     weights[0, 2] = 5
     alone = scorer.weigh(weights)
-    assert alone["image_to_text_mrr"] == pytest.approx(
-        1 / ranks_of(truth, vectors, n_images)[2]
-    )
+    assert alone["image_to_text_mrr"] == pytest.approx(1 / ranks_of(truth, vectors, n_images)[2])
 
 
 def ranks_of(truth, vectors, n_images):

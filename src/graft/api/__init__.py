@@ -57,6 +57,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "TEMPLATES",
     "Converted",
     "Diagnosis",
     "Embeddings",
@@ -67,7 +68,6 @@ __all__ = [
     "Prediction",
     "Rerun",
     "Run",
-    "TEMPLATES",
     "cache_folder",
     "convert",
     "doctor",

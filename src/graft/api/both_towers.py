@@ -22,7 +22,7 @@ from graft.engine.predict import predict_rows
 from graft.engine.views import items
 from graft.errors import InputError, ModelError
 from graft.model import Towers
-from graft.tasks.labelled import table_stream
+from graft.prompts import image_vectors, text_vectors
 from graft.tasks.match import Match
 
 
@@ -90,8 +90,7 @@ def _vectors(
     if len(kept) < len(table) or not len(table):
         why = str(findings[0]) if findings else f"there is no {side} to embed; pass some"
         raise InputError(why)
-    stream = table_stream(kept, getattr(towers, side), {})["train"]
-    return predict_rows(towers, Match(), stream)[Match.output]
+    return (text_vectors if side == "text" else image_vectors)(towers, kept)
 
 
 def table_of_side(data: str | Sequence[str], column: str | None) -> tuple[Table, bool]:

@@ -223,6 +223,7 @@ def _record(
         per_class=worth.per_class,
         findings=tuple(f.record() for f in job.findings),
         n_near=worth.n_near,
+        wordings=job.wordings,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,12 @@ from graft.backbones.image_network import evaluated, image_backbone
 from graft.backbones.pair import BackbonePair, projection_of
 from graft.backbones.text_processor import TextProcessor
 from graft.backbones.trace import trace_chains
-from graft.backbones.transformers_image import _processor, _read_pooler, _write_preprocessor
+from graft.backbones.transformers_image import (
+    image_processor_of,
+    read_pooler,
+    save_image,
+    write_preprocessor,
+)
 from graft.backbones.transformers_load import (
     open_config,
     open_tokenizer,
@@ -108,10 +113,12 @@ def open_clip(folder: Path, *, random: bool = False) -> BackbonePair:
 
 
 def _image_tower(whole: Any, folder: Path, config: Any) -> tuple[Backbone, Mapping[str, Any]]:
-    processor, preprocessor, notes = _processor(folder, config.vision_config)
+    processor, preprocessor, notes = image_processor_of(folder, config.vision_config)
     net = whole.vision_model
-    origin = _origin_of(net, folder, config.vision_config, notes, {"preprocessor": preprocessor})
-    return image_backbone(net, processor=processor, origin=origin, read=_read_pooler), preprocessor
+    details = {"preprocessor": preprocessor, "classifier": None}
+    origin = _origin_of(net, folder, config.vision_config, notes, details)
+    origin = replace(origin, save=save_image)
+    return image_backbone(net, processor=processor, origin=origin, read=read_pooler), preprocessor
 
 
 def _text_tower(whole: Any, folder: Path, config: Any) -> Backbone:
@@ -174,5 +181,5 @@ def _save(folder: Path, towers: Any, shell: tuple[Any, Any], others: Mapping[str
     with quiet():
         whole.save_pretrained(folder)
     towers.text.processor.tokenizer.save_pretrained(folder)
-    _write_preprocessor(folder, towers.image)
+    write_preprocessor(folder, towers.image)
     return f"AutoModel ({build.__name__})"

@@ -65,6 +65,10 @@ class RecipeOptions:
     "Backbone of the captions (default minilm); --model is that of the pictures, or holds both."
     lock: Annotated[Literal["image", "text"] | None, _in(TOWERS)] = None
     "Tower whose weights stay as they are; its projection still trains."
+    init_head: Annotated[Literal["zero-shot"] | None, _in(TOWERS)] = None
+    "zero-shot: a classifier of pictures begins at the names of its classes, given --model RUN."
+    template: Annotated[tuple[str, ...] | None, _in(TOWERS)] = None
+    'Prompt with {} where the name stands (default "a photo of a {}."); several are averaged.'
     method: Annotated[str | None, _in(MODEL)] = None
     "How to fine-tune (default lp-ft); `graft list methods` tells them apart."
     at: Annotated[str | None, _in(MODEL)] = None
