@@ -62,6 +62,7 @@ class Job:
     """Everything that is known before training.
 
     Args:
+        backbone: a `Backbone`, or a `BackbonePair` where pictures come with captions.
         state: what the task keeps beside the model while it trains, or None.
     """
 
@@ -69,7 +70,7 @@ class Job:
     table: Table
     splits: Splits
     findings: tuple[Finding, ...]
-    backbone: Backbone | BackbonePair
+    backbone: Any
     task: Labelled
     model: Model | Towers
     plan: Plan
@@ -169,6 +170,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
+        assert isinstance(task, Classify)
         wordings, note = begin_at_names(names, model, task, table, splits)
         notes = (*notes, note)
     return Job(

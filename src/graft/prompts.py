@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from graft.records import Wording
 from graft.tasks.labelled import table_stream
 from graft.tasks.match import Match
 
+MATCH: Any = Match()
 TEMPLATES = ("a photo of a {}.",)
 
 
@@ -54,13 +56,13 @@ def prompts_of(classes: Sequence[str], templates: Sequence[str]) -> list[str]:
 def text_vectors(towers: Towers, table: Table) -> np.ndarray:
     """Return the vectors (N, E) of a table of texts, of length one."""
     stream = table_stream(table, towers.text, {})["train"]
-    return predict_rows(towers, Match(), stream)[Match.output]
+    return predict_rows(towers, MATCH, stream)[Match.output]
 
 
 def image_vectors(towers: Towers, table: Table, n_workers: int | None = None) -> np.ndarray:
     """Return the vectors (N, E) of a table of pictures, of length one."""
     stream = table_stream(table, towers.image, {})["train"]
-    return predict_rows(towers, Match(), stream, n_workers=n_workers)[Match.output]
+    return predict_rows(towers, MATCH, stream, n_workers=n_workers)[Match.output]
 
 
 def prompt_vectors(

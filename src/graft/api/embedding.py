@@ -64,10 +64,12 @@ def embed(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
+    backbone: Backbone
+    whole: Any
     if not isinstance(model, Backbone) and folder_of_both(model) is not None:
-        whole: Any = open_both(model)
+        both: Any = open_both(model)
         table, from_files = table_of_side(data, input)
-        backbone: Backbone = getattr(whole[0], table.roles.modality)
+        backbone, whole = getattr(both[0], table.roles.modality), both
     else:
         backbone, whole = (model, None) if isinstance(model, Backbone) else _open(model)
         table, from_files = table_of(data, backbone.modality, input)

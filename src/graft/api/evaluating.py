@@ -94,19 +94,18 @@ def evaluate(
         InputError: the data has no labels, or no such part, or another modality than the model.
         DataError: a label is none that the model knows.
     """
-    model: Any
-    task: Any
+    opened: Any
     if folder_of_both(folder) is not None:
-        model, task = open_both(folder)
+        opened = open_both(folder)
         table = _read(folder, data, {k: v for k, v in roles.items() if k != "label"})
         if table.roles.modality != IMAGE_TEXT:
             raise InputError(
                 f"{data}: holds no pictures with captions; name both columns: --input image,caption"
             )
     else:
-        model, task = load_artifact(model_folder(folder), backbone=backbone)
-        table = _read(folder, data, {**roles, "target_kind": TARGETS[task.name]})
-        refuse_other_modality(model.backbone, table, folder)
+        opened = load_artifact(model_folder(folder), backbone=backbone)
+        table = _read(folder, data, {**roles, "target_kind": TARGETS[opened[1].name]})
+        refuse_other_modality(opened[0].backbone, table, folder)
     if table.roles.label is None and len(table.roles.inputs) == 1:
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
     if only is not None:
@@ -114,6 +113,8 @@ def evaluate(
     n_asked = len(table)
     table, findings = usable(table)
     refuse(findings)
+    parts: tuple[Any, Any] = opened
+    model, task = parts
     streams = task.streams(table, getattr(model, "backbone", model))
     outputs = vectors_of_both(model, task, streams, None)
     targets = task.truth(first_of(streams))

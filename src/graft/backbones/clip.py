@@ -90,8 +90,9 @@ def open_clip(folder: Path, *, random: bool = False) -> BackbonePair:
     from transformers import AutoModel
 
     config = open_config(folder)
+    whole: Any
     if random:
-        whole: Any = AutoModel.from_config(copy.deepcopy(config), dtype=torch.float32).eval()
+        whole = AutoModel.from_config(copy.deepcopy(config), dtype=torch.float32).eval()
     else:
         whole, missing = open_weights(AutoModel, folder, config)
         refuse_missing(folder, frozenset(k for k in missing if "position_ids" not in k))
