@@ -18,7 +18,7 @@ from graft.tasks.match import NEW_HEAD, OWN, Match
 BATCH_SIZE = 128
 """Pairs of a step unless said: what a picture is told from are the other pictures of its batch."""
 PROJECTION_EPOCHS, PATIENCE = 20, 3
-"""Of projections on frozen towers: they fit a few hundred pictures by heart within ten epochs."""
+"""Of projections on frozen towers; a few hundred pictures are known by heart within ten epochs."""
 OPTIONS = ("text_model", "lock")
 """Fields of a recipe that only two towers have."""
 
@@ -116,9 +116,9 @@ def _with_batches(plan: Plan, recipe: Recipe) -> Plan:
         if isinstance(by, Convex):
             size = recipe.batch_size or BATCH_SIZE
             by = Gradient(
-                epochs=recipe.epochs or PROJECTION_EPOCHS,
+                epochs=PROJECTION_EPOCHS,
                 batch_size=size,
-                patience=recipe.patience or PATIENCE,
+                patience=PATIENCE,
             )
         elif recipe.batch_size is None:
             by = dataclasses.replace(by, batch_size=BATCH_SIZE)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from graft.api.embedding import Embeddings, embed
     from graft.api.environment import Environment, examine_environment
     from graft.api.evaluating import Evaluation, evaluate
+    from graft.api.interpolating import Interpolation, interpolate
     from graft.api.planning import Planned, PlannedPhase, plan
     from graft.api.predicting import predict
     from graft.api.reporting import report
@@ -33,6 +34,7 @@ _HOMES = {
     "Embeddings": "graft.api.embedding",
     "Environment": "graft.api.environment",
     "Evaluation": "graft.api.evaluating",
+    "Interpolation": "graft.api.interpolating",
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
@@ -47,6 +49,7 @@ _HOMES = {
     "embed_text": "graft.api.both_towers",
     "evaluate": "graft.api.evaluating",
     "examine_environment": "graft.api.environment",
+    "interpolate": "graft.api.interpolating",
     "load": "graft.api.training",
     "plan": "graft.api.planning",
     "predict": "graft.api.predicting",
@@ -63,6 +66,7 @@ __all__ = [
     "Embeddings",
     "Environment",
     "Evaluation",
+    "Interpolation",
     "Planned",
     "PlannedPhase",
     "Prediction",
@@ -76,6 +80,7 @@ __all__ = [
     "embed_text",
     "evaluate",
     "examine_environment",
+    "interpolate",
     "load",
     "plan",
     "predict",
