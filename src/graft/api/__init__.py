@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.api.both_towers import embed_image, embed_text
+    from graft.api.by_names import TEMPLATES, zero_shot
     from graft.api.cache import cache_folder
     from graft.api.converting import convert
     from graft.api.diagnosing import Diagnosis, doctor
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
     from graft.api.training import Run, load, train
-    from graft.api.zero_shot import TEMPLATES, zero_shot
     from graft.records import Prediction
     from graft.weights.convert import Converted
 
@@ -40,7 +40,7 @@ _HOMES = {
     "Prediction": "graft.records",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
-    "TEMPLATES": "graft.api.zero_shot",
+    "TEMPLATES": "graft.api.by_names",
     "cache_folder": "graft.api.cache",
     "convert": "graft.api.converting",
     "doctor": "graft.api.diagnosing",
@@ -56,7 +56,7 @@ _HOMES = {
     "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
     "train": "graft.api.training",
-    "zero_shot": "graft.api.zero_shot",
+    "zero_shot": "graft.api.by_names",
 }
 
 __all__ = [
