@@ -111,7 +111,7 @@ def test_names_alone_tell_pictures_apart(place):
 
 
 def test_predict_asks_for_names(place):
-    with pytest.raises(GraftError, match="name them with --zero-shot"):
+    with pytest.raises(GraftError, match="name some with --zero-shot"):
         graft.predict(place / "run", ["a.png"])
     with pytest.raises(InputError, match="once"):
         graft.zero_shot(place / "run", ["a.png"], ["red", "blue"], templates=["a photo"])
@@ -188,3 +188,33 @@ def test_a_model_of_clips_family_is_trained_and_saved_as_its_own(place, tmp_path
 def test_graft_json_names_both(place):
     about = json.loads((place / "run" / "model" / "graft.json").read_text())
     assert (about["modality"], about["source"]) == ("image-text", "pair")
+
+
+def test_the_command_line_takes_names(place, capsys):
+    from graft.cli import main
+
+    pictures = place / "data" / "images"
+    asked = ["predict", str(place / "run"), str(pictures / "red0.png"), "--json", "--quiet"]
+    templates = ["--template", "the {} is", "--template", "a {}"]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--zero-shot", "red, blue", *templates])
+    assert not ended.value.code
+    [row] = capsys.readouterr().out.splitlines()
+    assert json.loads(row)["label"] in ("red", "blue")
+
+
+@pytest.mark.slow
+def test_photographs_find_their_captions(shared, tmp_path, monkeypatch):
+    """Real towers on real photographs: frozen ones first, then the top blocks of the texts'."""
+    from benchmarks.two_towers import CHANCE, NAMES, both_stages, laid_out
+
+    if not (shared / "data" / "flickr8k_train").is_dir():
+        pytest.skip("needs flickr8k_train of the shared data")
+    data = laid_out(shared, tmp_path)
+    model = shared / "weights" / "mobilenetv2_100"
+    first, second = both_stages(data, model, tmp_path, 0, 2)
+    for name, by_chance in zip(NAMES, CHANCE, strict=True):
+        assert first["before"][name] < 2.5 * by_chance
+        assert first["after"][name] >= 5 * by_chance
+    means = [sum(stage["after"][name] for name in NAMES) for stage in (first, second)]
+    assert means[1] > means[0]

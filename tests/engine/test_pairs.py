@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from graft.engine.feeds import find_feeds
@@ -18,8 +20,8 @@ REST = Rule(everything(), None)
 BY = Gradient(epochs=3, batch_size=4)
 
 
-def go(scene, rules, **settings):
-    plan = Plan((Phase("phase", rules, BY),))
+def go(scene, rules, by=BY, **settings):
+    plan = Plan((Phase("phase", rules, by),))
     streams = {"train": scene.streams}
     return run(plan, scene.model, scene.task, streams, state=scene.state,
                settings=Settings(**settings))  # fmt: skip
@@ -31,6 +33,15 @@ def test_a_step_takes_the_same_rows_of_both_streams():
     steps = scene.task.seen[-18:]  # three epochs of three steps, each stream once
     for (images, _), (texts, _) in zip(steps[::2], steps[1::2], strict=True):
         assert images.tolist() == texts.tolist()
+
+
+def test_micro_batches_give_the_steps_of_the_whole():
+    whole, parts = pair_streams(), pair_streams()
+    go(whole, (*TOP, REST))
+    go(parts, (*TOP, REST), replace(BY, micro_batch_size=2))
+    ours = parts.model.state_dict() | parts.state.state_dict()
+    for name, value in (whole.model.state_dict() | whole.state.state_dict()).items():
+        torch.testing.assert_close(ours[name], value, atol=1e-6, rtol=1e-5)
 
 
 def test_a_picture_with_three_captions_is_computed_once(tmp_path):
