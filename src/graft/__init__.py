@@ -29,14 +29,18 @@ if TYPE_CHECKING:
         convert,
         doctor,
         embed,
+        embed_image,
+        embed_text,
         evaluate,
         index,
+        interpolate,
         load,
         plan,
         predict,
         rerun,
         search,
         train,
+        zero_shot,
     )
     from graft.backbones import open_backbone
     from graft.backbones.own import backbone
@@ -66,8 +70,11 @@ _HOMES = {
     "convert": "graft.api",
     "doctor": "graft.api",
     "embed": "graft.api",
+    "embed_image": "graft.api",
+    "embed_text": "graft.api",
     "evaluate": "graft.api",
     "index": "graft.api",
+    "interpolate": "graft.api",
     "load": "graft.api",
     "open_backbone": "graft.backbones",
     "plan": "graft.api",
@@ -75,6 +82,7 @@ _HOMES = {
     "rerun": "graft.api",
     "search": "graft.api",
     "train": "graft.api",
+    "zero_shot": "graft.api",
 }
 
 __all__ = [
@@ -100,8 +108,11 @@ __all__ = [
     "convert",
     "doctor",
     "embed",
+    "embed_image",
+    "embed_text",
     "evaluate",
     "index",
+    "interpolate",
     "load",
     "open_backbone",
     "plan",
@@ -109,6 +120,7 @@ __all__ = [
     "rerun",
     "search",
     "train",
+    "zero_shot",
 ]
 
 

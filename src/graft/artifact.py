@@ -13,27 +13,36 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from graft.backbones import FORMAT, open_backbone, read_about, read_head
+from graft.artifact_towers import write_heads, write_towers
+from graft.backbones import FORMAT, open_backbone, read_about, read_head, shown
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import BackbonePair, open_pair
 from graft.errors import ModelError
 from graft.killpoints import fail_at
-from graft.model import Model
+from graft.model import Model, Towers
 from graft.storage import storing, whole_folder
 from graft.tasks import find_task
 from graft.tasks.labelled import Labelled
+from graft.tasks.match import Match
 from graft.weights.manifest import check_manifest, write_manifest
 from graft.weights.reading import read_tensors, refuse_not_finite
 
 
-def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
+def save_artifact(
+    folder: Path, model: Model | Towers, task: Labelled, pair: BackbonePair | None = None
+) -> str:
     """Write a model; returns the name of what opens it without graft.
 
     The folder is there whole or not at all. A model that lies there already is replaced whole: a
     file left from another form would change how the folder opens.
+
+    Args:
+        pair: of two towers, where they came from.
 
     Raises:
         StorageError: it cannot be written.
@@ -44,7 +53,25 @@ def save_artifact(folder: Path, model: Model, task: Labelled) -> str:
         storing("the model", folder, mend, needed_bytes=size_bytes),
         whole_folder(folder) as written,
     ):
+        if isinstance(model, Towers):
+            assert pair is not None
+            return _write_pair(written, model, task, pair)
         return _write(written, model, task)
+
+
+def _write_pair(folder: Path, model: Towers, task: Labelled, pair: BackbonePair) -> str:
+    opens_with = write_towers(folder, model, pair.save)
+    write_heads(folder / "head.safetensors", model)
+    fail_at("in_artifact")
+    about = {
+        **_about(task, opens_with),
+        "backbone": pair.origin.name,
+        "source": pair.origin.source,
+        "family": pair.origin.family,
+        "modality": pair.modality,
+    }
+    _write_about(folder, about)
+    return opens_with
 
 
 def _write(folder: Path, model: Model, task: Labelled) -> str:
@@ -60,23 +87,45 @@ def _write(folder: Path, model: Model, task: Labelled) -> str:
     _save(folder / "head.safetensors", model.head, metadata)
     fail_at("in_artifact")
     about = {
+        **_about(task, opens_with),
+        "backbone": origin.name,
+        "source": origin.source,
+        "family": origin.family,
+        "modality": model.backbone.modality,
+    }
+    _write_about(folder, about)
+    return opens_with
+
+
+def _about(task: Labelled, opens_with: str) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "task": task.name,
         "problem": task.problem,
         "classes": list(task.classes),
         "head": task.head,
-        "backbone": origin.name,
-        "source": origin.source,
-        "family": origin.family,
-        "modality": model.backbone.modality,
         "opens_with": opens_with,
     }
+
+
+def _write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write what graft knows of the model, and then what every file must be."""
     (folder / "graft.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     for path in folder.rglob("*.safetensors"):
         # the library writes for the owner's eyes alone; these files are like the others
         shutil.copymode(folder / "graft.json", path)
     write_manifest(folder)
-    return opens_with
+
+
+def load_towers(folder: Path) -> tuple[Towers, Match]:
+    """Open a model folder of two towers that `save_artifact` wrote.
+
+    Raises:
+        ModelError: it is not one, or a file does not fit.
+    """
+    pair = open_pair(folder)
+    model, _ = Match().build(pair)
+    return model.eval(), Match()
 
 
 def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Model, Labelled]:
@@ -93,6 +142,11 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
     if not (folder / "graft.json").is_file():
         raise ModelError(f"{folder}: no graft.json; point at a run of ours or its model/ folder")
     about = read_about(folder)
+    if about.get("modality") == BackbonePair.modality:
+        raise ModelError(
+            f"{shown(folder)}: two towers know no classes; name some with --zero-shot, "
+            "or take vectors with graft embed"
+        )
     head = read_head(folder)  # before anything else: other classes are named as such
     if about["source"] == "own":
         if backbone is None:

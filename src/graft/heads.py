@@ -111,10 +111,36 @@ def embedding_head(spec: str, width: int) -> Pooled | Projection:
     )
 
 
+class ZeroShot(nn.Module):
+    """Score each class by a linear layer on projected features of length one.
+
+    With the vectors of class names for weights it answers as two towers do; the length is kept at
+    one, so training begins exactly there.
+
+    Args:
+        width: D of the features.
+        n_outputs: C.
+        n_joint: E of the space of pictures and texts; None where the features lie in it already.
+
+    Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", section 2.
+    """
+
+    def __init__(self, width: int, n_outputs: int, n_joint: int | None = None) -> None:
+        super().__init__()
+        self.project = Pooled(width) if n_joint is None else Projection(width, n_joint)
+        self.out = nn.Linear(self.project.width, n_outputs)
+        nn.init.zeros_(self.out.bias)
+        nn.init.normal_(self.out.weight, std=0.02)
+
+    def forward(self, features: Features) -> Tensor:
+        return self.out(functional.normalize(self.project(features), dim=-1))
+
+
 HEADS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "linear": (Linear, "one linear layer on pooled features; the convex phase solves it exactly"),
     "mlp": (MLP, "one hidden layer with GELU and dropout; mlp:256 sets its width"),
     "cosine": (Cosine, "cosine similarity to a learned direction per class, times a scale"),
+    "zero-shot": (ZeroShot, "linear in the space of two towers; --init-head zero-shot fills it"),
 }
 
 
@@ -136,6 +162,6 @@ def head(spec: str, width: int, n_outputs: int) -> nn.Module:
     build = HEADS[name][0]
     if not option:
         return build(width, n_outputs)
-    if name != "mlp" or not option.isdecimal() or int(option) == 0:
+    if name not in ("mlp", "zero-shot") or not option.isdecimal() or int(option) == 0:
         raise InputError(f"head `{spec}`: write `mlp:256` for an MLP with 256 hidden units")
     return build(width, n_outputs, int(option))

@@ -17,6 +17,7 @@ from torch import nn
 
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import BackbonePair
 from graft.data.augment import Augment, read_augment
 from graft.data.doctor.near import Near
 from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
@@ -30,10 +31,19 @@ from graft.embedding_job import (
     without_options_of_labels,
 )
 from graft.errors import InputError
+from graft.match_job import (
+    match_plan,
+    match_task,
+    matches,
+    pair_of,
+    refuse_options_of_towers,
+    refuse_options_without_meaning,
+)
 from graft.methods.plan import Plan
-from graft.model import Model
-from graft.prepare import embeds, prepare
+from graft.model import Model, Towers
+from graft.prepare import Prepared, embeds, prepare
 from graft.recipe import Recipe, build_plan
+from graft.records import Wording
 from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
 from graft.tasks.augmented import AugmentedStream, pictures_of
@@ -41,6 +51,7 @@ from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.labelled import Labelled
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
+from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
 DEFAULT_TEXT_MODEL = "minilm"
 N_CHARACTERS_LOOKED_AT = 5_000_000
@@ -51,6 +62,7 @@ class Job:
     """Everything that is known before training.
 
     Args:
+        backbone: a `Backbone`, or a `BackbonePair` where pictures come with captions.
         state: what the task keeps beside the model while it trains, or None.
     """
 
@@ -58,15 +70,16 @@ class Job:
     table: Table
     splits: Splits
     findings: tuple[Finding, ...]
-    backbone: Backbone
+    backbone: Any
     task: Labelled
-    model: Model
+    model: Model | Towers
     plan: Plan
     state: nn.Module | None = None
     augment: Augment | None = None
     notes: tuple[str, ...] = ()
     chosen_on: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[int, Near] = field(default_factory=dict)
+    wordings: tuple[Wording, ...] = ()
 
     @property
     def n_blocks(self) -> int:
@@ -110,6 +123,9 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     """
     prepared = prepare(recipe)
     table, splits, findings = prepared.table, prepared.splits, prepared.findings
+    if matches(table):
+        return _pair_job(recipe, prepared, plan)
+    refuse_options_of_towers(recipe)
     if embeds(recipe, table):
         recipe = without_options_of_labels(recipe)
     else:
@@ -124,6 +140,11 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
                 "such as timm:mobilenetv3_small_100"
             )
         recipe = recipe.model_copy(update={"model": DEFAULT_TEXT_MODEL})
+    names = names_of(recipe, table)
+    if names is not None:
+        recipe, backbone = recipe.model_copy(update={"head": names.head}), names.pair.image
+    elif backbone is None and (pair := tower_for(recipe.model or "", table)) is not None:
+        backbone = getattr(pair, table.roles.modality)
     if backbone is None:
         assert recipe.model is not None
         is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
@@ -146,6 +167,12 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     model, state = task.build(backbone)
     plan = plan or build_plan(recipe, count_blocks(backbone))
     plan, notes = without_idle_phases(plan, model, state)
+    wordings: tuple[Wording, ...] = ()
+    if names is not None:
+        recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
+        assert isinstance(task, Classify)
+        wordings, note = begin_at_names(names, model, task, table, splits)
+        notes = (*notes, note)
     return Job(
         recipe,
         table,
@@ -159,6 +186,32 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         augment,
         notes,
         near=prepared.near,
+        wordings=wordings,
+    )
+
+
+def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
+    """Return the job of two towers."""
+    refuse_options_without_meaning(recipe)
+    recipe = without_options_of_labels(recipe)
+    if recipe.patience is not None and not len(prepared.splits.validation):
+        raise InputError("--patience needs validation rows: raise --validation, or leave it out")
+    pair = pair_of(recipe)
+    task: Any = match_task(recipe, pair)
+    torch.manual_seed(recipe.seed)
+    model, state = task.build(pair)
+    plan, notes = without_idle_phases(match_plan(recipe, pair, plan), model, state)
+    return Job(
+        recipe,
+        prepared.table,
+        prepared.splits,
+        prepared.findings,
+        pair,
+        task,
+        model,
+        plan,
+        state,
+        notes=notes,
     )
 
 
@@ -242,6 +295,6 @@ def _task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
     return Classify(classes, recipe.head, weights, recipe.label_smoothing, focal=recipe.focal)
 
 
-def count_blocks(backbone: Backbone) -> int:
+def count_blocks(backbone: Backbone | BackbonePair) -> int:
     """Return the number of blocks of the longest chain."""
     return max(chain.n_blocks for chain in backbone.chains)

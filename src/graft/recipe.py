@@ -44,6 +44,10 @@ class Recipe(BaseModel):
 
     data: str = ""
     model: str | None = None
+    text_model: str | None = None
+    lock: Literal["image", "text"] | None = None
+    init_head: Literal["zero-shot"] | None = None
+    template: tuple[str, ...] | None = None
     task: Literal["embed"] | None = None
     method: str = "lp-ft"
     at: str | None = None

@@ -189,6 +189,14 @@ class FindingRecord:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """How many pictures a wording of the prompts gets right, before anything trained."""
+
+    template: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -207,6 +215,8 @@ class RunRecord:
         predict_seconds: that the finished model takes for one row of the split that counts.
         findings: what was found in the data.
         n_near: rows of the split that counts that repeat a training row, exactly or nearly.
+        wordings: of a head that began at the names of the classes, each wording of the prompts
+            alone and then all together.
     """
 
     model: str
@@ -238,6 +248,7 @@ class RunRecord:
     predict_seconds: float = 0.0
     findings: tuple[FindingRecord, ...] = ()
     n_near: int = 0
+    wordings: tuple[Wording, ...] = ()
 
     @property
     def judged_on(self) -> str:

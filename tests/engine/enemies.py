@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from graft.backbones.backbone import Backbone
 from graft.backbones.own import backbone
 from graft.batch import Batch
+from graft.data.tuples import Tuples
 from graft.features import Features
 from graft.methods.plan import Rule
 from graft.model import Model
+from graft.tasks.paired import PairedStream
 from graft.tasks.task import Loss, Progress
 from tests.engine.specimens import model_of
 from tests.engine.streams import ArrayStream, SpecimenStream
@@ -353,6 +355,41 @@ def two_towers() -> Scene:
     return Scene(model, Match(), {"train": Pairs(ZOO["bert"], 12)}, Temperature())
 
 
+# --- two streams of pairs: each tower reads its own, and rows of one number belong together -------
+
+
+class EitherTower(Towers):
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        name = "image" if "x" in inputs else "text"
+        features = getattr(self, name)(inputs)
+        return F.normalize(getattr(self, f"{name}_head")(features), dim=-1)
+
+
+@dataclass(frozen=True)
+class MatchStreams(Match):
+    is_aligned = True
+
+    def encode(self, model: nn.Module, batch: Batch, progress: Progress) -> Any:
+        encoded = model(batch.inputs)
+        self.seen.append((batch.rows, encoded.detach().clone()))
+        return encoded
+
+    def loss(self, encoded: Any, batches: Any, state: Any, progress: Progress) -> Loss:
+        both = {"train": (encoded["text"], encoded["image"])}
+        return super().loss(both, batches, state, progress)
+
+
+def pair_streams() -> Scene:
+    texts, images = SpecimenStream(ZOO["bert"], 12), ArrayStream({"x": noise(4, 3, 32, 32)}, {})
+    pairs = np.arange(12)
+    sides = {
+        "image": PairedStream(images, pairs // 3, Tuples(np.stack([pairs // 3, pairs + 4], 1))),
+        "text": PairedStream(texts, pairs, Tuples(np.stack([pairs // 3, pairs + 4], 1))),
+    }
+    model = EitherTower(from_zoo("bert"), from_zoo("plain-cnn"))
+    return Scene(model, MatchStreams(), sides, Temperature())
+
+
 # --- gradient caching: in-batch negatives in micro-batches, the model run twice per example -----
 
 
@@ -380,6 +417,7 @@ ENEMIES: dict[str, Callable[[], Scene]] = {
     "momentum": momentum,
     "domains": domains,
     "two-towers": two_towers,
+    "pair-streams": pair_streams,
     "gradient-caching": gradient_caching,
 }
 

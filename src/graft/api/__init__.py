@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graft.api.both_towers import embed_image, embed_text
+    from graft.api.by_names import TEMPLATES, zero_shot
     from graft.api.cache import cache_folder
     from graft.api.converting import convert
     from graft.api.diagnosing import Diagnosis, doctor
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from graft.api.environment import Environment, examine_environment
     from graft.api.evaluating import Evaluation, evaluate
     from graft.api.indexing import Indexed, index
+    from graft.api.interpolating import Interpolation, interpolate
     from graft.api.planning import Planned, PlannedPhase, plan
     from graft.api.predicting import predict
     from graft.api.reporting import report
@@ -36,19 +39,24 @@ _HOMES = {
     "Environment": "graft.api.environment",
     "Evaluation": "graft.api.evaluating",
     "Indexed": "graft.api.indexing",
+    "Interpolation": "graft.api.interpolating",
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "Searcher": "graft.api.searching",
+    "TEMPLATES": "graft.api.by_names",
     "cache_folder": "graft.api.cache",
     "convert": "graft.api.converting",
     "doctor": "graft.api.diagnosing",
     "embed": "graft.api.embedding",
+    "embed_image": "graft.api.both_towers",
+    "embed_text": "graft.api.both_towers",
     "evaluate": "graft.api.evaluating",
     "examine_environment": "graft.api.environment",
     "index": "graft.api.indexing",
+    "interpolate": "graft.api.interpolating",
     "load": "graft.api.training",
     "plan": "graft.api.planning",
     "predict": "graft.api.predicting",
@@ -56,9 +64,11 @@ _HOMES = {
     "rerun": "graft.api.rerunning",
     "search": "graft.api.searching",
     "train": "graft.api.training",
+    "zero_shot": "graft.api.by_names",
 }
 
 __all__ = [
+    "TEMPLATES",
     "Answer",
     "Answers",
     "Converted",
@@ -67,6 +77,7 @@ __all__ = [
     "Environment",
     "Evaluation",
     "Indexed",
+    "Interpolation",
     "Planned",
     "PlannedPhase",
     "Prediction",
@@ -77,9 +88,12 @@ __all__ = [
     "convert",
     "doctor",
     "embed",
+    "embed_image",
+    "embed_text",
     "evaluate",
     "examine_environment",
     "index",
+    "interpolate",
     "load",
     "plan",
     "predict",
@@ -87,6 +101,7 @@ __all__ = [
     "rerun",
     "search",
     "train",
+    "zero_shot",
 ]
 
 

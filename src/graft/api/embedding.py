@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from graft.api.both_towers import open_both, table_of_side
 from graft.api.predicting import places, refuse_many_skipped, refuse_other_modality, table_of
 from graft.api.run_limits import RunLimits, limits_of
 from graft.artifact import load_artifact
 from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import folder_of_both
 from graft.data.check import usable
 from graft.data.faults import Finding, refuse
 from graft.data.table import Origin, Table
+from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import feature_rows, predict_rows
-from graft.model import Model
-from graft.tasks.labelled import Labelled, table_stream
+from graft.tasks.labelled import table_stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +56,33 @@ class Embedder:
     """Turn rows into vectors: a backbone's pooled features, or an embedding model's output.
 
     Args:
-        backbone: in eval mode.
+        sides: modality → the backbone that takes it, in eval mode; two towers have two.
         whole: the model and its task, where its output is an embedding.
         limits: those of the run that it comes from.
     """
 
-    backbone: Backbone
-    whole: tuple[Model, Labelled] | None = None
+    sides: Mapping[str, Backbone]
+    whole: tuple[nn.Module, Any] | None = None
     limits: RunLimits = field(default_factory=RunLimits)
 
     @property
-    def network(self) -> nn.Module:
-        """Return all that a vector depends on beside the processor."""
-        return self.backbone if self.whole is None else self.whole[0]
+    def name(self) -> str:
+        """Return what the user asked for."""
+        return next(iter(self.sides.values())).origin.name
+
+    def identity(self) -> str:
+        """Return the hash of all that a vector depends on: weights and processors."""
+        parts = [self.whole[0]] if self.whole is not None else list(self.sides.values())
+        weights = [fingerprint(part.state_dict().items()) for part in parts]
+        keys = [backbone.processor.key for backbone in self.sides.values()]
+        return hashlib.sha256(" ".join([*weights, *keys]).encode()).hexdigest()
 
     def read(self, data: str | Sequence[str], input: str | None) -> tuple[Table, bool]:
         """Return the rows that a user names, and whether they were read from files."""
-        follow_links = self.limits.follow_links
-        return table_of(data, self.backbone.modality, input, follow_links=follow_links)
+        if len(self.sides) > 1:
+            return table_of_side(data, input)
+        (modality,) = self.sides
+        return table_of(data, modality, input, follow_links=self.limits.follow_links)
 
     def embed(self, table: Table, *, from_files: bool = True) -> Embeddings:
         """Return the vectors of a table's rows; labels do not matter.
@@ -78,14 +91,20 @@ class Embedder:
             InputError: the table holds another modality than the model takes, or no row can be
                 used.
         """
-        refuse_other_modality(self.backbone, table, self.backbone.origin.name)
+        backbone = self.sides.get(table.roles.modality) or next(iter(self.sides.values()))
+        refuse_other_modality(backbone, table, backbone.origin.name)
         table = replace(table, roles=replace(table.roles, label=None))
         limits = self.limits
         kept, findings = usable(
             table, max_pixels=limits.max_pixels, follow_links=limits.follow_links
         )
         refuse(findings)
-        found = self._vectors(kept)
+        stream = table_stream(kept, backbone, {})["train"]
+        if self.whole is None:
+            found = feature_rows(backbone, stream)
+        else:
+            model, task = self.whole
+            found = predict_rows(model, task, stream)[task.output]
         vectors = np.full((len(table), found.shape[1]), np.nan, np.float32)
         number_of = {place: i for i, place in enumerate(places(table))}
         vectors[[number_of[place] for place in places(kept)]] = found
@@ -96,13 +115,6 @@ class Embedder:
             from_files,
         )
 
-    def _vectors(self, table: Table) -> np.ndarray:
-        stream = table_stream(table, self.backbone, {})["train"]
-        if self.whole is None:
-            return feature_rows(self.backbone, stream)
-        model, task = self.whole
-        return predict_rows(model, task, stream)[task.output]
-
 
 def open_embedder(model: str | Path | Backbone, *, backbone: Backbone | None = None) -> Embedder:
     """Open what makes vectors.
@@ -112,15 +124,21 @@ def open_embedder(model: str | Path | Backbone, *, backbone: Backbone | None = N
         backbone: where a run's network was declared in Python: the same, declared again.
     """
     if isinstance(model, Backbone):
-        return Embedder(model.eval())
+        return Embedder({model.modality: model.eval()})
     folder, limits = Path(model), limits_of(model)
+    if folder_of_both(model) is not None:
+        towers, matching = open_both(model)
+        return Embedder({"image": towers.image, "text": towers.text}, (towers, matching), limits)
     inner = folder / "model" if (folder / "model" / "graft.json").is_file() else folder
     if (inner / "graft.json").is_file():
         whole, task = load_artifact(inner, backbone=backbone)
-        return Embedder(whole.backbone, (whole, task) if task.name == "embed" else None, limits)
-    if backbone is not None:
-        return Embedder(backbone.eval(), limits=limits)
-    return Embedder(open_backbone(model).eval(), limits=limits)
+        of_model = whole.backbone.eval()
+        is_embedding = task.name == "embed"
+        return Embedder(
+            {of_model.modality: of_model}, (whole, task) if is_embedding else None, limits
+        )
+    opened = open_backbone(model) if backbone is None else backbone
+    return Embedder({opened.modality: opened.eval()}, limits=limits)
 
 
 def embed(
@@ -128,7 +146,8 @@ def embed(
 ) -> Embeddings:
     """Return the pooled features of data: what the model's head reads.
 
-    Of an embedding model its embeddings, of length one.
+    Of an embedding model its embeddings, of length one; of two towers those of pictures or of
+    texts, whichever the data holds.
 
     Args:
         model: a run, or any name that `open_backbone` takes, or a backbone declared in Python.

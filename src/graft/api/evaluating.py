@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.api.both_towers import first_of, open_both, vectors_of_both
 from graft.api.judging import classes_of
 from graft.api.predicting import model_folder, refuse_many_skipped, refuse_other_modality
 from graft.api.run_limits import limits_of
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import folder_of_both
+from graft.data.captions import IMAGE_TEXT
 from graft.data.check import usable
 from graft.data.faults import Finding, refuse
 from graft.data.readers import read
 from graft.data.split import Part, given_parts
 from graft.data.table import Table
 from graft.data.targets import TargetKind
-from graft.engine.predict import predict_rows
-from graft.engine.views import items
 from graft.errors import DataError, InputError
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap
@@ -94,13 +95,22 @@ def evaluate(
         InputError: the data has no labels, or no such part, or another modality than the model.
         DataError: a label is none that the model knows.
     """
-    model, task = load_artifact(model_folder(folder), backbone=backbone)
+    opened: Any
     limits = limits_of(folder)
-    asked: dict[str, Any] = {**roles, "target_kind": TARGETS[task.name]}
+    asked: dict[str, Any] = {**roles}
     if limits.follow_links:
         asked["follow_links"] = True
-    table = _read(folder, data, asked)
-    refuse_other_modality(model.backbone, table, folder)
+    if folder_of_both(folder) is not None:
+        opened = open_both(folder)
+        table = _read(folder, data, {k: v for k, v in asked.items() if k != "label"})
+        if table.roles.modality != IMAGE_TEXT:
+            raise InputError(
+                f"{data}: holds no pictures with captions; name both columns: --input image,caption"
+            )
+    else:
+        opened = load_artifact(model_folder(folder), backbone=backbone)
+        table = _read(folder, data, {**asked, "target_kind": TARGETS[opened[1].name]})
+        refuse_other_modality(opened[0].backbone, table, folder)
     if table.roles.label is None and len(table.roles.inputs) == 1:
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
     if only is not None:
@@ -108,9 +118,11 @@ def evaluate(
     n_asked = len(table)
     table, findings = usable(table, max_pixels=limits.max_pixels, follow_links=limits.follow_links)
     refuse(findings)
-    stream = task.streams(table, model.backbone)["train"]
-    outputs = predict_rows(model, task, items(stream))[task.output]
-    targets = task.truth(stream)
+    parts: tuple[Any, Any] = opened
+    model, task = parts
+    streams = task.streams(table, getattr(model, "backbone", model))
+    outputs = vectors_of_both(model, task, streams, None)
+    targets = task.truth(first_of(streams))
     return Evaluation(
         len(table),
         task.name,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
 from graft.api.mapping import drawn_rows
@@ -18,6 +19,8 @@ from graft.api.picturing import Judged, collect
 from graft.api.provenance import environment
 from graft.api.reporting import report
 from graft.artifact import save_artifact
+from graft.backbones.backbone import Backbone
+from graft.backbones.pair import BackbonePair
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_and_embed
 from graft.engine.replay import evaluating
@@ -27,6 +30,7 @@ from graft.job import Job
 from graft.killpoints import fail_at
 from graft.memory import peak_bytes
 from graft.metrics import is_better
+from graft.model import Model
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
@@ -75,13 +79,15 @@ def finish(
         Diverged: what the model predicts is not finite; no model is written.
     """
     for part in streams.values():
-        if len(part["train"]):
-            _refuse_infinite(job, part["train"])
-    task = job.task.settled(job.model)
-    opens_with = save_artifact(folder / "model", job.model, task)
-    held = {name: streams[name]["train"] for name in before.outputs}
-    after = {name: _predict(job, task, items(stream)) for name, stream in held.items()}
-    targets = {name: task.truth(stream) for name, stream in held.items()}
+        for stream in part.values():
+            if len(stream):
+                _refuse_infinite(job, stream)
+    task = job.task.settled(job.model)  # type: ignore[arg-type]
+    pair = job.backbone if isinstance(job.backbone, BackbonePair) else None
+    opens_with = save_artifact(folder / "model", job.model, task, pair)
+    held = {name: streams[name] for name in before.outputs}
+    after = {name: _predict(job, task, part) for name, part in held.items()}
+    targets = {name: task.truth(first_of(part)) for name, part in held.items()}
     outputs = {name: found.outputs[task.output] for name, found in after.items()}
     near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in after}
     worth = judge(task, targets, before.outputs, outputs, near)
@@ -127,8 +133,14 @@ class Predicted:
     seconds: float
 
 
-def _predict(job: Job, task: Labelled, stream: Stream) -> Predicted:
+def _predict(job: Job, task: Labelled, streams: Mapping[str, Stream]) -> Predicted:
     began = time.perf_counter()
+    if is_paired(streams):
+        vectors = vectors_of_both(job.model, task, streams, job.recipe.workers)
+        seconds = time.perf_counter() - began
+        return Predicted({task.output: vectors}, vectors[drawn_rows(len(vectors))], seconds)
+    stream = items(first_of(streams))
+    assert isinstance(job.model, Model)
     outputs, features = predict_and_embed(
         job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers
     )
@@ -142,7 +154,9 @@ def _judged(
     note = ""
     if record.depths and not record.depths[-1].chosen:
         note = "the trained network ends at a lower block than the untouched one"
-    elif record.n_trained == sum(p.numel() for p in job.model.head.parameters()):
+    elif isinstance(job.model, Model) and record.n_trained == sum(
+        p.numel() for p in job.model.head.parameters()
+    ):
         note = "nothing below the head was trained, so the features are the same before and after"
     return Judged(
         rows=getattr(job.splits, record.judged_on),
@@ -172,7 +186,7 @@ def _record(
     seconds: float,
 ) -> RunRecord:
     notes = [*job.backbone.origin.notes, *job.notes]
-    if keeps_head(job.task, job.backbone):
+    if isinstance(job.backbone, Backbone) and keeps_head(job.task, job.backbone):
         notes.append("the classes are those that the model was trained on: its own head is kept")
     if worth.n_near:
         notes.append(_clean_note(job.task, worth))
@@ -209,6 +223,7 @@ def _record(
         per_class=worth.per_class,
         findings=tuple(f.record() for f in job.findings),
         n_near=worth.n_near,
+        wordings=job.wordings,
     )
 
 

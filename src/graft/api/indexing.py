@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from graft.data.doctor.groups import ID_NAMES, repeated_ids
 from graft.data.faults import Finding, data_error, refuse, shorten_path
 from graft.data.roles import no_column, plain
 from graft.data.table import Table, is_embedded
-from graft.engine.fingerprint import fingerprint
 from graft.errors import InputError
 from graft.retrieval import writing
 from graft.retrieval.manifest import Manifest
@@ -184,10 +182,7 @@ def index_folder(run: str | Path, folder: str | Path | None) -> Path:
 
 def about_of(embedder: Embedder, metric: str) -> About:
     """Return what makes the vectors of an index: weights and processor, and how they compare."""
-    weights = fingerprint(embedder.network.state_dict().items())
-    backbone = embedder.backbone
-    model = hashlib.sha256(f"{weights} {backbone.processor.key}".encode()).hexdigest()
-    return About(model, backbone.origin.name, metric)
+    return About(embedder.identity(), embedder.name, metric)
 
 
 def _check(

@@ -194,11 +194,20 @@ def _embeddings(
     )
 
 
+def _pairs(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCount, ...]) -> Facts:
+    del task
+    n_images = int(judged.targets.members[:, 0].max()) + 1
+    groups = ["image" if i < n_images else "text" for i in judged.drawn.tolist()]
+    wrong = np.zeros(len(judged.drawn), bool)
+    return Facts(table.roles.modality, counts, map=_map(judged, groups, wrong=wrong))
+
+
 SHOWN: dict[str, Callable[[Labelled, Table, Judged, tuple[ClassCount, ...]], Facts]] = {
     "classification": _classes,
     "multilabel": _labels,
     "regression": _numbers,
     "embedding": _embeddings,
+    "matching": _pairs,
 }
 """A task's row of the metrics → what is shown of it."""
 

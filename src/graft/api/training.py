@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
+from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, Untouched, finish
@@ -158,7 +159,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         job.plan,
         job.model,
         job.task,
-        {k: v for k, v in streams.items() if k != "test" and len(v["train"])},
+        {k: v for k, v in streams.items() if k != "test" and len(first_of(v))},
         state=job.state,
         settings=settings,
         listener=listener,
@@ -205,7 +206,7 @@ def _with_precision(job: Job, streams: Streams) -> Job:
         notes = (*notes, f"training pictures vary: {job.augment}")
     if job.recipe.precision != "auto":
         return replace(job, notes=notes)
-    stream = streams["train"]["train"]
+    stream = first_of(streams["train"])
     device = Processes().device
     chosen = from_main(
         lambda: choose_precision(job.model, job.task, stream, job.plan, device=device)
@@ -256,6 +257,8 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
 
 def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
     """Return what the untouched backbone's features answer for each held-out split."""
+    if is_paired(streams["train"]):
+        return _before_of_both(job, streams)
     told = listener if is_main() else Listener()
     parts = {
         name: items(plain(part["train"])) for name, part in streams.items() if len(part["train"])
@@ -276,6 +279,16 @@ def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) 
         outputs[name] = job.task.untrained(known.features, targets, found.features)
         features[name] = np.array(found.features[drawn_rows(len(found.features))])
     return Untouched(outputs, features, known.cache)
+
+
+def _before_of_both(job: Job, streams: Streams) -> Untouched:
+    """Return the vectors of untouched towers under the projections that training begins with."""
+    outputs = {
+        name: vectors_of_both(job.model, job.task, part, job.recipe.workers)
+        for name, part in streams.items()
+        if name != "train" and len(first_of(part))
+    }
+    return Untouched(outputs, {k: v[drawn_rows(len(v))] for k, v in outputs.items()})
 
 
 def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:

@@ -56,7 +56,7 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
     """
     folder = fetch(name, with_weights=not random)
     config = open_config(folder)
-    processor, preprocessor, notes = _processor(folder, config)
+    processor, preprocessor, notes = image_processor_of(folder, config)
     classifier = _classifier_class(config)
     if classifier is not None:
         net, missing = _load(folder, config, classifier, random=random)
@@ -106,7 +106,7 @@ def _assemble(
         name=name,
         family=str(config.model_type),
         fresh=fresh,
-        save=_save,
+        save=save_image,
         classes=meaningful(labels),
         old_head=old_head,
         problem=config.problem_type or "single_label_classification",
@@ -118,7 +118,7 @@ def _assemble(
         net,
         processor=processor,
         origin=origin,
-        read=_read_logits if path else _read_pooler,
+        read=_read_logits if path else read_pooler,
         prefix=prefix if hasattr(net, prefix or " ") else "",
     )
 
@@ -127,7 +127,8 @@ def _read_logits(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
     return Features(pooled=net(**inputs).logits)
 
 
-def _read_pooler(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
+def read_pooler(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:
+    """Take the pooled vector (N, D) that a body returns, or the mean of its tokens or map."""
     output = net(**inputs)
     pooled = getattr(output, "pooler_output", None)
     if pooled is None:
@@ -171,7 +172,7 @@ def _mend_dropout(net: nn.Module) -> tuple[str, ...]:
 # --- processor --------------------------------------------------------------------------------
 
 
-def _processor(
+def image_processor_of(
     folder: Path, config: Any
 ) -> tuple[ImageProcessor, Mapping[str, Any], tuple[str, ...]]:
     """Return the processor, the library's own description of it, and notes."""
@@ -197,7 +198,7 @@ def _processor(
 # --- saving -----------------------------------------------------------------------------------
 
 
-def _save(
+def save_image(
     folder: str | Path,
     backbone: Backbone,
     head: nn.Module | None = None,
@@ -226,7 +227,7 @@ def _save(
     folder = Path(folder)
     with quiet():
         net.save_pretrained(folder)
-    _write_preprocessor(folder, backbone)
+    write_preprocessor(folder, backbone)
     if is_whole:
         return "AutoModelForImageClassification"
     return name_body(folder, net, is_classifier=path is not None)
@@ -243,7 +244,8 @@ def _set_channels(net: Any, processor: Any) -> None:
         net.config.num_channels = processor.n_channels
 
 
-def _write_preprocessor(folder: Path, backbone: Backbone) -> None:
+def write_preprocessor(folder: Path, backbone: Backbone) -> None:
+    """Write `preprocessor_config.json` as the library has it."""
     processor = backbone.processor
     assert isinstance(processor, ImageProcessor)
     own = dict(backbone.origin.details["preprocessor"])

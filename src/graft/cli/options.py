@@ -10,7 +10,8 @@ from cyclopts import Group, Parameter
 DATA = Group("Data", sort_key=1)
 MODEL = Group("Model and method", sort_key=2)
 EMBEDDING = Group("Embeddings (--task embed, or a table of pairs or triplets)", sort_key=3)
-TRAINING = Group("Training (the method's own choice unless given)", sort_key=4)
+TOWERS = Group("Two towers (pictures with captions)", sort_key=4)
+TRAINING = Group("Training (the method's own choice unless given)", sort_key=5)
 
 
 def _in(group: Group, **more: Any) -> Parameter:
@@ -60,6 +61,14 @@ class RecipeOptions:
     "embed: vectors that lie near each other where the labels are the same (pairs need no --task)."
     model: Annotated[str | None, _in(MODEL)] = None
     "`minilm` (default for text), a folder, a run, timm:NAME, torchvision:NAME, or a hub name."
+    text_model: Annotated[str | None, _in(TOWERS)] = None
+    "Backbone of the captions (default minilm); --model is that of the pictures, or holds both."
+    lock: Annotated[Literal["image", "text"] | None, _in(TOWERS)] = None
+    "Tower whose weights stay as they are; its projection still trains."
+    init_head: Annotated[Literal["zero-shot"] | None, _in(TOWERS)] = None
+    "zero-shot: a classifier of pictures begins at the names of its classes, given --model RUN."
+    template: Annotated[tuple[str, ...] | None, _in(TOWERS)] = None
+    'Prompt with {} where the name stands (default "a photo of a {}."); several are averaged.'
     method: Annotated[str | None, _in(MODEL)] = None
     "How to fine-tune (default lp-ft); `graft list methods` tells them apart."
     at: Annotated[str | None, _in(MODEL)] = None

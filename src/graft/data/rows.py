@@ -20,6 +20,7 @@ import numpy as np
 
 from graft.data.archives import ENDINGS as ARCHIVE_ENDINGS
 from graft.data.archives import open_archive
+from graft.data.captions import find_captions, one_caption_a_row
 from graft.data.faults import Finding, data_error, listed, shorten
 from graft.data.files import entries, join, kind_of
 from graft.data.roles import N_LOOKED_AT, Asked, Found, find_roles
@@ -166,14 +167,15 @@ def assembled(rows: Rows, asked: Asked) -> Table:
     """
     rows, asked = with_listed_columns(rows, asked)
     head = {name: shown(rows.data.column(name)) for name in rows.data.column_names}
-    found = find_roles(head, asked, path=rows.name)
+    found = find_captions(head, asked, path=rows.name) or find_roles(head, asked, path=rows.name)
+    rows = one_caption_a_row(rows, found.roles)
     because = rows.because or found.because
     data, root = rows.data, rows.root
     roles = found.roles
     if roles.label is not None and roles.target == "multi":
         data = with_lists(data, roles.label)
     name = roles.inputs[0]
-    if roles.modality == "image" and not is_embedded(data.column(name).type):
+    if roles.modality != "text" and not is_embedded(data.column(name).type):
         paths = data.column(name)
         root, note = where_pictures_lie(paths.slice(0, N_PATHS_TRIED).to_pylist(), root)
         because += note

@@ -232,7 +232,7 @@ class Dealing:
             classes = bins_of(numbers)
         if table.roles.group is not None and table.roles.group == table.roles.label:
             classes = np.zeros(len(table), np.int64)  # whole classes are held out
-        units = codes(same_inputs(table))
+        units = codes(units_of(table))
         n_repeated = len(units) - len(set(units.tolist()))
         how = "at random"
         if table.roles.label is not None:
@@ -241,7 +241,9 @@ class Dealing:
         if group is not None:
             units = merged(codes(table.column(group)), units)
             how += f", whole groups of `{group}`"
-        if n_repeated:
+        if table.roles.modality == "image-text":
+            how += ", all captions of a picture together"
+        elif n_repeated:
             how += f", equal inputs kept together ({n_repeated:,} rows repeat one)"
         return cls(classes, labels, units, group is not None, how)
 
@@ -263,6 +265,15 @@ class Dealing:
         return rows[~taken], rows[taken]
 
 
+def units_of(table: Table) -> list[str]:
+    """Return for each row a text that only rows share which no split may tear apart.
+
+    They have the same input; of pictures with captions, the same picture.
+    """
+    is_pairs = table.roles.modality == "image-text"
+    return same_inputs(table.views()[0] if is_pairs else table)
+
+
 def same_inputs(table: Table) -> list[str]:
     """Return for each row a text that only rows with exactly the same input share.
 
@@ -271,7 +282,7 @@ def same_inputs(table: Table) -> list[str]:
     columns = []
     for view in table.views():
         values = view.inputs()
-        if table.roles.modality == "image":
+        if view.roles.modality == "image":
             values = [file_hash(value) or f"row {i}" for i, value in enumerate(values)]
         columns.append([str(value) for value in values])
     return ["\x1f".join(row) for row in zip(*columns, strict=True)]

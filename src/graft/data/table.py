@@ -34,7 +34,8 @@ class Roles:
         label: name of the target column, or None for unlabelled data.
         group: name of the column whose values must not be torn apart by a split.
         split: name of the column that says train, validation or test.
-        modality: whether an input is a text or an image (its path, or its bytes).
+        modality: whether an input is a text or an image (its path, or its bytes); `image-text`
+            where the first input is an image and the second its caption.
         target: whether the target is one class, several, or a number.
     """
 
@@ -42,7 +43,7 @@ class Roles:
     label: str | None
     group: str | None = None
     split: str | None = None
-    modality: Literal["text", "image"] = "text"
+    modality: Literal["text", "image", "image-text"] = "text"
     target: TargetKind = "single"
 
 
@@ -150,8 +151,10 @@ class Table:
 
     def views(self) -> tuple[Table, ...]:
         """Return the table once for each input column, as if it had no other."""
+        kinds = self.roles.modality.split("-") * len(self.roles.inputs)
         return tuple(
-            replace(self, roles=replace(self.roles, inputs=(name,))) for name in self.roles.inputs
+            replace(self, roles=replace(self.roles, inputs=(name,), modality=kind))  # type: ignore[arg-type]
+            for name, kind in zip(self.roles.inputs, kinds, strict=False)
         )
 
     def embedded(self, name: str) -> list[Any]:
@@ -222,9 +225,10 @@ class Table:
 
         An image counts by the bytes of its file, so moving a data set does not change its hash.
         """
-        columns = [view.inputs() for view in self.views()]
-        if self.roles.modality == "image":
-            columns = [[file_hash(path) for path in values] for values in columns]
+        columns = [
+            view.inputs() if view.roles.modality == "text" else list(map(file_hash, view.inputs()))
+            for view in self.views()
+        ]
         digest = hashlib.sha256()
         for column in (*columns, self.labels() or []):
             digest.update(len(column).to_bytes(8, "little"))

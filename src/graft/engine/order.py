@@ -69,7 +69,7 @@ class Order:
             rows = rows[np.argsort(first.lengths[rows], kind="stable")]
         drawn = {
             name: self._cycled(name, len(rows), progress.step)
-            if i
+            if i and not is_aligned(self.task)
             else numbers(stream, rows, self.index, progress.epoch)
             for i, (name, stream) in enumerate(self.streams.items())
         }
@@ -130,6 +130,11 @@ class Order:
 
     def _epoch_number(self, epoch: int) -> int:
         return self.index * EPOCHS_PER_PHASE + epoch
+
+
+def is_aligned(task: Task) -> bool:
+    """Return whether row i of every stream is the same example: a picture and its caption."""
+    return getattr(task, "is_aligned", False)
 
 
 def epoch_batches(

@@ -170,16 +170,21 @@ def encode_only(model: nn.Module, task: Task) -> Run:
 
 
 def _below(model: nn.Module, frozen: frozenset[str], replay: Replay) -> str:
-    """Fingerprint the frozen parameters of the backbones, and the buffers below the cut."""
+    """Fingerprint the frozen parameters of the backbones, and the buffers below the cut.
+
+    A stream that passes by a backbone, as captions do by that of the pictures, does not depend on
+    it.
+    """
+    called = [f"{path}." for path, _ in replay.structure]
+    read = [t for t in towers(model) if any(path.startswith(f"{t.path}.") for path in called)]
+    inside = tuple(f"{tower.path}." for tower in read)
     parameters = [
         (m.place.name, m.parameter)
         for m in locate(model)
-        if m.place.name in frozen and m.place.role == "backbone"
+        if m.place.name in frozen and m.place.name.startswith(inside)
     ]
-    model_towers = towers(model)
-    inside = tuple(f"{tower.path}." for tower in model_towers)
-    below = tuple(f"{path}." for path in replay.cut.below)
-    chains = [chain for tower in model_towers for chain in tower.chains]
+    below = tuple(f"{path}." for path in replay.cut.below if f"{path}.".startswith(inside))
+    chains = [chain for tower in read for chain in tower.chains]
     parts = tuple(f"{path}." for chain in chains for part in chain.parts for path in part)
     # a buffer in no part (an own network's mean and scale) may be read anywhere
     buffers = [

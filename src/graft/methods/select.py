@@ -100,6 +100,19 @@ class End:
 
 
 @dataclass(frozen=True)
+class OfTower:
+    """Select everything of one backbone, where a model has several: `image` or `text`."""
+
+    name: str
+
+    def __call__(self, place: Place, /) -> bool:
+        return place.chain.partition(".")[0] == self.name
+
+    def __str__(self) -> str:
+        return f"{self.name} tower"
+
+
+@dataclass(frozen=True)
 class Kind:
     """Select every parameter of a kind: `norm` or `bias`."""
 
@@ -158,6 +171,11 @@ def stem(*, chain: str | None = None) -> Selector:
 def neck(*, chain: str | None = None) -> Selector:
     """Select what lies between the last block and the head."""
     return End("neck", chain)
+
+
+def tower(name: str) -> Selector:
+    """Select one of two backbones, `image` or `text`, but not its head."""
+    return OfTower(name)
 
 
 def norms() -> Selector:

@@ -173,6 +173,48 @@ METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
             True,
         ),
     },
+    "matching": {
+        "image_to_text_recall_at_1": (
+            "graft.metrics.matching:matching_scorer",
+            "share of pictures whose nearest is a caption of theirs",
+            True,
+        ),
+        "image_to_text_recall_at_5": (
+            "graft.metrics.matching:matching_scorer",
+            "share of pictures whose five nearest hold a caption of theirs",
+            True,
+        ),
+        "image_to_text_recall_at_10": (
+            "graft.metrics.matching:matching_scorer",
+            "share of pictures whose ten nearest hold a caption of theirs",
+            True,
+        ),
+        "image_to_text_mrr": (
+            "graft.metrics.matching:matching_scorer",
+            "one over the rank of the first caption of a picture, mean",
+            True,
+        ),
+        "text_to_image_recall_at_1": (
+            "graft.metrics.matching:matching_scorer",
+            "share of captions whose nearest is their picture",
+            True,
+        ),
+        "text_to_image_recall_at_5": (
+            "graft.metrics.matching:matching_scorer",
+            "share of captions whose five nearest hold their picture",
+            True,
+        ),
+        "text_to_image_recall_at_10": (
+            "graft.metrics.matching:matching_scorer",
+            "share of captions whose ten nearest hold their picture",
+            True,
+        ),
+        "text_to_image_mrr": (
+            "graft.metrics.matching:matching_scorer",
+            "one over the rank of a caption's picture, mean",
+            True,
+        ),
+    },
 }
 """task → name → (where the function is, one-line summary, whether higher is better).
 
@@ -184,6 +226,7 @@ SCORERS: dict[str, str] = {
     "multilabel": "graft.metrics.multilabel:multilabel_scorer",
     "regression": "graft.metrics.regression:regression_scorer",
     "embedding": "graft.metrics.embedding:embedding_scorer",
+    "matching": "graft.metrics.matching:matching_scorer",
 }
 """task → where the function is that prepares all its metrics at once."""
 

@@ -9,6 +9,7 @@ UNTOUCHED = {
     "multilabel": "untouched backbone with its ten nearest training rows",
     "regress": "untouched backbone with its ten nearest training rows",
     "embed": "untouched backbone",
+    "match": "untouched towers under the projections that training began with",
 }
 """task → what stands under "before": what the features know without training."""
 
@@ -17,6 +18,7 @@ A_MODEL = {
     "multilabel": "classifier for {n} labels, of which any number may hold",
     "regress": "model that predicts a number",
     "embed": "embedding model, which lays near what belongs together",
+    "match": "model of two towers, which lays pictures near their captions",
 }
 """task → what a trained model is; `{n}` is the number of its outputs."""
 

@@ -18,6 +18,10 @@ TASKS: dict[str, tuple[str, str]] = {
         "graft.tasks.embed:Embed",
         "a vector for each example, near those of what belongs together",
     ),
+    "match": (
+        "graft.tasks.match:Match",
+        "vectors of pictures and texts in one space, near those of their captions",
+    ),
 }
 """name → (where the class is, one-line summary)."""
 
@@ -26,6 +30,7 @@ METRICS_OF = {
     "multilabel": "multilabel",
     "regress": "regression",
     "embed": "embedding",
+    "match": "matching",
 }
 """name → its row of the metrics, as the class says too: this one is read without torch."""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from graft.data.captions import first_of_each
 from graft.data.doctor.pictures import bad_images
 from graft.data.doctor.places import at
 from graft.data.faults import Finding, shorten
@@ -41,11 +42,12 @@ def usable(
     """
     skipped: dict[int, Finding] = {}
     others: list[Finding] = []
+    is_pairs = table.roles.modality == "image-text"
     for view in table.views():
-        if table.roles.modality == "text":
-            skipped |= empty_texts(view)
+        if view.roles.modality == "text":
+            skipped |= (without_captions if is_pairs else empty_texts)(view)
         else:
-            seen, bad, odd = bad_images(view, max_pixels, follow_links=follow_links)
+            seen, bad, odd = each_picture_once(view, max_pixels, follow_links=follow_links)
             skipped |= bad
             others += odd
             table = replace(table, thumbnails=seen.thumbnails, max_pixels=seen.max_pixels)
@@ -118,6 +120,33 @@ def empty_texts(table: Table) -> dict[int, Finding]:
         elif value is None or not str(value).strip():
             found[i] = at(table, i, "empty-text", "skip", empty, column)
     return found
+
+
+def without_captions(table: Table) -> dict[int, Finding]:
+    """Return row → finding for pictures whose caption is empty, or no text."""
+    mend = "the picture has no caption; write one, or drop the row"
+    return {
+        i: replace(f, code="no-caption", message=mend) if f.code == "empty-text" else f
+        for i, f in empty_texts(table).items()
+    }
+
+
+def each_picture_once(
+    table: Table, max_pixels: int, *, follow_links: bool
+) -> tuple[Table, dict[int, Finding], list[Finding]]:
+    """Do as `bad_images`, but read a picture that several rows name once."""
+    first, of_row = first_of_each(table.inputs())
+    if len(first) == len(table):
+        return bad_images(table, max_pixels, follow_links=follow_links)
+    seen, bad, odd = bad_images(table.take(first), max_pixels, follow_links=follow_links)
+    skipped = {
+        i: at(table, i, bad[n].code, bad[n].severity, bad[n].message)
+        for i, n in enumerate(of_row.tolist())
+        if n in bad
+    }
+    assert seen.thumbnails is not None
+    found = replace(table, thumbnails=seen.thumbnails[of_row], max_pixels=max_pixels)
+    return found, skipped, odd
 
 
 def empty_labels(table: Table) -> dict[int, Finding]:

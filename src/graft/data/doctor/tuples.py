@@ -8,7 +8,7 @@ import numpy as np
 
 from graft.data.doctor.places import at
 from graft.data.faults import Finding
-from graft.data.split import Splits, part_numbers, same_inputs
+from graft.data.split import Splits, part_numbers, units_of
 from graft.data.table import Table
 
 QUERIES = frozenset(["query", "question"])
@@ -59,7 +59,7 @@ def equal_items(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]
 
 def leaks(table: Table, splits: Splits, *, allow_leak: bool) -> list[Finding]:
     """Return a finding where a held-out example is a training example too."""
-    keys, parts = same_inputs(table), part_numbers(splits, len(table))
+    keys, parts = units_of(table), part_numbers(splits, len(table))
     trained = {keys[i] for i in splits.train.tolist()}
     found = [i for i in np.flatnonzero(parts > 0).tolist() if keys[i] in trained]
     if not found:

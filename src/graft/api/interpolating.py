@@ -1,0 +1,137 @@
+"""Between the weights that a run began with and those it ended with.
+
+    θ(α) = (1 − α) · θ_before + α · θ_after
+
+Fine-tuning gains on the rows it has seen the like of and may lose on others; a model between both
+often keeps most of the gain and most of what was there. α is chosen on validation rows.
+
+Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.api.both_towers import first_of, vectors_of_both
+from graft.api.predicting import model_folder
+from graft.artifact import load_artifact, save_artifact
+from graft.errors import InputError, ModelError
+from graft.job import Job, open_job
+from graft.metrics import is_better, scorer_of
+from graft.recipe import read_recipe
+
+ALPHAS = tuple(i / 10 for i in range(11))
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a model between both ends is worth.
+
+    Args:
+        alpha: 0 for the weights before training, 1 for those after.
+        scores: by held-out split, the metric that counts first.
+    """
+
+    alpha: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """The curve from before training to after it.
+
+    Args:
+        metric: that counts first.
+        points: by ascending alpha.
+        chosen: the alpha that is best on validation rows; the larger one of a tie.
+    """
+
+    metric: str
+    points: tuple[Point, ...]
+    chosen: float
+
+    @property
+    def at_chosen(self) -> Point:
+        """Return the point of the alpha that was chosen."""
+        return next(point for point in self.points if point.alpha == self.chosen)
+
+
+def interpolate(
+    run: str | Path, *, alphas: Sequence[float] = ALPHAS, out: str | Path | None = None
+) -> Interpolation:
+    """Score models between the weights of a run before training and after it.
+
+    The data of the run must still lie where it was.
+
+    Args:
+        run: folder of a finished run on one backbone.
+        alphas: from 0 (before) to 1 (after).
+        out: folder for the model at the alpha that is best on validation rows.
+
+    Raises:
+        InputError: an alpha is outside of 0 to 1, or the run held out no validation rows.
+        ModelError: the run's model has other weights than the one that it began with.
+    """
+    if not alphas or not all(0 <= alpha <= 1 for alpha in alphas):
+        raise InputError("alphas: give numbers from 0, before training, to 1, after it")
+    recipe = Path(run) / "recipe.yaml"
+    if not recipe.is_file():
+        raise ModelError(f"{run}: no recipe.yaml; point at the folder of a run")
+    job = open_job(read_recipe({}, recipe))
+    if not len(job.splits.validation):
+        raise InputError(f"{run}: held out no validation rows to choose alpha on")
+    tuned, task = load_artifact(model_folder(run))
+    before = _detached(job.model)
+    after = _detached(tuned)
+    if {k: t.shape for k, t in before.items()} != {k: t.shape for k, t in after.items()}:
+        raise ModelError(f"{run}: the run ended with another network than it began with")
+    streams = {k: v for k, v in job.streams().items() if k != "train" and len(first_of(v))}
+    points = []
+    for alpha in sorted(set(alphas)):
+        tuned.load_state_dict(mixed(before, after, alpha))
+        points.append(Point(alpha, _scores(job, tuned, task, streams)))
+    chosen = _best(points, task)
+    found = Interpolation(task.headline, tuple(points), chosen)
+    if out is not None:
+        tuned.load_state_dict(mixed(before, after, chosen))
+        save_artifact(Path(out), tuned, task)
+    return found
+
+
+def mixed(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], alpha: float
+) -> dict[str, Tensor]:
+    """Return the weights at alpha; what is no real number (a counter) is that of the end."""
+    return {
+        name: torch.lerp(before[name], end, alpha) if end.is_floating_point() else end
+        for name, end in after.items()
+    }
+
+
+def _detached(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+
+
+def _scores(job: Job, model: Any, task: Any, streams: Mapping[str, Any]) -> dict[str, float]:
+    found = {}
+    for name, part in streams.items():
+        outputs = vectors_of_both(model, task, part, job.recipe.workers)
+        scorer = scorer_of(task.metrics)(task.truth(first_of(part)), outputs)
+        found[name] = scorer.scores()[task.headline]
+    return found
+
+
+def _best(points: Sequence[Point], task: Any) -> float:
+    best = points[-1]
+    for point in reversed(points):
+        value, other = point.scores["validation"], best.scores["validation"]
+        if is_better(task.metrics, task.headline, value, other) or np.isnan(other):
+            best = point
+    return best.alpha

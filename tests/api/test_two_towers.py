@@ -1,0 +1,220 @@
+"""Pictures with captions, end to end on tiny towers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import graft
+from graft.artifact import load_towers
+from graft.backbones.pair import open_pair
+from graft.errors import GraftError, InputError
+from tests.towers import COLOURS, write_clip, write_pictures, write_towers
+
+OPTIONS = {"threads": 1, "precision": "fp32", "workers": 0, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("towers")
+    write_pictures(folder / "data")
+    write_towers(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_CACHE", str(folder / "cache"))
+        graft.train(
+            folder / "data" / "captions.jsonl", model=folder / "vit",
+            text_model=str(folder / "bert"), method="full", epochs=12, lr=2e-3, head_lr=5e-3,
+            out=folder / "run", **OPTIONS,
+        )  # fmt: skip
+        yield folder
+
+
+def test_pictures_find_their_captions(place):
+    run = graft.load(place / "run")
+    record = run.record
+    assert record.task == "match"
+    assert record.headline in record.after["test"]
+    for name in ("image_to_text_mrr", "text_to_image_mrr"):
+        before, after = (part["test"][name] for part in (record.before, record.after))
+        assert after > before
+    assert {n.rpartition("_at_")[0] for n in run.metrics if "_at_" in n} == {
+        "image_to_text_recall", "text_to_image_recall",
+    }  # fmt: skip
+    assert (place / "run" / "report.html").is_file()
+
+
+def test_all_captions_of_a_picture_are_on_one_side(place):
+    assert "all captions of a picture together" in graft.load(place / "run").record.how_split
+
+
+def test_a_run_opens_as_it_was(place):
+    towers, _ = load_towers(place / "run" / "model")
+    again = open_pair(place / "run")
+    assert towers.image.chains[0].name == "image"
+    assert again.heads is not None
+    np.testing.assert_allclose(float(towers.log_scale), again.log_scale)
+    assert abs(float(towers.log_scale) - np.log(1 / 0.07)) > 1e-4, "the temperature was learned"
+
+
+def test_each_tower_opens_in_its_own_library(place):
+    transformers = pytest.importorskip("sentence_transformers")
+    texts = ["the red and my", "is blue here"]
+    ours = graft.embed_text(place / "run", texts)
+    model = transformers.SentenceTransformer(str(place / "run" / "model" / "text"), device="cpu")
+    np.testing.assert_allclose(model.encode(texts), ours, atol=1e-5)
+    from transformers import AutoModel
+
+    net = AutoModel.from_pretrained(place / "run" / "model" / "image")
+    assert type(net).__name__ == "ViTModel"
+
+
+def test_vectors_of_pictures_and_texts_lie_in_one_space(place):
+    pictures = [str(place / "data" / "images" / f"{colour}0.png") for colour in COLOURS]
+    images = graft.embed_image(place / "run", pictures)
+    texts = graft.embed_text(place / "run", [f"the {colour} is here" for colour in COLOURS])
+    assert images.shape == texts.shape == (5, 256)
+    found = (images @ texts.T).argmax(1)
+    assert (found == np.arange(5)).mean() >= 0.8
+
+
+def test_embed_takes_either_side(place):
+    folder, table = str(place / "data" / "images"), str(place / "data" / "captions.jsonl")
+    paths = [f"{folder}/red0.png", f"{folder}/blue1.png"]
+    run = str(place / "run")
+    np.testing.assert_array_equal(graft.embed(run, paths).features, graft.embed_image(run, paths))
+    assert graft.embed(run, ["the red"]).features.shape == (1, 256)
+    assert len(graft.embed(run, table, input="captions").features) == 80
+    with pytest.raises(InputError, match="--input image or --input captions"):
+        graft.embed(run, table)
+
+
+def test_evaluate_scores_a_table(place):
+    found = graft.evaluate(place / "run", place / "data" / "captions.jsonl")
+    assert found.n_rows == 80
+    assert found.metrics["image_to_text_recall_at_10"] > 0.5
+
+
+def test_names_alone_tell_pictures_apart(place):
+    names = list(COLOURS)
+    folder = place / "data" / "images"
+    pictures = [str(folder / f"{name}{i}.png") for name in names for i in range(3)]
+    found = graft.zero_shot(
+        place / "run", pictures, names, templates=["the {} is here", "a {} look"]
+    )
+    right = [p.label == n for p, n in zip(found.rows, np.repeat(names, 3), strict=True)]
+    assert np.mean(right) >= 0.8
+    assert abs(sum(found.rows[0].probabilities.values()) - 1) < 1e-6
+    assert list((place / "cache" / "prompts").iterdir()), "text vectors are kept"
+
+
+def test_predict_asks_for_names(place):
+    with pytest.raises(GraftError, match="name some with --zero-shot"):
+        graft.predict(place / "run", ["a.png"])
+    with pytest.raises(InputError, match="once"):
+        graft.zero_shot(place / "run", ["a.png"], ["red", "blue"], templates=["a photo"])
+    with pytest.raises(InputError, match="two classes"):
+        graft.zero_shot(place / "run", ["a.png"], ["red"])
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_a_locked_tower_keeps_its_weights(place, side):
+    before = open_pair(place / "vit", place / "bert")
+    out = place / f"locked-{side}"
+    run = graft.train(
+        place / "data" / "captions.jsonl", model=place / "vit", text_model=str(place / "bert"),
+        method="full", lock=side, epochs=1, out=out, **OPTIONS,
+    )  # fmt: skip
+    after, _ = load_towers(out / "model")
+    for name in ("image", "text"):
+        old, new = getattr(before, name).net.state_dict(), getattr(after, name).net.state_dict()
+        same = [torch.equal(old[k], new[k]) for k in old]
+        assert all(same) == (name == side)
+    assert run.record.phases[0].groups[0].rule == f"{side} tower"
+
+
+def test_options_that_have_no_meaning_are_refused(place):
+    data = place / "data" / "captions.jsonl"
+    with pytest.raises(GraftError, match="no meaning for pictures with captions"):
+        graft.train(data, model=place / "vit", objective="triplet")
+    with pytest.raises(GraftError, match="backbone of pictures"):
+        graft.train(data)
+    with pytest.raises(GraftError, match="meant for the image tower"):
+        graft.train(data, model=place / "bert", text_model=str(place / "bert"))
+
+
+def test_plan_says_what_would_be_stored(place):
+    found = graft.plan(
+        place / "data" / "captions.jsonl", model=place / "vit", text_model=str(place / "bert"),
+        method="last:1", **OPTIONS,
+    )  # fmt: skip
+    assert found.phases[0].cached
+    assert found.n_blocks == 2
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_a_model_of_clips_family_is_trained_and_saved_as_its_own(place, tmp_path, family):
+    from transformers import AutoModel
+
+    folder = write_clip(tmp_path / family, family)
+    before = AutoModel.from_pretrained(folder)
+    run = graft.train(
+        place / "data" / "captions.jsonl", model=folder, method="full", epochs=1, lr=1e-3,
+        out=tmp_path / "run", **OPTIONS,
+    )  # fmt: skip
+    assert family in run.record.opens_with.casefold()
+    after = AutoModel.from_pretrained(tmp_path / "run" / "model").eval()
+    moved = [k for k, t in after.state_dict().items() if not torch.equal(t, before.state_dict()[k])]
+    assert any("vision_model" in k for k in moved) and any("text_model" in k for k in moved)
+    towers, task = load_towers(tmp_path / "run" / "model")
+    pixels = torch.randn(3, 3, 32, 32)
+    ids = towers.text.processor.collate(
+        towers.text.processor.encode(["the red is here", "blue", "a very old green"])
+    )
+    with torch.no_grad():
+        theirs = after(pixel_values=pixels, **ids).logits_per_image
+        images, texts = (
+            torch.nn.functional.normalize(towers(x), dim=1) for x in ({"pixel_values": pixels}, ids)
+        )
+        ours = images @ texts.T * towers.log_scale.exp()
+    if family == "siglip":
+        ours = ours + after.logit_bias
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert task.name == "match"
+
+
+def test_graft_json_names_both(place):
+    about = json.loads((place / "run" / "model" / "graft.json").read_text())
+    assert (about["modality"], about["source"]) == ("image-text", "pair")
+
+
+def test_the_command_line_takes_names(place, capsys):
+    from graft.cli import main
+
+    pictures = place / "data" / "images"
+    asked = ["predict", str(place / "run"), str(pictures / "red0.png"), "--json", "--quiet"]
+    templates = ["--template", "the {} is", "--template", "a {}"]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--zero-shot", "red, blue", *templates])
+    assert not ended.value.code
+    [row] = capsys.readouterr().out.splitlines()
+    assert json.loads(row)["label"] in ("red", "blue")
+
+
+@pytest.mark.slow
+def test_photographs_find_their_captions(shared, tmp_path, monkeypatch):
+    """Real towers on real photographs: frozen ones first, then the top blocks of the texts'."""
+    from benchmarks.two_towers import CHANCE, NAMES, both_stages, laid_out
+
+    if not (shared / "data" / "flickr8k_train").is_dir():
+        pytest.skip("needs flickr8k_train of the shared data")
+    data = laid_out(shared, tmp_path)
+    model = shared / "weights" / "mobilenetv2_100"
+    first, second = both_stages(data, model, tmp_path, 0, 2)
+    for name, by_chance in zip(NAMES, CHANCE, strict=True):
+        assert first["before"][name] < 2.5 * by_chance
+        assert first["after"][name] >= 5 * by_chance
+    means = [sum(stage["after"][name] for name in NAMES) for stage in (first, second)]
+    assert means[1] > means[0]
