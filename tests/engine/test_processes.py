@@ -29,10 +29,10 @@ from tests.engine.streams import SpecimenStream
 from tests.tiny import write_checkpoint, write_table
 from tests.zoo import WARNINGS, ZOO
 
-pytestmark = [pytest.mark.filterwarnings(w) for w in WARNINGS]
+pytestmark = [*(pytest.mark.filterwarnings(w) for w in WARNINGS), pytest.mark.timeout(900)]
 
 STRATEGIES = ("ddp", "fsdp")
-SECONDS = 240
+SECONDS = 600
 
 
 def free_port() -> int:
