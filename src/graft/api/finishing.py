@@ -15,9 +15,10 @@ import torch
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
 from graft.api.mapping import drawn_rows
-from graft.api.picturing import Judged, collect
+from graft.api.picturing import collect
 from graft.api.provenance import environment
 from graft.api.reporting import report
+from graft.api.showing import Judged
 from graft.artifact import save_artifact
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import predict_and_embed
@@ -107,7 +108,7 @@ def finish(
     judged = None
     if worth.judged_on:
         name = worth.judged_on
-        judged = _judged(job, record, targets[name], after[name], before.features[name])
+        judged = _judged(job, record, targets[name], after[name], before)
     facts = collect(task, job.table, job.splits, judged)
     write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
     fail_at("before_record")
@@ -136,7 +137,7 @@ def _predict(job: Job, task: Labelled, stream: Stream) -> Predicted:
 
 
 def _judged(
-    job: Job, record: RunRecord, targets: Truth, after: Predicted, before: np.ndarray
+    job: Job, record: RunRecord, targets: Truth, after: Predicted, before: Untouched
 ) -> Judged:
     """Return what is known of the rows that count; `before` only where it can be compared."""
     note = ""
@@ -150,8 +151,9 @@ def _judged(
         outputs=after.outputs[job.task.output],
         drawn=drawn_rows(len(after.outputs[job.task.output])),
         after=after.features,
-        before=None if note else before,
+        before=None if note else before.features[record.judged_on],
         note=note,
+        untrained=before.outputs[record.judged_on],
     )
 
 
@@ -179,7 +181,7 @@ def _record(
     if _is_worse(job.task, worth):
         notes.append(
             f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
-            f"{UNTOUCHED[job.task.name]}: {_mend(phases)}"
+            f"{UNTOUCHED[job.task.name]}: {_mend(job.task, phases)}"
         )
     n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
     return RunRecord(
@@ -233,8 +235,10 @@ def _is_worse(task: Labelled, worth: Worth) -> bool:
     return is_better(task.metrics, task.headline, before, after)
 
 
-def _mend(phases: tuple[PhaseRecord, ...]) -> str:
+def _mend(task: Labelled, phases: tuple[PhaseRecord, ...]) -> str:
     """Say what may help a model that is worse than what it began with."""
+    if task.name == "embed":  # whose backbone has a use without a head, and no head to solve
+        return "lower the rate, train for more epochs, or try another --objective"
     if all(phase.convex is not None for phase in phases):
         return "add rows, or try another --model"
     return "lower the rate, or try --method probe"

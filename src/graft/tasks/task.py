@@ -93,9 +93,10 @@ class Task(Protocol):
     Besides these five a task may have `convex(stream) -> ConvexProblem`, if its loss is convex in a
     linear head, and `why_not_convex: str` where its settings may make it none (empty otherwise);
     `after_step(model, state, progress)`, called when the weights have moved;
-    `measure(outputs, stream) -> dict[str, float]`, which scores what `predict` gives for each
-    different item of the validation stream after every epoch; and `is_joint = True`, if the loss of a step is no sum over its examples (in-batch negatives), which
-    makes micro-batches go through gradient caching.
+    `measure(outputs, stream) -> dict[str, float]`, which after every epoch scores what `predict`
+    gives for each different item of the validation stream; and `is_joint = True`, if the loss of a
+    step is no sum over its examples (in-batch negatives), which makes micro-batches go through
+    gradient caching.
     """
 
     def build(self, backbone: Backbone) -> tuple[nn.Module, nn.Module | None]:
