@@ -141,8 +141,8 @@ def counted(
         chosen = threshold
         accuracy = float(balanced_accuracy(alike, unlike)(np.asarray([threshold]))[0])
     bins = np.linspace(*ends, N_BINS + 1)
-    counts = [tuple(np.histogram(c, bins)[0].tolist()) for c in (alike, unlike)]
-    return CosineCounts(*ends, *counts, chosen, accuracy)
+    one, other = (tuple(np.histogram(c, bins)[0].tolist()) for c in (alike, unlike))
+    return CosineCounts(ends[0], ends[1], one, other, chosen, accuracy)
 
 
 def ends_of(*cosines: np.ndarray) -> tuple[float, float]:

@@ -152,7 +152,7 @@ def embedding_facts(judged: Judged, shown: Shown, threshold: float | None = None
     if kind == "scores":
         return _with_scatter(found, truth, units)
     before, after = _histograms(truth, units, threshold)
-    known = ON_THESE_PAIRS if threshold is None else "that of the index"
+    known = ON_THESE_PAIRS if threshold is None else "the index"
     return replace(
         found, before=before, after=after, threshold_from=known if after is not None else ""
     )
@@ -201,7 +201,7 @@ def _histograms(
         return None, None
     cosines = [[np.clip(cosines_of(unit, some), -1, 1) for some in pairs] for unit in units]
     ends = ends_of(*cosines[0], *cosines[1])
-    before, after = (counted(*both, ends, threshold) for both in cosines)
+    before, after = (counted(alike, unlike, ends, threshold) for alike, unlike in cosines)
     return before, after
 
 

@@ -21,9 +21,13 @@ A_MODEL = {
 """task → what a trained model is; `{n}` is the number of its outputs."""
 
 
+NAMES = {"mrr": "mean reciprocal rank", "map_at_r": "MAP at R", "ndcg_at_10": "NDCG at 10"}
+"""metric → its name for people, where its letters alone do not say it."""
+
+
 def readable(metric: str) -> str:
     """Return a metric's name for people: `macro f1` for `macro_f1`."""
-    return metric.removeprefix("expected_").replace("_", " ")
+    return NAMES.get(metric) or metric.removeprefix("expected_").replace("_", " ")
 
 
 def readable_cut(label: str) -> str:
