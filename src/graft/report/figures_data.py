@@ -180,7 +180,8 @@ def scores(record: RunRecord) -> Figure | None:
     return Figure(
         "scores",
         f"{title[:1].upper()}{title[1:]} over the epochs",
-        f"What the run is judged by, on the validation rows; epoch 0 is the {UNTOUCHED[record.task]}."
+        "What the run is judged by, on the validation rows; epoch 0 is the "
+        f"{UNTOUCHED[record.task]}."
         " Where it falls while the loss still does, training has gone too far.",
         says,
         base(
