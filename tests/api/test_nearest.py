@@ -71,17 +71,19 @@ def test_scores_are_shown_where_the_data_have_them():
 def test_quality_rises_where_what_belongs_comes_nearer():
     labels = np.array([0, 0, 1, 1])
     mixed, sorted_ = on_circle(0, 60, 10, 70), on_circle(0, 5, 90, 95)
-    assert (quality(labels, sorted_) > quality(labels, mixed)).all()
+    search = search_of(labels)
+    assert (quality(labels, sorted_, search) > quality(labels, mixed, search)).all()
+    assert quality(labels, sorted_, search).tolist() == [1.0] * 4
     pairs = Tuples(np.array([[0, 1], [0, 2], [1, 2]]), np.array([3.0, 1.0, 2.0]))
-    in_order = quality(pairs, on_circle(0, 10, 40))  # cosines in the order of the scores
+    search = search_of(pairs)
+    in_order = quality(pairs, on_circle(0, 10, 40), search)  # cosines in the order of the scores
     assert in_order.tolist() == [0.0, 0.0]
-    assert quality(pairs, on_circle(0, 60, 10)).min() < 0
+    assert quality(pairs, on_circle(0, 60, 10), search).min() < 0
 
 
 def test_those_that_changed_come_first_and_classes_are_spread():
     change = np.zeros(40)
     change[[3, 4, 9]], change[[5, 6]] = (0.9, 0.8, 0.7), (-0.5, -0.4)
-    change[7] = math.nan
     groups = [f"class {i // 4}" for i in range(40)]
     found = chosen_queries(change, groups)
     assert len(found) == N_QUERIES == len({i for i, _ in found})

@@ -31,7 +31,7 @@ from graft.metrics import is_better
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
-from graft.report.words import UNTOUCHED, readable
+from graft.report.words import UNTOUCHED, readable, spelled
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
@@ -180,7 +180,7 @@ def _record(
         notes.append(_clean_note(job.task, worth))
     if _is_worse(job.task, worth):
         notes.append(
-            f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
+            f"the trained model has a worse {spelled(job.task.headline)} than the "
             f"{UNTOUCHED[job.task.name]}: {_mend(job.task, phases)}"
         )
     n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]

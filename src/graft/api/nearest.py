@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graft.data.tuples import Tuples
-from graft.metrics.embedding import search_labels, search_members
 from graft.report.facts_embedding import Change, ClassFound, Neighbour
+
+MOST_QUERIES = 2_000
+"""Of more, so many are looked at to choose from, evenly drawn."""
 
 N_QUERIES = 8
 N_GAINED, N_LOST = 3, 3
@@ -55,7 +57,7 @@ def search_of(truth: np.ndarray | Tuples) -> Search:
     """Return what is searched among what: labelled items among all, anchors among the others."""
     if isinstance(truth, np.ndarray):
         every = np.arange(len(truth))
-        return Search(every, every, labels=truth)
+        return Search(_some(every), every, labels=truth)
     members, scores = truth.members, truth.scores
     pairs: dict[tuple[int, int], tuple[bool | None, float | None]] = {}
     for t, (one, *others) in enumerate(members.tolist()):
@@ -68,24 +70,33 @@ def search_of(truth: np.ndarray | Tuples) -> Search:
             if not pairs.get((one, other), (False,))[0]:  # a positive of one row stays one
                 pairs[one, other] = (belongs, score)
     searched = np.unique(members if scores is not None else members[:, 1:])
-    return Search(np.unique(members[:, 0]), searched, pairs=pairs)
+    return Search(_some(np.unique(members[:, 0])), searched, pairs=pairs)
 
 
-def quality(truth: np.ndarray | Tuples, unit: np.ndarray) -> np.ndarray:
-    """Return how well each query (Q,) is served, higher is better; NaN where nothing can be found.
+def _some(queries: np.ndarray) -> np.ndarray:
+    drawn = np.linspace(0, len(queries) - 1, min(len(queries), MOST_QUERIES))
+    return queries[np.unique(drawn.astype(np.int64))]
 
-    That is the discounted gain of its ten nearest; of scored pairs how far the rank of the cosine
-    is from that of the score, negative, in shares of all pairs.
+
+def quality(truth: np.ndarray | Tuples, unit: np.ndarray, search: Search) -> np.ndarray:
+    """Return how well each query (Q,) is served, higher is better.
+
+    That is the gain of what belongs among its nearest, those that are shown, each divided by the
+    logarithm of its rank (as NDCG discounts it); of scored pairs how far the rank of the cosine is
+    from that of the score, negative, in shares of all pairs.
     """
-    if isinstance(truth, np.ndarray):
-        return search_labels(unit, truth).scores["ndcg_at_10"]
-    members, scores = truth.members, truth.scores
-    if scores is None:
-        return search_members(unit, members).scores["ndcg_at_10"]
-    cosines = np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, 1]])
-    apart = -np.abs(_ranks(cosines) - _ranks(scores)) / len(scores)
-    _, number = np.unique(members[:, 0], return_inverse=True)
-    return np.bincount(number, apart) / np.bincount(number)
+    if isinstance(truth, Tuples) and truth.scores is not None and not truth.is_binary:
+        members = truth.members
+        cosines = np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, 1]])
+        apart = -np.abs(_ranks(cosines) - _ranks(truth.scores)) / len(members)
+        anchors, number = np.unique(members[:, 0], return_inverse=True)
+        mean = np.bincount(number, apart) / np.bincount(number)
+        return mean[np.searchsorted(anchors, search.queries)]
+    found = []
+    for query in search.queries.tolist():
+        near = nearest_to(unit, query, search)
+        found.append(sum(bool(n.belongs) / np.log2(rank + 2) for rank, n in enumerate(near)))
+    return np.asarray(found, np.float64)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -102,12 +113,11 @@ def chosen_queries(change: np.ndarray, groups: Sequence[str]) -> list[tuple[int,
     are classes each comes from another one as long as there are others.
 
     Args:
-        change: (Q,) of their quality; NaN where it is not defined.
+        change: (Q,) of their quality.
         groups: (Q,) class of each, or all empty.
     """
-    known = np.where(np.isnan(change), 0.0, change)
-    gained = [i for i in np.argsort(-known, kind="stable").tolist() if known[i] > 0]
-    lost = [i for i in np.argsort(known, kind="stable").tolist() if known[i] < 0]
+    gained = [i for i in np.argsort(-change, kind="stable").tolist() if change[i] > 0]
+    lost = [i for i in np.argsort(change, kind="stable").tolist() if change[i] < 0]
     n = len(change)
     evenly = np.unique(np.linspace(0, n - 1, min(n, 8 * N_QUERIES)).astype(int))
     # strides let neighbouring rows, often of one class, come late

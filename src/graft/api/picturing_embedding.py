@@ -75,7 +75,8 @@ def picture_embeddings(
     # cosines do not see the length of a vector, so the map must not either
     before = None if judged.before is None else normalised(judged.before)
     alike = replace(judged, after=normalised(judged.after), before=before)
-    groups = _coloured(shown.labels, judged.drawn)
+    facts = embedding_facts(judged, shown)
+    groups = _coloured(facts, shown.labels, judged.drawn)
     near, why = near_map(before, alike.after, groups, len(judged.outputs))
     return Facts(
         table.roles.modality,
@@ -83,16 +84,21 @@ def picture_embeddings(
         map=_with_pairs(
             feature_map(alike, groups, wrong=np.zeros(len(groups), bool)), truth, judged.drawn
         ),
-        embedding=embedding_facts(judged, shown),
+        embedding=facts,
         near_map=near,
         near_map_note=why,
     )
 
 
-def _coloured(labels: Sequence[str], drawn: np.ndarray) -> list[str]:
-    """Return the class of each item in the map, empty where it is not among the most frequent."""
+def _coloured(facts: EmbeddingFacts, labels: Sequence[str], drawn: np.ndarray) -> list[str]:
+    """Return the class of each item in the map; empty where it is none that has a colour.
+
+    Those have one whose items most often find another class first, then the most frequent.
+    """
+    lost = {c.name: (1 - c.nearest[-1]) * c.n_items for c in facts.classes if c.n_items > 1}
     counts = Counter(label for label in labels if label)
-    chosen = {label for label, _ in counts.most_common(MOST_COLOURS)}
+    order = sorted(counts, key=lambda name: (-lost.get(name, 0.0), -counts[name], name))
+    chosen = set(order[:MOST_COLOURS])
     return [labels[i] if labels[i] in chosen else "" for i in drawn.tolist()]
 
 
@@ -173,7 +179,7 @@ def _with_queries(
     shown: Shown,
 ) -> EmbeddingFacts:
     search = search_of(truth)
-    change = quality(truth, units[1]) - quality(truth, units[0])
+    before, after = (quality(truth, unit, search) for unit in units)
     groups = [shown.labels[i] for i in search.queries.tolist()]
     number: dict[int, int] = {}
 
@@ -181,7 +187,7 @@ def _with_queries(
         return number.setdefault(i, len(number))
 
     queries = []
-    for i, why in chosen_queries(change, groups):
+    for i, why in chosen_queries(after - before, groups):
         item = int(search.queries[i])
         own = placed(item)
         sides = [

@@ -9,7 +9,7 @@ from typing import Any
 from graft.records import RunRecord
 from graft.report.facts import Facts
 from graft.report.figure import Figure, base, name, number, values
-from graft.report.words import UNTOUCHED, percent, plural, readable, shown
+from graft.report.words import UNTOUCHED, percent, plural, shown, spelled
 
 MOST_NAMED = 24
 """More classes than this are drawn without their names; the table has them."""
@@ -174,7 +174,16 @@ def scores(record: RunRecord) -> Figure | None:
         table.insert(0, (UNTOUCHED[record.task], "0", shown(untouched, 4)))
     if len(points) < 2:
         return None
-    title = readable(metric)
+    title = spelled(metric)
+    place = {
+        "x": number(
+            "epoch",
+            "epoch",
+            axis={"tickMinStep": 1},
+            scale={"domain": [points[0]["epoch"] - 0.5, points[-1]["epoch"] + 0.5], "nice": False},
+        ),
+        "y": number("value", title, scale={"domain": _at_least(0.1, points), "zero": False}),
+    }
     says = f"{title} on the validation rows from {shown(points[0]['value'])} to "
     says += f"{shown(points[-1]['value'])} in {plural(points[-1]['epoch'], 'epoch')}"
     return Figure(
@@ -188,20 +197,31 @@ def scores(record: RunRecord) -> Figure | None:
             says,
             240,
             data=values(points),
-            mark={"type": "line", "style": "accent-line", "point": {"size": 44, "filled": True}},
-            encoding={
-                "x": number("epoch", "epoch", axis={"tickMinStep": 1}),
-                "y": number("value", title, scale={"zero": False}),
-                "tooltip": [
-                    name("phase", "phase"),
-                    number("epoch", "epoch"),
-                    number("value", title, format=".4f"),
-                ],
-            },
+            layer=[
+                {"mark": {"type": "line", "style": "accent-line"}, "encoding": place},
+                {
+                    "mark": {"type": "point", "style": "accent-point", "filled": True, "size": 44},
+                    "encoding": {
+                        **place,
+                        "tooltip": [
+                            name("phase", "phase"),
+                            number("epoch", "epoch"),
+                            number("value", title, format=".4f"),
+                        ],
+                    },
+                },
+            ],
         ),
         ("phase", "epoch", title),
         tuple(table),
     )
+
+
+def _at_least(span: float, points: list[dict[str, Any]]) -> list[float]:
+    """Return ends of an axis that shows no small change as a large one."""
+    found = [point["value"] for point in points]
+    pad = max(0.1 * (max(found) - min(found)), (span - max(found) + min(found)) / 2)
+    return [min(found) - pad, max(found) + pad]
 
 
 def depths(record: RunRecord) -> Figure | None:

@@ -23,8 +23,11 @@ READING_OF_EMBEDDINGS = {
 }
 Kind = Literal["map", "near"]
 FEW_ROWS, MANY_ROWS = 200, 1_000
-LONG_NAME = 14
-"""Characters of a class name, above which the legend has two columns."""
+LONG_NAME, LONGER_NAME = 14, 20
+"""Characters of a class name, above which the legend has two columns, and one."""
+
+LEGEND_LINE = 17
+"""Pixels."""
 
 
 def maps(record: RunRecord, found: FeatureMap | None, kind: Kind = "map") -> list[Figure]:
@@ -66,11 +69,21 @@ def _map(
         _title(record, when, alone, kind),
         (READING_OF_EMBEDDINGS if record.task == "embed" else READING)[when],
         says,
-        base(says, 440 if alone else 380, layer=layers),
+        base(says, (440 if alone else 380) + _legend_height(names), layer=layers),
         ("class", "mean, first direction", "second"),
         tuple(rows),
         size="wide" if alone else "half",
     )
+
+
+def _columns(names: list[str]) -> int:
+    longest = max(map(len, names), default=0)
+    return 1 if longest > LONGER_NAME else 2 if longest > LONG_NAME else 3
+
+
+def _legend_height(names: list[str]) -> int:
+    """Return what a legend of one column needs more than one of two."""
+    return LEGEND_LINE * (len(names) - len(names) // 2) if _columns(names) == 1 else 0
 
 
 def _title(record: RunRecord, when: str, alone: bool, kind: Kind) -> str:
@@ -177,11 +190,11 @@ def _points(
                 },
             }
         ]
-    columns = 2 if max(map(len, names), default=0) > LONG_NAME else 3
+    columns = _columns(names)
     legend = {
         "orient": "bottom",
         "columns": columns,
-        "labelLimit": 140,
+        "labelLimit": 140 if columns > 1 else 300,
         "symbolOpacity": 1,
         "symbolSize": 90,
     }

@@ -11,7 +11,7 @@ from graft.records import Interval, RunRecord
 from graft.report.facts import Confused, Facts
 from graft.report.figures_errors import hardest_first
 from graft.report.figures_numbers import how_far
-from graft.report.words import UNTOUCHED, percent, plural, readable, signed
+from graft.report.words import UNTOUCHED, percent, plural, readable, signed, spelled
 
 SHARES = frozenset({"accuracy", "r2", "triplet_accuracy"})
 """Headlines that are said in per cent."""
@@ -72,7 +72,7 @@ def _how_near(record: RunRecord, after: Interval, where: str, span: str) -> str:
             f"The trained model lays the positive nearer than the negative in "
             f"{percent(after.value)} of {where} {span}."
         )
-    name = readable(record.headline)
+    name = spelled(record.headline)
     article = "an" if name[0] in "aeiou" else "a"
     return f"The trained model has {article} {name} of {after.value:.3f} on {where} {span}."
 
