@@ -22,6 +22,11 @@ PERPLEXITY = 30
 ABSENT = "a second map, t-SNE, is drawn where its library is installed: pip install 'graft[report]'"
 
 
+def rows_of_near_map(n_rows: int) -> np.ndarray:
+    """Return which of K rows the map shows: all, or as many as are laid out in some seconds."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, MOST_ROWS)).astype(np.int64))
+
+
 def near_map(
     before: np.ndarray | None,
     after: np.ndarray,
@@ -39,7 +44,7 @@ def near_map(
     Source: L. van der Maaten, G. Hinton, Visualizing Data using t-SNE, JMLR 9 (2008); as openTSNE
     computes it (P. G. Poličar, M. Stražar, B. Zupan, JSS 109, 2024).
     """
-    drawn = np.unique(np.linspace(0, len(after) - 1, min(len(after), MOST_ROWS)).astype(np.int64))
+    drawn = rows_of_near_map(len(after))
     sets = [s[drawn] for s in (before, after) if s is not None]
     kept = np.logical_and.reduce([np.isfinite(features).all(1) for features in sets])
     if kept.sum() < FEWEST_ROWS:

@@ -15,7 +15,7 @@ import numpy as np
 
 from graft.api.cosines import cosines_of, counted, ends_of, labelled_pairs, tuple_pairs
 from graft.api.mapping import MOST_COLOURS, with_spreads
-from graft.api.near_mapping import near_map
+from graft.api.near_mapping import near_map, rows_of_near_map
 from graft.api.nearest import (
     chosen_queries,
     classes_found,
@@ -85,7 +85,7 @@ def picture_embeddings(
             feature_map(alike, groups, wrong=np.zeros(len(groups), bool)), truth, judged.drawn
         ),
         embedding=facts,
-        near_map=near,
+        near_map=_with_pairs(near, truth, judged.drawn[rows_of_near_map(len(judged.drawn))]),
         near_map_note=why,
     )
 

@@ -32,7 +32,9 @@ def readable(metric: str) -> str:
 
 def spelled(metric: str) -> str:
     """Return a metric's name as a sentence has it: `mean reciprocal rank` for `mrr`."""
-    return "mean reciprocal rank" if metric == "mrr" else readable(metric)
+    return {"mrr": "mean reciprocal rank", "spearman": "rank correlation"}.get(metric) or readable(
+        metric
+    )
 
 
 def readable_cut(label: str) -> str:
