@@ -23,12 +23,17 @@ from graft.errors import ModelError
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One pass over the training data."""
+    """One pass over the training data.
+
+    Args:
+        scores: metrics of the validation rows after it, for tasks that measure them as they go.
+    """
 
     epoch: int
     train_loss: float
     validation_loss: float | None
     seconds: float
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

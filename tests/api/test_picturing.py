@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.api.picturing import MOST_MISTAKES, Judged, collect, small_picture
+from graft.api.picturing import MOST_MISTAKES, collect
+from graft.api.showing import Judged, small_picture
 from graft.data.readers import read
 from graft.data.split import Splits
 from graft.tasks.classify import Classify

@@ -19,9 +19,18 @@ from graft.report.facts import (
     Confused,
     Facts,
     FeatureMap,
+    Link,
     MapSide,
     Mistake,
     Region,
+)
+from graft.report.facts_embedding import (
+    ClassFound,
+    CosineCounts,
+    EmbeddingFacts,
+    Item,
+    Neighbour,
+    Query,
 )
 from tests.report.test_card import RECORD
 
@@ -141,6 +150,104 @@ def regress():
     )
 
 
+def embed():
+    """Return the record and the facts of an embedding of labelled items."""
+    record, facts = classify()
+    names = ("mrr", "recall_at_1")
+    found = {name: Interval(0.7, 0.6, 0.8) for name in names}
+    epochs = tuple(EpochRecord(i, 1.0, 0.9, 1.0, {"mrr": 0.6 + 0.05 * i}) for i in range(2))
+    record = dataclasses.replace(
+        record,
+        task="embed",
+        headline="mrr",
+        per_class=(),
+        depths=(),
+        phases=(dataclasses.replace(record.phases[1], epochs=epochs),),
+        before={"test": dict.fromkeys(names, 0.5), "validation": {"mrr": 0.55}},
+        after={"test": dict.fromkeys(names, 0.7), "validation": {"mrr": 0.65}},
+        intervals={"before": found, "after": found, "change": found},
+    )
+    spread = Region(HOSTILE[0], (0.0, 1.0, 0.5), (0.0, 0.0, 1.0))
+    lying = FeatureMap(
+        4,
+        (HOSTILE[0], HOSTILE[1], HOSTILE[0], ""),
+        (),
+        (False,) * 4,
+        after=dataclasses.replace(side(HOSTILE[:2]), regions=(), spreads=(spread,)),
+        before=dataclasses.replace(side(HOSTILE[:2]), regions=(), spreads=(spread,)),
+    )
+    sides = [MapSide(s.x, s.y, 0.0) for s in (lying.before, lying.after)]
+    counts = CosineCounts(0.0, 1.0, (0, 3, 5), (4, 2, 0), 0.6, 0.85)
+    items = (
+        Item("a.csv row 1", HOSTILE[0], f"a text {HOSTILE[3]}"),
+        Item("b.jpg", HOSTILE[1], picture=PICTURE),
+        Item("a.csv row 3", HOSTILE[0], "a text that is near"),
+    )
+    near = (Neighbour(2, 0.91, True), Neighbour(1, 0.4, False))
+    return record, Facts(
+        "text",
+        facts.counts,
+        map=lying,
+        near_map=dataclasses.replace(lying, before=sides[0], after=sides[1]),
+        embedding=EmbeddingFacts(
+            "labels",
+            10,
+            items,
+            (Query(0, "better", near[::-1], near), Query(1, "worse", (), (Neighbour(0, 0.2),))),
+            counts,
+            counts,
+            "the highest balanced accuracy on these same pairs",
+            classes=(
+                ClassFound(HOSTILE[0], 6, (0.5, 0.9), (0.7, 0.9), (0.6, 0.2)),
+                ClassFound(HOSTILE[1], 4, (0.5, 0.25), (0.7, 0.8), (0.6, 0.3), HOSTILE[0]),
+                ClassFound(HOSTILE[2], 1, (float("nan"),) * 2, (1.0, 1.0), (0.6, 0.3)),
+            ),
+        ),
+    )
+
+
+def scored():
+    """Return the record and the facts of an embedding of scored pairs, without a second map."""
+    record, facts = embed()
+    found = {name: Interval(0.7, 0.6, 0.8) for name in ("spearman", "pearson")}
+    record = dataclasses.replace(
+        record,
+        headline="spearman",
+        classes=(),
+        before={"test": {"spearman": 0.5, "pearson": 0.5}},
+        after={"test": {"spearman": 0.7, "pearson": 0.7}},
+        intervals={"before": found, "after": found, "change": found},
+    )
+    assert facts.embedding is not None and facts.map is not None
+    bare = dataclasses.replace(facts.map, groups=("",) * 4)
+    pairs = dataclasses.replace(
+        facts.embedding,
+        kind="scores",
+        before=None,
+        after=None,
+        threshold_from="",
+        classes=(),
+        scores=(0.0, 2.5, 5.0),
+        cosines_before=(0.5, 0.4, 0.6),
+        cosines_after=(0.1, 0.5, float("nan")),
+        items=tuple(dataclasses.replace(item, label="") for item in facts.embedding.items),
+        queries=(Query(0, "drawn", (Neighbour(2, 0.9, None, 4.5),), (Neighbour(2, 0.9),)),),
+    )
+    return record, dataclasses.replace(
+        facts,
+        counts=(ClassCount("0 to 2.5", 5, 1, 2), ClassCount("2.5 to 5", 6, 2, 3)),
+        map=dataclasses.replace(
+            bare,
+            after=side(()),
+            before=side(()),
+            links=(Link(0, 1, True), Link(2, 3, False)),
+        ),
+        near_map=None,
+        near_map_note="a second map needs graft[report]",
+        embedding=pairs,
+    )
+
+
 def long_training():
     """Return a record with several phases by gradient."""
     record, facts = classify(tuple(f"class {i}" for i in range(30)))
@@ -157,4 +264,6 @@ KINDS = {
     "multilabel": multilabel,
     "regress": regress,
     "many classes": long_training,
+    "embed": embed,
+    "scored": scored,
 }

@@ -32,7 +32,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kind", ["classify", "multilabel", "regress", "many classes"])
+@pytest.mark.parametrize(
+    "kind", ["classify", "multilabel", "regress", "many classes", "embed", "scored"]
+)
 def test_page_is_drawn_and_quiet(browser, folder, kind):
     browser.open(folder / f"{kind}.html")
     n_figures = browser.ask("document.querySelectorAll('[data-chart]').length")
@@ -46,9 +48,10 @@ def test_page_is_drawn_and_quiet(browser, folder, kind):
     assert browser.ask("document.querySelectorAll('img[onerror], svg[onload]').length") == 0
 
 
+@pytest.mark.parametrize("kind", ["classify", "embed"])
 @pytest.mark.parametrize("width", [390, 1600])
-def test_page_fits_its_window(browser, folder, width):
-    browser.open(folder / "classify.html", width=width)
+def test_page_fits_its_window(browser, folder, width, kind):
+    browser.open(folder / f"{kind}.html", width=width)
     assert browser.ask("document.documentElement.scrollWidth") <= width
     widest = "Math.max(...[...document.querySelectorAll('.chart svg')].map(s => s.clientWidth))"
     assert 200 < browser.ask(widest) <= width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import yaml
 
 from graft.records import (
@@ -71,3 +72,20 @@ def test_user_text_stays_text():
     assert "<script>" not in card.replace("\\<script", "")
     assert "\n# y" not in card
     assert yaml.safe_load(card.split("---")[1])["base_model"] == 'quote": [evil]'
+
+
+@pytest.mark.parametrize(
+    ("modality", "opens_with", "kind", "call"),
+    [
+        ("text", "SentenceTransformer", "sentence-similarity", "model.encode(["),
+        ("image", "AutoModel", "image-feature-extraction", "graft.embed("),
+    ],
+)
+def test_the_card_of_an_embedding_says_how_to_compare(modality, opens_with, kind, call):
+    record = dataclasses.replace(RECORD, task="embed", opens_with=opens_with, per_class=())
+    card = model_card(record, modality=modality)
+    assert yaml.safe_load(card.split("---")[1])["pipeline_tag"] == kind
+    assert call in card and "cosine = vectors[0] @ vectors[1]" in card
+    assert "trained on items of these classes: refund, delivery." in card
+    bare = model_card(dataclasses.replace(record, classes=()), modality=modality)
+    assert "these classes" not in bare and ": ." not in bare

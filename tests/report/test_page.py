@@ -11,9 +11,18 @@ import re
 import pytest
 
 from graft.records import FindingRecord
+from graft.report import figures_embedding
 from graft.report.page import _without_source_map, render
 from tests.report.dom import parse
-from tests.report.specimens import HOSTILE, KINDS, classify, long_training, regress
+from tests.report.specimens import (
+    HOSTILE,
+    KINDS,
+    classify,
+    embed,
+    long_training,
+    regress,
+    scored,
+)
 
 LARGEST_BYTES = 1_500_000
 
@@ -107,6 +116,12 @@ def test_labels_in_the_figures_stay_values(trees, pages):
         ("multilabel", {"labels", "reliability", "map-after"}),
         ("regress", {"scatter", "residuals", "counts", "map-after"}),
         ("many classes", {"confusion", "learning"}),
+        (
+            "embed",
+            {"scores", "cosines-before", "cosines-after", "map-before", "map-after"}
+            | {"near-before", "near-after"},
+        ),
+        ("scored", {"scores-before", "scores-after", "map-after", "counts"}),
     ],
 )
 def test_each_kind_of_run_has_its_figures(trees, kind, figures):
@@ -118,7 +133,8 @@ def test_each_kind_of_run_has_its_figures(trees, kind, figures):
         assert element.attributes["role"] == "img"
         assert len(element.attributes["aria-label"]) > 20
     n_tables = sum("details" in e.inside and "figure" in e.inside for e in tree.named("table"))
-    n_without = 1 + ("confusion" in figures)  # a map of numbers; a matrix has its pairs beside it
+    # a map of numbers or pairs, a map without directions; a matrix has its pairs beside it
+    n_without = 1 + ("confusion" in figures) + 2 * (kind in ("embed", "scored"))
     assert n_tables >= len(drawn) - n_without
 
 
@@ -254,3 +270,68 @@ def test_how_to_do_it_again_is_a_rerun(model):
 def test_a_script_is_left_as_it_is_but_for_its_source_map():
     script = 'a = "\u2028\x0c\x85";\n//# sourceMappingURL=a.map\nb();'
     assert _without_source_map(script) == 'a = "\u2028\x0c\x85";\nb();'
+
+
+def test_neighbours_stand_before_and_after_with_what_belongs():
+    tree = parse(render(*embed()))
+    text = tree.text()
+    for part in (
+        "Nearest before",
+        "Nearest after",
+        "0.91",
+        "gained",
+        "lost",
+        "a text that is near",
+    ):
+        assert part in text
+    items = [e for e in tree.named("li") if e.attributes.get("class") in ("hit", "miss", "open")]
+    marks = [e.attributes["class"] for e in items]
+    assert marks == ["miss", "hit", "hit", "miss", "open"]
+    assert "at a cosine of 0.600, 85" in text.lower()
+    assert "Mistakes" not in text and "Calibration" not in text
+    assert "graft embed RUN" in text and "graft predict" not in text
+
+
+def test_classes_of_an_embedding_come_hardest_first():
+    record, facts = embed()
+    cells = figures_embedding.class_rows(facts.embedding)
+    assert [row[0] for row in cells] == [HOSTILE[1], HOSTILE[0], HOSTILE[2]]
+    assert cells[0] == (
+        *(HOSTILE[1], "4", "50\u00a0%", "25\u00a0%", "0.70", "0.80", "0.60", "0.30", HOSTILE[0]),
+    )
+    assert f"the class “{HOSTILE[1]}”: 3 of its 4 items" in parse(render(record, facts)).text()
+
+
+def test_scored_pairs_are_drawn_over_their_scores():
+    tree = parse(render(*scored()))
+    found = specs(tree)
+    assert "cosines-before" not in found
+    points = found["scores-after"]["data"]["values"]
+    assert points == [{"score": 0.0, "cosine": 0.1}, {"score": 2.5, "cosine": 0.5}]
+    text = tree.text()
+    assert "score 4.5" in text and "A second map needs graft[report]." in text
+    assert "follow the scores of 30 test rows" in text
+    solid, dashed = (
+        layer["data"]["values"]
+        for layer in found["map-after"]["layer"]
+        if layer["mark"].get("type") == "rule"
+    )
+    assert len(solid) == len(dashed) == 1
+
+
+def test_the_curve_of_the_metric_begins_with_the_untouched_backbone():
+    record, facts = embed()
+    points = specs(parse(render(record, facts)))["scores"]["data"]["values"]
+    assert [(p["epoch"], p["value"]) for p in points] == [(0, 0.55), (1, 0.6), (2, 0.65)]
+    bare = tuple(dataclasses.replace(e, scores={}) for e in record.phases[0].epochs)
+    older = dataclasses.replace(
+        record, phases=(dataclasses.replace(record.phases[0], epochs=bare),)
+    )
+    assert "scores" not in specs(parse(render(older, facts)))
+
+
+@pytest.mark.parametrize("make", [embed, scored])
+def test_without_examples_no_neighbour_is_shown(make):
+    page = render(*make(), examples=False)
+    assert "a text " not in page and "data:image/jpeg" not in page
+    assert "without the texts and pictures of single rows" in page

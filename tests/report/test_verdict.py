@@ -9,7 +9,7 @@ import pytest
 from graft.records import Interval
 from graft.report.facts import Confused
 from graft.report.verdict import verdict
-from tests.report.specimens import classify, multilabel, regress
+from tests.report.specimens import classify, embed, multilabel, regress, scored
 from tests.report.test_card import RECORD
 
 
@@ -79,3 +79,28 @@ def test_labels_and_numbers_have_words_of_their_own():
     found = verdict(*regress())
     assert "explains 70.0\u00a0% of the variance" in found.headline
     assert "are within 0.2, nine of ten within" in found.sentences[1]
+
+
+def test_embeddings_have_words_of_their_own():
+    record, facts = embed()
+    found = verdict(record, facts)
+    assert "has a mean reciprocal rank of 0.700 on 30 test rows (0.600" in found.headline
+    assert "belongs to the query in 70.0\u00a0% of the searches" in found.sentences[1]
+    assert verdict(*scored()).headline.startswith("The cosines of the trained model follow")
+    triplets = dataclasses.replace(
+        record,
+        headline="triplet_accuracy",
+        intervals={k: {"triplet_accuracy": i["mrr"]} for k, i in record.intervals.items()},
+    )
+    assert "nearer than the negative in 70.0\u00a0% of 30 test rows (60.0 to 80.0)" in (
+        verdict(triplets, None).headline
+    )
+
+
+def test_an_embedding_without_a_mistake_is_no_boast():
+    record, facts = embed()
+    right = tuple(dataclasses.replace(c, nearest=(0.5, 1.0)) for c in facts.embedding.classes)
+    facts = dataclasses.replace(
+        facts, embedding=dataclasses.replace(facts.embedding, classes=right)
+    )
+    assert "a harder test would say more" in verdict(record, facts).sentences[-1]

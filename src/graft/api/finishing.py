@@ -15,9 +15,10 @@ from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
 from graft.api.mapping import drawn_rows
-from graft.api.picturing import Judged, collect
+from graft.api.picturing import collect
 from graft.api.provenance import environment
 from graft.api.reporting import report
+from graft.api.showing import Judged
 from graft.artifact import save_artifact
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import BackbonePair
@@ -34,7 +35,7 @@ from graft.model import Model
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
-from graft.report.words import UNTOUCHED, readable
+from graft.report.words import UNTOUCHED, readable, spelled
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
@@ -113,7 +114,7 @@ def finish(
     judged = None
     if worth.judged_on:
         name = worth.judged_on
-        judged = _judged(job, record, targets[name], after[name], before.features[name])
+        judged = _judged(job, record, targets[name], after[name], before)
     facts = collect(task, job.table, job.splits, judged)
     write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
     fail_at("before_record")
@@ -148,7 +149,7 @@ def _predict(job: Job, task: Labelled, streams: Mapping[str, Stream]) -> Predict
 
 
 def _judged(
-    job: Job, record: RunRecord, targets: Truth, after: Predicted, before: np.ndarray
+    job: Job, record: RunRecord, targets: Truth, after: Predicted, before: Untouched
 ) -> Judged:
     """Return what is known of the rows that count; `before` only where it can be compared."""
     note = ""
@@ -164,8 +165,9 @@ def _judged(
         outputs=after.outputs[job.task.output],
         drawn=drawn_rows(len(after.outputs[job.task.output])),
         after=after.features,
-        before=None if note else before,
+        before=None if note else before.features[record.judged_on],
         note=note,
+        untrained=before.outputs[record.judged_on],
     )
 
 
@@ -192,8 +194,8 @@ def _record(
         notes.append(_clean_note(job.task, worth))
     if _is_worse(job.task, worth):
         notes.append(
-            f"the trained model has a worse {job.task.headline.replace('_', ' ')} than the "
-            f"{UNTOUCHED[job.task.name]}: {_mend(phases)}"
+            f"the trained model has a worse {spelled(job.task.headline)} than the "
+            f"{UNTOUCHED[job.task.name]}: {_mend(job.task, phases)}"
         )
     n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
     return RunRecord(
@@ -248,8 +250,10 @@ def _is_worse(task: Labelled, worth: Worth) -> bool:
     return is_better(task.metrics, task.headline, before, after)
 
 
-def _mend(phases: tuple[PhaseRecord, ...]) -> str:
+def _mend(task: Labelled, phases: tuple[PhaseRecord, ...]) -> str:
     """Say what may help a model that is worse than what it began with."""
+    if task.name == "embed":  # whose backbone has a use without a head, and no head to solve
+        return "lower the rate, train for more epochs, or try another --objective"
     if all(phase.convex is not None for phase in phases):
         return "add rows, or try another --model"
     return "lower the rate, or try --method probe"

@@ -10,6 +10,7 @@ Shapes: K rows, D width, G classes that have a colour.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from graft.solvers import fit_logistic
 MOST_ROWS = 2_000
 MOST_COLOURS = 8
 MARGIN = 0.06
+N_CORNERS = 36
+"""Of an ellipse."""
+
 L2 = 1e-3
 
 
@@ -101,6 +105,26 @@ def _side(
         )
     x, y = _rounded(points[:, 0]), _rounded(points[:, 1])
     return MapSide(x, y, min(explained, 1.0), centres, regions, separable)
+
+
+def with_spreads(side: MapSide, groups: Sequence[str]) -> MapSide:
+    """Add to each coloured class of three rows or more an ellipse of one standard deviation.
+
+    Args:
+        groups: (K,) as for `lay_out`.
+    """
+    points, named = np.stack([side.x, side.y], axis=1), np.asarray(groups, dtype=object)
+    turns = np.linspace(0, 2 * np.pi, N_CORNERS, endpoint=False)
+    circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    spreads = []
+    for centre in side.centres:
+        own = points[named == centre.name]
+        if len(own) < 3:
+            continue
+        variances, axes = np.linalg.eigh(np.cov(own.T))
+        corners = own.mean(0) + circle * np.sqrt(np.maximum(variances, 0)) @ axes.T
+        spreads.append(Region(centre.name, _rounded(corners[:, 0]), _rounded(corners[:, 1])))
+    return replace(side, spreads=tuple(spreads))
 
 
 def winning_region(

@@ -7,60 +7,26 @@ Shapes: M held-out rows, K of them in the map, C classes, D feature width.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from graft.api.mapping import MOST_COLOURS, lay_out
-from graft.data.faults import shorten
-from graft.data.files import Embedded
-from graft.data.images import decode
+from graft.api.mapping import MOST_COLOURS
+from graft.api.picturing_embedding import picture_embeddings
+from graft.api.showing import Judged, feature_map, place_of, small_picture, text_of
 from graft.data.split import Splits
 from graft.data.table import Table
-from graft.data.tuples import Tuples
-from graft.errors import DataError
 from graft.metrics.calibration import reliability_table
 from graft.metrics.classification import confusion
 from graft.metrics.multilabel import decide
-from graft.report.facts import ClassCount, Confused, Facts, FeatureMap, Mistake
-from graft.report.words import readable_place
+from graft.report.facts import ClassCount, Confused, Facts, Mistake
 from graft.tasks.labelled import Labelled, labels_of
 
 MOST_MISTAKES = 12
-MOST_CHARACTERS = 400
 MOST_POINTS = 2_000
 N_BINS = 24
-SIDE = 128
-"""Pixels of the longer side of a picture on the page."""
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Hold what is known of the M held-out rows that count.
-
-    Args:
-        rows: (M,) their numbers in the table.
-        targets: (M,) or (M, C); of pairs and triplets who belongs to whom among M items.
-        outputs: (M,) or (M, C), of the trained model.
-        drawn: (K,) which of them are in the map.
-        after: (K, D) their features in the trained network.
-        before: (K, D) in the untouched one; None where they are no others, or not comparable.
-        note: why there is no `before`.
-    """
-
-    rows: np.ndarray
-    targets: Any
-    outputs: np.ndarray
-    drawn: np.ndarray
-    after: np.ndarray
-    before: np.ndarray | None = None
-    note: str = ""
 
 
 def collect(task: Labelled, table: Table, splits: Splits, judged: Judged | None) -> Facts:
@@ -102,7 +68,7 @@ def _classes(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCo
         ),
         calibration=reliability_table(truth, scores),
         mistakes=mistakes,
-        map=_map(
+        map=feature_map(
             judged,
             [name if name in coloured else "" for name in groups],
             wrong=(predicted != truth)[judged.drawn],
@@ -141,7 +107,7 @@ def _labels(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCou
             truth.reshape(-1).astype(np.int64), np.stack([1 - flat, flat], axis=1)
         ),
         mistakes=tuple(mistakes),
-        map=_map(judged, groups, wrong=wrong.any(1)[judged.drawn]),
+        map=feature_map(judged, groups, wrong=wrong.any(1)[judged.drawn]),
     )
 
 
@@ -166,31 +132,12 @@ def _numbers(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCo
         ),
         truths=tuple(truth[drawn].tolist()),
         predictions=tuple(found[drawn].tolist()),
-        map=_map(
+        map=feature_map(
             judged,
             [""] * len(judged.drawn),
             wrong=np.zeros(len(judged.drawn), bool),
             values=truth[judged.drawn],
         ),
-    )
-
-
-def _embeddings(
-    task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCount, ...]
-) -> Facts:
-    truth = judged.targets
-    if isinstance(truth, Tuples):
-        groups = [""] * len(judged.drawn)
-    else:
-        common = Counter(truth.tolist()).most_common(MOST_COLOURS)
-        names = sorted({*task.classes, *(table.labels() or [])} - set(task.classes))
-        names = [*task.classes, *names]
-        coloured = {label for label, _ in common if label >= 0}
-        groups = [names[c] if c in coloured else "" for c in truth[judged.drawn].tolist()]
-    return Facts(
-        table.roles.modality,
-        counts,
-        map=_map(judged, groups, wrong=np.zeros(len(judged.drawn), bool)),
     )
 
 
@@ -206,35 +153,10 @@ SHOWN: dict[str, Callable[[Labelled, Table, Judged, tuple[ClassCount, ...]], Fac
     "classification": _classes,
     "multilabel": _labels,
     "regression": _numbers,
-    "embedding": _embeddings,
+    "embedding": picture_embeddings,
     "matching": _pairs,
 }
 """A task's row of the metrics → what is shown of it."""
-
-
-def _map(
-    judged: Judged,
-    groups: Sequence[str],
-    *,
-    wrong: np.ndarray,
-    values: np.ndarray | None = None,
-    is_divided: bool = False,
-) -> FeatureMap | None:
-    sets = [judged.after] if judged.before is None else [judged.before, judged.after]
-    kept = np.logical_and.reduce([np.isfinite(features).all(1) for features in sets])
-    if kept.sum() < 3:
-        return None
-    groups = [group for group, is_kept in zip(groups, kept, strict=True) if is_kept]
-    sides = lay_out([features[kept] for features in sets], groups, is_divided=is_divided)
-    return FeatureMap(
-        len(judged.rows),
-        tuple(groups),
-        () if values is None else tuple(values[kept].tolist()),
-        tuple(wrong[kept].tolist()),
-        after=sides[-1],
-        before=sides[0] if len(sides) > 1 else None,
-        note=judged.note,
-    )
 
 
 def _counts(table: Table, splits: Splits) -> tuple[ClassCount, ...]:
@@ -262,35 +184,17 @@ def _mistake(
     confidence: float,
     decision: str = "",
 ) -> Mistake:
-    origin = table.origin(row)
     value = table.inputs()[row]
     is_picture = table.roles.modality == "image"
-    place = readable_place(origin.path, origin.row)
-    if is_picture and origin.row is not None and not isinstance(value, Embedded):
-        place = f"{str(value).rpartition('/')[2]}, {place}"
     return Mistake(
-        place=place,
+        place=place_of(table, row),
         truth=truth,
         predicted=predicted,
         confidence=confidence,
-        text="" if is_picture else shorten(" ".join(str(value).split()), MOST_CHARACTERS),
+        text="" if is_picture else text_of(value),
         picture=small_picture(value) if is_picture else "",
         decision=decision,
     )
-
-
-def small_picture(source: str | Embedded | None) -> str:
-    """Return a picture as a small JPEG in a `data:` URI; empty where it cannot be read."""
-    from PIL import Image
-
-    try:
-        image = Image.fromarray(decode(source or ""))
-    except DataError:
-        return ""
-    image.thumbnail((SIDE, SIDE))
-    with io.BytesIO() as file:
-        image.save(file, "JPEG", quality=80)
-        return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _joined(labels: Sequence[str]) -> str:

@@ -1,17 +1,21 @@
-"""The mean loss over a split, while training goes on."""
+"""What a split says while training goes on: its mean loss, and metrics where the task has some."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from graft.engine.ahead import Ahead
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.order import epoch_batches
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
-from graft.engine.step import Step
+from graft.engine.step import Step, stubbed
 from graft.engine.stopping import stop_if_asked
+from graft.engine.views import items
 from graft.errors import is_out_of_memory
 from graft.killpoints import fail_at
 from graft.tasks.task import Progress, Stream, Task
@@ -86,3 +90,63 @@ def mean_loss(
         return processes.agree(total / max(count, 1e-12))
     total, count = processes.sum(torch.tensor([total, count], dtype=torch.float64)).tolist()
     return total / max(count, 1e-12)
+
+
+def measured(
+    step: Step,
+    streams: Streams,
+    feeds: PhaseFeeds,
+    processes: Processes,
+    *,
+    split: str,
+    ahead: Ahead | None = None,
+) -> dict[str, float]:
+    """Return the metrics that the task takes of a split, in eval mode; none where it takes none.
+
+    Each different item of the first stream is predicted once, from what is stored of it where
+    there is a store. Every process does the same, and the first one's numbers count.
+
+    Raises:
+        Stopped: a signal asks for it, and this process is alone.
+    """
+    measure = getattr(step.task, "measure", None)
+    if measure is None:
+        return {}
+    name, stream = next(iter(streams.items()))
+    rows = _one_row_an_item(stream)
+    order = np.arange(len(rows))
+    if stream.lengths is not None:
+        order = np.argsort(stream.lengths[rows], kind="stable")
+    starts = range(0, len(order), EVALUATION_BATCH)
+    cuts = [rows[order[start : start + EVALUATION_BATCH]] for start in starts]
+    ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
+
+    def predicted(some: np.ndarray) -> list[Mapping[str, Tensor]]:
+        try:
+            feed = feeds.feed(split, name, stream, some, processes.device)
+            with processes.autocast(), stubbed(step.model, feed) as batch:
+                return [step.task.predict(step.model, batch)]
+        except Exception as error:
+            if len(some) == 1 or processes.n > 1 or not is_out_of_memory(error):
+                raise
+        return [part for half in np.array_split(some, 2) for part in predicted(half)]
+
+    parts: list[Mapping[str, Tensor]] = []
+    with evaluating(step), torch.no_grad():
+        for some in ahead.over(stream, cuts):
+            if processes.n == 1:
+                stop_if_asked()
+            parts += predicted(some)
+    outputs = {key: torch.cat([part[key].float().cpu() for part in parts]) for key in parts[0]}
+    back = np.argsort(order, kind="stable")
+    return processes.agree(measure({k: v.numpy()[back] for k, v in outputs.items()}, stream))
+
+
+def _one_row_an_item(stream: Stream) -> np.ndarray:
+    """Return the first row (U,) of each of a stream's items, in the items' own order."""
+    item_of = getattr(stream, "item_of", None)
+    if item_of is None:
+        return np.arange(len(stream))
+    found, rows = np.unique(item_of, return_index=True)
+    assert len(found) == len(items(stream))
+    return rows

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from graft.backbones.backbone import join
 from graft.engine.ahead import N_STEPS, Ahead
 from graft.engine.average import Average, begin_average
-from graft.engine.evaluation import mean_loss
+from graft.engine.evaluation import mean_loss, measured
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.finite import (
     MOST_BAD_STEPS,
@@ -203,7 +203,7 @@ class Loop:
             self._maybe_save(is_last=self.at.step == len(plan))
         try:
             with nullcontext() if self.average is None else self.average.in_place():
-                validation = self._validate()
+                validation, scores = self._validate()
                 self._judge(validation)
         except Stopped as stop:
             self.checkpoint(self, True)
@@ -217,6 +217,7 @@ class Loop:
                 else math.nan,
                 "validation_loss": validation,
                 "seconds": time.perf_counter() - began,
+                "scores": scores,
             }
         )
         self.at.epoch += 1
@@ -338,18 +339,14 @@ class Loop:
         words = [self.seed, self.index, step, part, self.processes.rank, 7]
         torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
 
-    def _validate(self) -> float | None:
+    def _validate(self) -> tuple[float | None, dict[str, float]]:
+        """Return the mean loss of the validation rows, and what the task measures on them."""
         streams = self.splits.get("validation")
         if not streams or not len(next(iter(streams.values()))):
-            return None
-        return mean_loss(
-            self.step_module,
-            streams,
-            self.feeds,
-            self.processes,
-            split="validation",
-            ahead=self.ahead,
-        )
+            return None, {}
+        read: tuple[Any, ...] = (self.step_module, streams, self.feeds, self.processes)
+        where: dict[str, Any] = {"split": "validation", "ahead": self.ahead}
+        return mean_loss(*read, **where), measured(*read, **where)
 
     def _judge(self, validation: float | None) -> None:
         """Keep the best epoch and stop when patience is over."""

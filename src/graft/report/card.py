@@ -52,7 +52,14 @@ def _about(record: RunRecord, modality: str) -> str:
     article = "An" if modality[0] in "aeiou" else "A"
     kind = A_MODEL[record.task].format(n=len(record.classes))
     names = ", ".join(_plain(c) for c in record.classes[:20])
-    return f"{article} {modality} {kind}: {names}{', …' if len(record.classes) > 20 else ''}."
+    names += ", …" if len(record.classes) > 20 else ""
+    if record.task == "embed":
+        learned = f" It was trained on items of these classes: {names}." if names else ""
+        return (
+            f"{article} {modality} {kind}. Two items are compared by the cosine of their "
+            f"embeddings.{learned}"
+        )
+    return f"{article} {modality} {kind}: {names}."
 
 
 def _metric_rows(record: RunRecord) -> list[tuple[str, ...]]:
@@ -83,7 +90,9 @@ def _per_class(record: RunRecord) -> list[str]:
 
 
 def _metadata(record: RunRecord, modality: str) -> str:
-    kind = "text-classification" if modality == "text" else "image-classification"
+    kind = f"{modality}-classification"
+    if record.task == "embed":
+        kind = "sentence-similarity" if modality == "text" else "image-feature-extraction"
     lines = ["---", f"pipeline_tag: {kind}", "tags:", "  - graft"]
     if record.opens_with in LIBRARY:
         lines.append(f"library_name: {LIBRARY[record.opens_with]}")
@@ -93,7 +102,9 @@ def _metadata(record: RunRecord, modality: str) -> str:
 
 
 def _usage(record: RunRecord) -> str:
-    if record.opens_with == "SentenceTransformer":
+    if record.task == "embed":
+        code = _usage_of_embedding(record)
+    elif record.opens_with == "SentenceTransformer":
         code = (
             "from sentence_transformers import SentenceTransformer\n\n"
             'model = SentenceTransformer("model")\n'
@@ -107,6 +118,22 @@ def _usage(record: RunRecord) -> str:
     else:
         code = 'import graft\n\ngraft.predict("model", ["…"])'
     return f"Opens with: {record.opens_with}\n\n```python\n{code}\n```"
+
+
+def _usage_of_embedding(record: RunRecord) -> str:
+    """Return how vectors are had and compared; they have length one."""
+    if record.opens_with == "SentenceTransformer":
+        return (
+            "from sentence_transformers import SentenceTransformer\n\n"
+            'model = SentenceTransformer("model")\n'
+            'vectors = model.encode(["a text", "another text"])  # each of length one\n'
+            "cosine = vectors[0] @ vectors[1]"
+        )
+    return (
+        "import graft\n\n"
+        'vectors = graft.embed("model", "pictures/").features  # each of length one\n'
+        "cosine = vectors[0] @ vectors[1]"
+    )
 
 
 def _what(phase: PhaseRecord) -> str:

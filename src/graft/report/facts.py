@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graft.records import ReliabilityBin
+from graft.report.facts_embedding import EmbeddingFacts
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class MapSide:
         centres: of the classes that have a colour.
         regions: where a linear classifier of the two coordinates puts each of these classes.
         separable: share of those rows that lie in the region of their class.
+        spreads: around the centre of each of these classes an ellipse of one standard deviation.
     """
 
     x: tuple[float, ...]
@@ -100,6 +102,16 @@ class MapSide:
     centres: tuple[Centre, ...] = ()
     regions: tuple[Region, ...] = ()
     separable: float | None = None
+    spreads: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """Join two rows of the map that form a pair: their numbers, and whether they belong."""
+
+    one: int
+    other: int
+    belongs: bool
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,7 @@ class FeatureMap:
         before: by the untouched backbone; None where that cannot be compared.
         after: by the trained one.
         note: why there is no `before`.
+        links: pairs that are drawn as lines.
     """
 
     n_rows: int
@@ -123,6 +136,7 @@ class FeatureMap:
     after: MapSide
     before: MapSide | None = None
     note: str = ""
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,9 @@ class Facts:
         truths: (M,) numbers of held-out rows, and beside them the
         predictions: (M,) of the trained model.
         map: of the features.
+        embedding: what only embeddings have.
+        near_map: the rows laid out so that near ones stay near; of embeddings.
+        near_map_note: why there is no such map.
     """
 
     modality: str
@@ -147,3 +164,6 @@ class Facts:
     truths: tuple[float, ...] = ()
     predictions: tuple[float, ...] = ()
     map: FeatureMap | None = None
+    embedding: EmbeddingFacts | None = None
+    near_map: FeatureMap | None = None
+    near_map_note: str = ""

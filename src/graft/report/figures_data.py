@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
 from graft.records import RunRecord
 from graft.report.facts import Facts
 from graft.report.figure import Figure, base, name, number, values
-from graft.report.words import percent, plural, shown
+from graft.report.words import UNTOUCHED, percent, plural, shown, spelled
 
 MOST_NAMED = 24
 """More classes than this are drawn without their names; the table has them."""
@@ -21,7 +22,11 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
     """Draw how many rows each class has in each part; of numbers a histogram."""
     if not facts.counts:
         return None
-    is_number = record.task == "regress"
+    is_tuples = record.task == "embed" and not record.classes
+    if is_tuples and len(facts.counts) == 1:  # pairs or triplets without a score
+        return None
+    is_number = record.task == "regress" or is_tuples
+    what = record.classes[0] if record.task == "regress" else "the score"
     kind, many = ("label", "labels") if record.task == "multilabel" else ("class", "classes")
     rows = [
         {"class": c.name, "part": part, "n": getattr(c, part), "place": i, "rank": rank}
@@ -30,7 +35,7 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
     ]
     totals = [c.train + c.validation + c.test for c in facts.counts]
     says = (
-        f"{plural(len(totals), 'bin')} of {record.classes[0]}"
+        f"{plural(len(totals), 'bin')} of {what}"
         if is_number
         else f"{plural(len(totals), kind, many)} with {_range(totals)} rows each"
     )
@@ -47,7 +52,7 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
         encoding |= {"x": n, "y": name("class", None, sort=BY_RANK)}
     else:
         height, axis = 240, {"labels": False, "ticks": False}
-        title = record.classes[0] if is_number else "classes, the most frequent first"
+        title = what if is_number else "classes, the most frequent first"
         if is_number:
             axis = {"labelOverlap": True, "labelAngle": 0}
         encoding |= {"y": n, "x": name("class", title, sort=BY_RANK, axis=axis)}
@@ -149,6 +154,74 @@ def learning(record: RunRecord) -> Figure | None:
         ("phase", "epoch", "training loss", "validation loss", ""),
         tuple(table),
     )
+
+
+def scores(record: RunRecord) -> Figure | None:
+    """Draw the headline metric of the validation rows over the epochs, from the untouched on."""
+    metric = record.headline
+    points, table = [], []
+    untouched = record.before.get("validation", {}).get(metric)
+    for phase in record.phases:
+        for epoch in phase.epochs:
+            value = epoch.scores.get(metric)
+            if value is not None and math.isfinite(value):
+                points.append({"epoch": len(points) + 1, "value": value, "phase": phase.name})
+                table.append((phase.name, str(len(points)), shown(value, 4)))
+    if not points:
+        return None
+    if untouched is not None and math.isfinite(untouched):
+        points.insert(0, {"epoch": 0, "value": untouched, "phase": UNTOUCHED[record.task]})
+        table.insert(0, (UNTOUCHED[record.task], "0", shown(untouched, 4)))
+    if len(points) < 2:
+        return None
+    title = spelled(metric)
+    place = {
+        "x": number(
+            "epoch",
+            "epoch",
+            axis={"tickMinStep": 1},
+            scale={"domain": [points[0]["epoch"] - 0.5, points[-1]["epoch"] + 0.5], "nice": False},
+        ),
+        "y": number("value", title, scale={"domain": _at_least(0.1, points), "zero": False}),
+    }
+    says = f"{title} on the validation rows from {shown(points[0]['value'])} to "
+    says += f"{shown(points[-1]['value'])} in {plural(points[-1]['epoch'], 'epoch')}"
+    return Figure(
+        "scores",
+        f"{title[:1].upper()}{title[1:]} over the epochs",
+        "What the run is judged by, on the validation rows; epoch 0 is the "
+        f"{UNTOUCHED[record.task]}."
+        " Where it falls while the loss still does, training has gone too far.",
+        says,
+        base(
+            says,
+            240,
+            data=values(points),
+            layer=[
+                {"mark": {"type": "line", "style": "accent-line"}, "encoding": place},
+                {
+                    "mark": {"type": "point", "style": "accent-point", "filled": True, "size": 44},
+                    "encoding": {
+                        **place,
+                        "tooltip": [
+                            name("phase", "phase"),
+                            number("epoch", "epoch"),
+                            number("value", title, format=".4f"),
+                        ],
+                    },
+                },
+            ],
+        ),
+        ("phase", "epoch", title),
+        tuple(table),
+    )
+
+
+def _at_least(span: float, points: list[dict[str, Any]]) -> list[float]:
+    """Return ends of an axis that shows no small change as a large one."""
+    found = [point["value"] for point in points]
+    pad = max(0.1 * (max(found) - min(found)), (span - max(found) + min(found)) / 2)
+    return [min(found) - pad, max(found) + pad]
 
 
 def depths(record: RunRecord) -> Figure | None:

@@ -1,8 +1,11 @@
-"""Figures of the features: the held-out rows in two dimensions, before and after training."""
+"""Figures of the features: the held-out rows in two dimensions, before and after training.
+
+Of embeddings there are two kinds of maps: the linear one, and one in which near stays near.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from graft.records import RunRecord
 from graft.report.facts import FeatureMap, MapSide
@@ -14,22 +17,33 @@ READING = {
     "after": "As the trained network sees them: the further classes lie apart, the easier the head "
     "has it.",
 }
+READING_OF_EMBEDDINGS = {
+    "before": "As the untouched backbone sees the items: near each other is what is alike for it.",
+    "after": "As the trained network sees them: what belongs together should have come nearer.",
+}
+Kind = Literal["map", "near"]
 FEW_ROWS, MANY_ROWS = 200, 1_000
-LONG_NAME = 14
-"""Characters of a class name, above which the legend has two columns."""
+LONG_NAME, LONGER_NAME = 14, 20
+"""Characters of a class name, above which the legend has two columns, and one."""
+
+LEGEND_LINE = 17
+"""Pixels."""
 
 
-def maps(record: RunRecord, found: FeatureMap | None) -> list[Figure]:
-    """Draw one picture, or two where training moved the features; both have the same axes."""
+def maps(record: RunRecord, found: FeatureMap | None, kind: Kind = "map") -> list[Figure]:
+    """Draw one picture, or two where training moved the features; both have the same axes.
+
+    Args:
+        kind: `map` for directions in the features, `near` for a map in which near stays near.
+    """
     if found is None:
         return []
     sides = [("before", found.before), ("after", found.after)]
-    alone = found.before is None
     shown = [(when, side) for when, side in sides if side is not None]
     xs = [x for _, side in shown for x in side.x]
     ys = [y for _, side in shown for y in side.y]
     frame = (_widened(min(xs), max(xs)), _widened(min(ys), max(ys)))
-    return [_map(record, found, when, side, frame, alone) for when, side in shown]
+    return [_map(record, found, when, side, frame, kind) for when, side in shown]
 
 
 def _map(
@@ -38,31 +52,56 @@ def _map(
     when: str,
     side: MapSide,
     frame: tuple[list[float], list[float]],
-    alone: bool,
+    kind: Kind,
 ) -> Figure:
+    alone = found.before is None
     x = number("x", None, scale={"domain": frame[0], "nice": False}, axis=None)
     y = number("y", None, scale={"domain": frame[1], "nice": False}, axis=None)
-    names = [c.name for c in side.centres]
-    title = {"before": "Features before training", "after": "Features after training"}[when]
-    says = f"{plural(len(side.x), 'row')}; two directions that hold {percent(side.explained, 0)} "
-    says += "of the variance"
-    if side.separable is not None:
-        says += f"; a linear classifier of the picture gets {percent(side.separable, 0)} of the "
-        says += "coloured rows right"
-    layers = [*_regions(side, x, y), *_points(record, found, side, x, y, names)]
+    names = sorted({group for group in found.groups if group})
+    layers = [*_regions(side, x, y), *_links(found, side, x, y)]
+    layers += [*_points(record, found, side, x, y, names), *_spreads(side, x, y, names)]
     if side.centres:
         layers.append(_centres(side, x, y, names))
     rows = [(c.name, f"{c.x:.2f}", f"{c.y:.2f}") for c in side.centres]
+    says = _says(record, side, kind)
     return Figure(
-        f"map-{when}",
-        "Features of the held-out rows" if alone else title,
-        READING[when],
+        f"{kind}-{when}",
+        _title(record, when, alone, kind),
+        (READING_OF_EMBEDDINGS if record.task == "embed" else READING)[when],
         says,
-        base(says, 440 if alone else 380, layer=layers),
+        base(says, (440 if alone else 380) + _legend_height(names), layer=layers),
         ("class", "mean, first direction", "second"),
         tuple(rows),
         size="wide" if alone else "half",
     )
+
+
+def _columns(names: list[str]) -> int:
+    longest = max(map(len, names), default=0)
+    return 1 if longest > LONGER_NAME else 2 if longest > LONG_NAME else 3
+
+
+def _legend_height(names: list[str]) -> int:
+    """Return what a legend of one column needs more than one of two."""
+    return LEGEND_LINE * (len(names) - len(names) // 2) if _columns(names) == 1 else 0
+
+
+def _title(record: RunRecord, when: str, alone: bool, kind: Kind) -> str:
+    what = "Embeddings" if record.task == "embed" else "Features"
+    if alone:
+        return f"{what} of the held-out rows"
+    return f"{'Near items' if kind == 'near' else what} {when} training"
+
+
+def _says(record: RunRecord, side: MapSide, kind: Kind) -> str:
+    said = plural(len(side.x), "item" if record.task == "embed" else "row")
+    if kind == "near":
+        return f"{said}, laid out so that near ones stay near"
+    said += f"; two directions that hold {percent(side.explained, 0)} of the variance"
+    if side.separable is not None:
+        said += f"; a linear classifier of the picture gets {percent(side.separable, 0)} of the "
+        said += "coloured rows right"
+    return said
 
 
 def _regions(side: MapSide, x: Any, y: Any) -> list[dict[str, Any]]:
@@ -81,6 +120,45 @@ def _regions(side: MapSide, x: Any, y: Any) -> list[dict[str, Any]]:
                 "x": x,
                 "y": y,
                 "detail": {"field": "of", "type": "nominal"},
+                "order": {"field": "order"},
+            },
+        }
+    ]
+
+
+def _links(found: FeatureMap, side: MapSide, x: Any, y: Any) -> list[dict[str, Any]]:
+    """Draw lines between the two rows of a pair: solid where they belong together."""
+    layers = []
+    for belongs, style in ((True, "link"), (False, "dashed")):
+        rows = [
+            {"x": side.x[k.one], "y": side.y[k.one], "x2": side.x[k.other], "y2": side.y[k.other]}
+            for k in found.links
+            if k.belongs == belongs
+        ]
+        if rows:
+            ends = {"x": x, "y": y, "x2": {"field": "x2"}, "y2": {"field": "y2"}}
+            mark = {"type": "rule", "style": style}
+            layers.append({"data": values(rows), "mark": mark, "encoding": ends})
+    return layers
+
+
+def _spreads(side: MapSide, x: Any, y: Any, names: list[str]) -> list[dict[str, Any]]:
+    """Draw an ellipse around the mean of each class."""
+    edges = [
+        {"x": px, "y": py, "class": region.name, "order": k}
+        for region in side.spreads
+        for k, (px, py) in enumerate(zip(region.x, region.y, strict=True))
+    ]
+    if not edges:
+        return []
+    return [
+        {
+            "data": values(edges),
+            "mark": {"type": "line", "interpolate": "linear-closed", "strokeWidth": 1.5},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": name("class", None, scale=_colours(names)),
                 "order": {"field": "order"},
             },
         }
@@ -112,11 +190,11 @@ def _points(
                 },
             }
         ]
-    columns = 2 if max(map(len, names), default=0) > LONG_NAME else 3
+    columns = _columns(names)
     legend = {
         "orient": "bottom",
         "columns": columns,
-        "labelLimit": 140,
+        "labelLimit": 140 if columns > 1 else 300,
         "symbolOpacity": 1,
         "symbolSize": 90,
     }
@@ -133,7 +211,9 @@ def _points(
     }
     rest = {
         "data": values([row for row in rows if not row["class"]]),
-        "mark": {"type": "point", "filled": True, "size": size / 2, "style": "rest"},
+        # where nothing has a colour these are all that there is to see
+        "mark": {"type": "point", "filled": True, "size": size / (2 if names else 1)}
+        | {"style": "rest"},
         "encoding": {"x": x, "y": y},
     }
     rings = {
@@ -141,7 +221,7 @@ def _points(
         "mark": {"type": "point", "style": "ring", "filled": False, "size": 60 + 2 * size},
         "encoding": {"x": x, "y": y, "tooltip": [name("class", "true, and predicted wrong")]},
     }
-    return [rest, coloured, rings]
+    return [rest, *([coloured] if names else []), *([rings] if any(found.wrong) else [])]
 
 
 def _centres(side: MapSide, x: Any, y: Any, names: list[str]) -> dict[str, Any]:

@@ -45,6 +45,8 @@
         rest: { fill: soft, color: soft, opacity: 0.3 },
         ring: { stroke: wrong, color: wrong, strokeWidth: 1.5, opacity: 0.9 },
         centre: { stroke: paper, strokeWidth: 2, opacity: 1 },
+        "accent-line": { stroke: accent, color: accent, strokeWidth: 2 },
+        link: { stroke: accent, color: accent, strokeWidth: 1.6, opacity: 0.85 },
         "on-strong": { fill: paper, color: paper },
         "on-faint": { fill: ink, color: ink },
       },

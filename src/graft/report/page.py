@@ -21,6 +21,7 @@ from graft.records import RunRecord, plain
 from graft.report import (
     figures_calibration,
     figures_data,
+    figures_embedding,
     figures_errors,
     figures_map,
     figures_numbers,
@@ -62,13 +63,13 @@ def render(
         name: of the run's folder.
         recipe: its YAML, as text.
         meanings: metric → (…, what it means, whether higher is better).
-        examples: show the texts and pictures of the rows that it gets most wrong.
+        examples: show the texts and pictures of single rows: mistakes, or neighbours.
     """
     template = _environment().get_template("page.html")
     found = facts or Facts("text")
     sections = {
         "data": _some(figures_data.class_counts(record, found)),
-        "training": _some(figures_data.learning(record)),
+        "training": _some(figures_data.learning(record), figures_data.scores(record)),
         "errors": _some(
             figures_errors.confusion(record, found),
             figures_errors.label_scores(record),
@@ -79,7 +80,12 @@ def render(
             figures_calibration.reliability(record, found),
             figures_calibration.confidences(record, found),
         ),
+        "cosines": [
+            *figures_embedding.cosines(found.embedding),
+            *figures_embedding.scatters(record, found.embedding),
+        ],
         "map": figures_map.maps(record, found.map),
+        "near": figures_map.maps(record, found.near_map, kind="near"),
         "depths": _some(figures_data.depths(record)),
     }
     has_figures = any(sections.values())
@@ -102,6 +108,7 @@ def render(
         n_findings=len(record.findings),
         classes=tables.class_rows(record),
         confused=figures_errors.confused_rows(record, found),
+        lying=figures_embedding.class_rows(found.embedding),
         n_classes_shown=N_CLASSES_SHOWN,
         n_pairs_shown=N_PAIRS_SHOWN,
         sections=sections,

@@ -11,9 +11,9 @@ from graft.records import Interval, RunRecord
 from graft.report.facts import Confused, Facts
 from graft.report.figures_errors import hardest_first
 from graft.report.figures_numbers import how_far
-from graft.report.words import UNTOUCHED, percent, plural, readable, signed
+from graft.report.words import UNTOUCHED, percent, plural, readable, signed, spelled
 
-SHARES = frozenset({"accuracy", "r2"})
+SHARES = frozenset({"accuracy", "r2", "triplet_accuracy"})
 """Headlines that are said in per cent."""
 
 LARGE_SHARE = 0.2
@@ -36,7 +36,7 @@ def verdict(record: RunRecord, facts: Facts | None) -> Verdict:
         text = "No row was held out, so how good the model is on new rows is not known."
         return Verdict(text, ("Leave some rows for testing: pass --test 0.15.",))
     n = record.n_test if part == "test" else record.n_validation
-    sentences = [_change(record), _limit(record, facts)]
+    sentences = [_change(record), _nearest(record), _limit(record, facts)]
     if part == "validation":
         sentences.append(
             "There are no test rows, so these are validation rows, and what was chosen on them "
@@ -54,8 +54,56 @@ def _how_good(record: RunRecord, after: Interval, n: int) -> str:
         return (
             f"The trained model explains {percent(after.value)} of the variance of {where} {span}."
         )
+    if record.task == "embed":
+        return _how_near(record, after, where, span)
     name = readable(record.headline)
     return f"The trained model has a {name} of {after.value:.3f} on {where} {span}."
+
+
+def _how_near(record: RunRecord, after: Interval, where: str, span: str) -> str:
+    """Say what an embedding is worth: by what is found, or by how cosines follow scores."""
+    if record.headline == "spearman":
+        return (
+            f"The cosines of the trained model follow the scores of {where} with a rank "
+            f"correlation of {after.value:.3f} {span}."
+        )
+    if record.headline == "triplet_accuracy":
+        return (
+            f"The trained model lays the positive nearer than the negative in "
+            f"{percent(after.value)} of {where} {span}."
+        )
+    name = spelled(record.headline)
+    article = "an" if name[0] in "aeiou" else "a"
+    return f"The trained model has {article} {name} of {after.value:.3f} on {where} {span}."
+
+
+def _nearest(record: RunRecord) -> str:
+    """Say how often the nearest item belongs; empty where the metrics do not have it."""
+    parts = [
+        part.get(record.judged_on, {}).get("recall_at_1") for part in (record.before, record.after)
+    ]
+    before, after = parts
+    if before is None or after is None or before != before or after != after:
+        return ""
+    return (
+        f"The nearest item belongs to the query in {percent(after)} of the searches; before "
+        f"training it did in {percent(before)}."
+    )
+
+
+def _limit_of_embedding(facts: Facts | None) -> str:
+    classes = facts.embedding.classes if facts and facts.embedding else ()
+    lost = [(round((1 - c.nearest[-1]) * c.n_items), c) for c in classes if c.n_items > 1]
+    if not lost:
+        return ""
+    n_lost, worst = max(lost, key=lambda found: (found[0], -found[1].nearest[-1]))
+    if not n_lost:
+        return "Every item finds one of its class first; a harder test would say more."
+    instead = f", most often one of “{worst.other}”" if worst.other else ""
+    return (
+        f"What limits it most is the class “{worst.name}”: {n_lost:,} of its "
+        f"{plural(worst.n_items, 'item')} have another class nearest{instead}."
+    )
 
 
 def _span(record: RunRecord, interval: Interval) -> str:
@@ -90,6 +138,8 @@ def _change(record: RunRecord) -> str:
 def _limit(record: RunRecord, facts: Facts | None) -> str:
     if record.task == "classify":
         return _limit_of_classes(record, facts)
+    if record.task == "embed":
+        return _limit_of_embedding(facts)
     if record.task == "multilabel":
         hardest = next((c for c in hardest_first(record) if c.f1 == c.f1), None)
         if hardest is None or hardest.f1 > 0.995:

@@ -23,9 +23,20 @@ A_MODEL = {
 """task → what a trained model is; `{n}` is the number of its outputs."""
 
 
+NAMES = {"mrr": "MRR", "map_at_r": "MAP at R", "ndcg_at_10": "NDCG at 10"}
+"""metric → its name for people, where letters stand for words."""
+
+
 def readable(metric: str) -> str:
     """Return a metric's name for people: `macro f1` for `macro_f1`."""
-    return metric.removeprefix("expected_").replace("_", " ")
+    return NAMES.get(metric) or metric.removeprefix("expected_").replace("_", " ")
+
+
+def spelled(metric: str) -> str:
+    """Return a metric's name as a sentence has it: `mean reciprocal rank` for `mrr`."""
+    return {"mrr": "mean reciprocal rank", "spearman": "rank correlation"}.get(metric) or readable(
+        metric
+    )
 
 
 def readable_cut(label: str) -> str:

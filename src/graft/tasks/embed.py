@@ -17,6 +17,7 @@ from graft.data.table import Table
 from graft.data.tuples import Tuples, unfolded
 from graft.errors import InputError
 from graft.heads import embedding_head
+from graft.metrics.embedding import embedding_scorer
 from graft.model import Model
 from graft.neighbours import normalised
 from graft.objectives.distances import unit
@@ -35,6 +36,9 @@ HEADLINES = {
 }
 N_PER_CLASS = 4
 """Items of a class in a batch, unless said: three positives each, and many classes beside."""
+
+MOST_MEASURED = 4_000
+"""Items or tuples that are scored after each epoch: the time grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,23 @@ class Embed:
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return `embedding` (n, E), of length one."""
         return {self.output: unit(model(batch.inputs).float())}
+
+    def measure(self, outputs: Mapping[str, np.ndarray], stream: Any) -> dict[str, float]:
+        """Return the headline metric of a stream, whose items have `embedding` (U, E).
+
+        Of many items or tuples `MOST_MEASURED` are taken, evenly drawn.
+        """
+        truth, embeddings = self.truth(stream), outputs[self.output]
+        n = len(truth) if isinstance(truth, np.ndarray) else len(truth.members)
+        if n > MOST_MEASURED:
+            drawn = np.linspace(0, n - 1, MOST_MEASURED).astype(np.int64)
+            if isinstance(truth, np.ndarray):
+                truth, embeddings = truth[drawn], embeddings[drawn]
+            else:
+                scores = None if truth.scores is None else truth.scores[drawn]
+                truth = Tuples(truth.members[drawn], scores)
+        scores_of = embedding_scorer(truth, embeddings).scores()
+        return {self.headline: scores_of.get(self.headline, float("nan"))}
 
     def truth(self, stream: Any) -> Truth:
         """Return the class of each item, or who belongs to whom."""

@@ -93,10 +93,12 @@ class Task(Protocol):
     Besides these five a task may have `convex(stream) -> ConvexProblem`, if its loss is convex in a
     linear head, and `why_not_convex: str` where its settings may make it none (empty otherwise);
     `after_step(model, state, progress)`, called when the weights have moved;
-    `is_joint = True`, if the loss of a step is no sum over its examples (in-batch negatives), which
-    makes micro-batches go through gradient caching; and `is_aligned = True`, if row i of every
-    stream is the same example (a picture and its caption), so that a step takes the same rows of
-    all of them. Else a further stream is drawn by itself, and begins anew when it ends.
+    `measure(outputs, stream) -> dict[str, float]`, which after every epoch scores what `predict`
+    gives for each different item of the validation stream; `is_joint = True`, if the loss of a step
+    is no sum over its examples (in-batch negatives), which makes micro-batches go through gradient
+    caching; and `is_aligned = True`, if row i of every stream is the same example (a picture and
+    its caption), so that a step takes the same rows of all of them. Else a further stream is drawn
+    by itself, and begins anew when it ends.
     """
 
     def build(self, backbone: Backbone) -> tuple[nn.Module, nn.Module | None]:
