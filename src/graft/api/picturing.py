@@ -146,7 +146,7 @@ def _pairs(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCoun
     n_images = int(judged.targets.members[:, 0].max()) + 1
     groups = ["image" if i < n_images else "text" for i in judged.drawn.tolist()]
     wrong = np.zeros(len(judged.drawn), bool)
-    return Facts(table.roles.modality, counts, map=_map(judged, groups, wrong=wrong))
+    return Facts(table.roles.modality, counts, map=feature_map(judged, groups, wrong=wrong))
 
 
 SHOWN: dict[str, Callable[[Labelled, Table, Judged, tuple[ClassCount, ...]], Facts]] = {
