@@ -12,6 +12,8 @@ LIBRARY = {
     "SentenceTransformer": "sentence-transformers",
     "AutoModelForSequenceClassification": "transformers",
     "AutoModelForImageClassification": "transformers",
+    "AutoModel (CLIPModel)": "transformers",
+    "AutoModel (SiglipModel)": "transformers",
 }
 
 N_CLASSES_SHOWN = 20
@@ -52,6 +54,8 @@ def _about(record: RunRecord, modality: str) -> str:
     article = "An" if modality[0] in "aeiou" else "A"
     kind = A_MODEL[record.task].format(n=len(record.classes))
     names = ", ".join(_plain(c) for c in record.classes[:20])
+    if not names:
+        return f"{article} {modality} {kind}."
     return f"{article} {modality} {kind}: {names}{', …' if len(record.classes) > 20 else ''}."
 
 
@@ -84,6 +88,8 @@ def _per_class(record: RunRecord) -> list[str]:
 
 def _metadata(record: RunRecord, modality: str) -> str:
     kind = "text-classification" if modality == "text" else "image-classification"
+    if record.task == "match":
+        kind = f"zero-shot-{kind}"
     lines = ["---", f"pipeline_tag: {kind}", "tags:", "  - graft"]
     if record.opens_with in LIBRARY:
         lines.append(f"library_name: {LIBRARY[record.opens_with]}")
@@ -99,10 +105,16 @@ def _usage(record: RunRecord) -> str:
             'model = SentenceTransformer("model")\n'
             'scores = model.encode(["a text"])  # one score per output, in the order above'
         )
-    elif record.opens_with in LIBRARY:
+    elif record.opens_with in LIBRARY and record.task != "match":
         code = (
             f"from transformers import {record.opens_with}\n\n"
             f'model = {record.opens_with}.from_pretrained("model")'
+        )
+    elif record.task == "match":
+        code = (
+            'import graft\n\nimages = graft.embed_image("model", ["a.jpg"])\n'
+            'texts = graft.embed_text("model", ["two dogs in the snow"])\n'
+            "cosines = images @ texts.T"
         )
     else:
         code = 'import graft\n\ngraft.predict("model", ["…"])'
