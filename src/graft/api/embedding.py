@@ -82,7 +82,8 @@ def embed(
     if whole is None:
         found = feature_rows(backbone, stream)
     else:
-        found = predict_rows(*whole, stream)[whole[1].output]
+        net, task = whole
+        found = predict_rows(net, task, stream)[task.output]
     features = np.full((len(table), found.shape[1]), np.nan, np.float32)
     number_of = {place: i for i, place in enumerate(places(table))}
     features[[number_of[place] for place in places(kept)]] = found
