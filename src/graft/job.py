@@ -143,8 +143,8 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     names = names_of(recipe, table)
     if names is not None:
         recipe, backbone = recipe.model_copy(update={"head": names.head}), names.pair.image
-    elif backbone is None and (pair := tower_for(recipe.model or "", table)) is not None:
-        backbone = getattr(pair, table.roles.modality)
+    elif backbone is None and recipe.model is not None:
+        backbone = tower_for(recipe.model, table)
     if backbone is None:
         assert recipe.model is not None
         is_random = recipe.method == "scratch" if plan is None else plan.start == "random"

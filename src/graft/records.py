@@ -202,6 +202,21 @@ class Wording:
 
 
 @dataclass(frozen=True)
+class Between:
+    """What a model between the weights before training and those after it is worth.
+
+    Args:
+        alpha: 0 for the weights before training, 1 for those after.
+        scores: by held-out split, the metric that counts first.
+        chosen: it is the best on validation rows.
+    """
+
+    alpha: float
+    scores: dict[str, float]
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -222,6 +237,7 @@ class RunRecord:
         n_near: rows of the split that counts that repeat a training row, exactly or nearly.
         wordings: of a head that began at the names of the classes, each wording of the prompts
             alone and then all together.
+        between: by ascending alpha, where `graft.interpolate` was asked.
     """
 
     model: str
@@ -254,6 +270,7 @@ class RunRecord:
     findings: tuple[FindingRecord, ...] = ()
     n_near: int = 0
     wordings: tuple[Wording, ...] = ()
+    between: tuple[Between, ...] = ()
 
     @property
     def judged_on(self) -> str:

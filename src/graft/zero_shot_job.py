@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from graft.backbones import shown
+from graft.backbones.backbone import Backbone
 from graft.backbones.pair import BackbonePair, folder_of_both, open_pair
 from graft.data.split import Splits
 from graft.data.table import Table
@@ -106,7 +108,18 @@ def spread_of(found: tuple[Wording, ...], where: str) -> str:
     )
 
 
-def tower_for(name: str | Path, table: Table) -> BackbonePair | None:
-    """Return the two towers that a name means, where one of them can serve a table; else None."""
-    is_one = table.roles.modality in ("image", "text")
-    return open_pair(name) if is_one and folder_of_both(name) is not None else None
+def tower_for(name: str | Path, table: Table) -> Backbone | None:
+    """Return the tower that serves a table, where a name means two of them; else None.
+
+    Raises:
+        InputError: that tower has no form in which its library saves it alone.
+    """
+    if folder_of_both(name) is None:
+        return None
+    tower: Backbone = getattr(open_pair(name), table.roles.modality)
+    if tower.origin.save is None:
+        raise InputError(
+            f"{shown(name)}: its tower of {table.roles.modality}s cannot be saved alone; choose "
+            "another --model"
+        )
+    return tower

@@ -82,6 +82,11 @@ def test_the_ends_of_the_curve_are_before_and_after(place, tmp_path):
     assert found.points[0].scores["validation"] == pytest.approx(together)
     best = max(p.scores["validation"] for p in found.points)
     assert found.at_chosen.scores["validation"] == best
+    kept = graft.load(place / "run").record.between
+    assert kept == found.points
+    assert [p.chosen for p in kept].count(True) == 1
+    page = (place / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Between before and after" in page
     assert graft.predict(tmp_path / "between", [str(place / "data" / "images" / "red0.png")])
 
 

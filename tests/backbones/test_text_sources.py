@@ -23,7 +23,7 @@ from graft.engine.groups import locate
 from graft.engine.modes import set_modes
 from graft.engine.probe import find_replay
 from graft.engine.replay import capture
-from graft.errors import InputError, UnknownName
+from graft.errors import InputError, ModelError, UnknownName
 from graft.features import Features
 from graft.tasks.classify import Classify
 from graft.tasks.labelled import keeps_head
@@ -652,3 +652,16 @@ def test_minilm_equals_sentence_transformers():
 def test_minilm_says_which_package_it_needs(monkeypatch):
     monkeypatch.setattr("graft.backbones.minilm.PACKAGE", "no_such_package")
     assert "pip install" in refusal("minilm")
+
+
+def test_two_towers_are_no_backbone(tmp_path):
+    from graft.backbones.pair import open_pair
+    from tests.towers import write_clip
+
+    folder = write_clip(tmp_path)
+    with pytest.raises(ModelError, match="a tower of pictures and one of texts"):
+        open_backbone(str(folder))
+    pair = open_pair(folder)
+    assert [(c.name, c.n_blocks) for c in pair.chains] == [("image", 2), ("text", 2)]
+    with pytest.raises(ModelError, match="holds both towers"):
+        open_pair(folder, "minilm")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
+from graft.backbones.image_network import _channels_last
+from graft.backbones.transformers_image import _read_logits, read_pooler
 from graft.engine.feeds import find_feeds
 from graft.engine.groups import locate, resolve
 from graft.engine.run import run
 from graft.engine.settings import Settings
-from graft.engine.stores import identity
+from graft.engine.stores import _named, identity
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head, named, state
 from tests.engine.enemies import pair_streams
@@ -94,3 +97,9 @@ def test_a_locked_tower_is_read_from_its_store_alone(tmp_path):
     filled, known, unstored = (pictures_read(c) for c in (tmp_path, tmp_path, None))
     assert filled - known == 4, "each picture once, to fill the store"
     assert unstored >= known + 3 * 12, "every row of three epochs"
+
+
+def test_a_way_to_read_has_the_same_name_in_every_process():
+    name = _named(partial(_channels_last, read_pooler))
+    assert " at 0x" not in name
+    assert name != _named(partial(_channels_last, _read_logits))

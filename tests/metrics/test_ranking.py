@@ -25,7 +25,8 @@ from graft.metrics.ranking import (
 from graft.metrics.regression import regression_scorer
 from graft.metrics.undefined import gaps
 
-ARRAYS = [task for task in METRICS if task not in ("embedding", "matching")]  # whose truth is no plain array
+ARRAYS = [task for task in METRICS if task not in ("embedding", "matching")]
+"""Tasks whose truth is a plain array."""
 TABLE = [(task, name) for task in ARRAYS for name in METRICS[task]]
 SCORER = {
     "classification": classification_scorer,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from graft.api.predicting import looks_like_a_path, table_of
+from graft.api.predicting import looks_like_a_path, places, table_of
 from graft.artifact import load_towers
 from graft.backbones.pair import folder_of_both
 from graft.data.captions import IMAGE_TEXT
@@ -115,4 +115,6 @@ def table_of_side(data: str | Sequence[str], column: str | None) -> tuple[Table,
             f"{data}: holds pictures with captions; pass --input {image} or --input {caption}"
         )
     view = next(v for v in table.views() if v.roles.inputs == (column,))
+    if len(set(places(view))) < len(view):  # a line with several captions is as many rows
+        view = replace(view, row_of=np.arange(1, len(view) + 1))
     return replace(view, roles=replace(view.roles, label=None)), True

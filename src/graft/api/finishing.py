@@ -31,7 +31,7 @@ from graft.job import Job
 from graft.killpoints import fail_at
 from graft.memory import peak_bytes
 from graft.metrics import is_better
-from graft.model import Model
+from graft.model import Model, Towers
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
@@ -39,9 +39,10 @@ from graft.report.words import UNTOUCHED, readable, spelled
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
+from graft.tasks.aims import Learned
 from graft.tasks.labelled import Labelled, Truth, keeps_head
 from graft.tasks.streams import TableStream
-from graft.tasks.task import Stream
+from graft.tasks.task import Progress, Stream
 
 Streams = Mapping[str, Mapping[str, TableStream]]
 N_CHECKED = 64
@@ -83,6 +84,8 @@ def finish(
         for stream in part.values():
             if len(stream):
                 _refuse_infinite(job, stream)
+    if isinstance(job.model, Towers) and isinstance(job.state, Learned):
+        job.task.after_step(job.model, job.state, Progress())  # type: ignore[attr-defined]
     task = job.task.settled(job.model)  # type: ignore[arg-type]
     pair = job.backbone if isinstance(job.backbone, BackbonePair) else None
     opens_with = save_artifact(folder / "model", job.model, task, pair)

@@ -11,7 +11,7 @@ Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,16 @@ from torch import Tensor, nn
 
 from graft.api.both_towers import first_of, vectors_of_both
 from graft.api.predicting import model_folder
+from graft.api.reporting import report
 from graft.artifact import load_artifact, save_artifact
 from graft.errors import InputError, ModelError
 from graft.job import Job, open_job
 from graft.metrics import is_better, scorer_of
 from graft.recipe import read_recipe
+from graft.records import Between, RunRecord, from_json, to_json
+from graft.storage import write_text
 
 ALPHAS = tuple(i / 10 for i in range(11))
-
-
-@dataclass(frozen=True)
-class Point:
-    """What a model between both ends is worth.
-
-    Args:
-        alpha: 0 for the weights before training, 1 for those after.
-        scores: by held-out split, the metric that counts first.
-    """
-
-    alpha: float
-    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -54,11 +44,11 @@ class Interpolation:
     """
 
     metric: str
-    points: tuple[Point, ...]
+    points: tuple[Between, ...]
     chosen: float
 
     @property
-    def at_chosen(self) -> Point:
+    def at_chosen(self) -> Between:
         """Return the point of the alpha that was chosen."""
         return next(point for point in self.points if point.alpha == self.chosen)
 
@@ -68,7 +58,7 @@ def interpolate(
 ) -> Interpolation:
     """Score models between the weights of a run before training and after it.
 
-    The data of the run must still lie where it was.
+    The data of the run must still lie where it was. The curve goes into the run's record and page.
 
     Args:
         run: folder of a finished run on one backbone.
@@ -93,16 +83,27 @@ def interpolate(
     if {k: t.shape for k, t in before.items()} != {k: t.shape for k, t in after.items()}:
         raise ModelError(f"{run}: the run ended with another network than it began with")
     streams = {k: v for k, v in job.streams().items() if k != "train" and len(first_of(v))}
-    points = []
+    points: list[Between] = []
     for alpha in sorted(set(alphas)):
         tuned.load_state_dict(mixed(before, after, alpha))
-        points.append(Point(alpha, _scores(job, tuned, task, streams)))
+        points.append(Between(alpha, _scores(job, tuned, task, streams)))
     chosen = _best(points, task)
+    points = [replace(point, chosen=point.alpha == chosen) for point in points]
     found = Interpolation(task.headline, tuple(points), chosen)
+    _record(Path(run), found)
     if out is not None:
         tuned.load_state_dict(mixed(before, after, chosen))
         save_artifact(Path(out), tuned, task)
     return found
+
+
+def _record(run: Path, found: Interpolation) -> None:
+    """Write the curve into the record of a run, and draw its page anew."""
+    path = run / "record.json"
+    record = from_json(RunRecord, path.read_text(encoding="utf-8"))
+    mend = "free some space, then ask again"
+    write_text(path, to_json(replace(record, between=found.points)), mend=mend)
+    report(run)
 
 
 def mixed(
@@ -128,7 +129,7 @@ def _scores(job: Job, model: Any, task: Any, streams: Mapping[str, Any]) -> dict
     return found
 
 
-def _best(points: Sequence[Point], task: Any) -> float:
+def _best(points: Sequence[Between], task: Any) -> float:
     best = points[-1]
     for point in reversed(points):
         value, other = point.scores["validation"], best.scores["validation"]

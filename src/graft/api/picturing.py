@@ -144,9 +144,9 @@ def _numbers(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCo
 def _pairs(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCount, ...]) -> Facts:
     del task
     n_images = int(judged.targets.members[:, 0].max()) + 1
-    groups = ["image" if i < n_images else "text" for i in judged.drawn.tolist()]
-    wrong = np.zeros(len(judged.drawn), bool)
-    return Facts(table.roles.modality, counts, map=feature_map(judged, groups, wrong=wrong))
+    groups = np.where(judged.drawn < n_images, "image", "text").tolist()
+    side = feature_map(judged, groups, wrong=np.zeros(len(groups), bool))
+    return Facts(table.roles.modality, counts, map=side)
 
 
 SHOWN: dict[str, Callable[[Labelled, Table, Judged, tuple[ClassCount, ...]], Facts]] = {

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of `graft.json`, which lies beside every model that we save."""
+TWO_TOWERS = ("clip", "siglip", "siglip2")
+"""Families of transformers that hold a tower of pictures and one of texts."""
 SOURCES: dict[str, tuple[str, str]] = {
     "minilm": (
         "graft.backbones.minilm:open_source",
@@ -204,6 +206,8 @@ def _source_of_folder(folder: Path) -> tuple[str, str]:
     if (folder / "modules.json").is_file():
         return "text", str(folder)
     config = folder / "config.json"
+    if (folder / "graft.json").is_file() and read_about(folder).get("modality") == "image-text":
+        raise _two_towers(folder)
     if not config.is_file() and (folder / "graft.json").is_file():
         raise ModelError(
             f"{shown(folder)}: holds the weights of a network of your own; open it with "
@@ -228,7 +232,16 @@ def _source_of_config(path: Path) -> str:
         raise ModelError(
             f"{shown(path)}: names neither `model_type` nor `architecture`; is it a model?"
         )
+    if config["model_type"] in TWO_TOWERS:
+        raise _two_towers(path.parent)
     return "image" if "image_size" in config or "num_channels" in config else "text"
+
+
+def _two_towers(folder: Path) -> ModelError:
+    return ModelError(
+        f"{shown(folder)}: holds a tower of pictures and one of texts; train it on pictures with "
+        "captions, or open it with graft.backbones.pair.open_pair"
+    )
 
 
 def _source_of_hub_name(name: str) -> str:

@@ -16,13 +16,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from graft.backbones import open_backbone, read_about, read_head, shown
+from graft.backbones import TWO_TOWERS, open_backbone, read_about, read_head, shown
 from graft.backbones.backbone import Backbone, Chain, Origin
 from graft.errors import ModelError
 from graft.heads import Pooled, Projection
 from graft.weights.manifest import check_manifest
 
-CLIP_FAMILY = ("clip", "siglip", "siglip2")
 DEFAULT_TEXT_MODEL = "minilm"
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
@@ -124,7 +123,7 @@ def folder_of_both(name: str | Path) -> Path | None:
             return folder if read_about(folder).get("modality") == BackbonePair.modality else None
         if config.is_file():
             kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-            return folder if kind in CLIP_FAMILY else None
+            return folder if kind in TWO_TOWERS else None
     except (OSError, ValueError, AttributeError):  # no path at all, or no description
         return None
     return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -203,5 +204,8 @@ def _about(model: nn.Module, task: Task) -> str:
 
 def _named(read: Any) -> str:
     """Return what identifies a way to read features: the same in every process."""
+    if isinstance(read, partial):  # whose own text holds addresses
+        parts = [*read.args, *(read.keywords[k] for k in sorted(read.keywords))]
+        return f"{_named(read.func)}({', '.join(map(_named, parts))})"
     name = getattr(read, "__qualname__", None)
     return repr(read) if name is None else f"{read.__module__}.{name}"

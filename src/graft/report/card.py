@@ -12,6 +12,8 @@ LIBRARY = {
     "SentenceTransformer": "sentence-transformers",
     "AutoModelForSequenceClassification": "transformers",
     "AutoModelForImageClassification": "transformers",
+    "AutoModel (CLIPModel)": "transformers",
+    "AutoModel (SiglipModel)": "transformers",
 }
 
 N_CLASSES_SHOWN = 20
@@ -52,6 +54,8 @@ def _about(record: RunRecord, modality: str) -> str:
     article = "An" if modality[0] in "aeiou" else "A"
     kind = A_MODEL[record.task].format(n=len(record.classes))
     names = ", ".join(_plain(c) for c in record.classes[:20])
+    if not names and record.task != "embed":
+        return f"{article} {modality} {kind}."
     names += ", …" if len(record.classes) > 20 else ""
     if record.task == "embed":
         learned = f" It was trained on items of these classes: {names}." if names else ""
@@ -93,6 +97,8 @@ def _metadata(record: RunRecord, modality: str) -> str:
     kind = f"{modality}-classification"
     if record.task == "embed":
         kind = "sentence-similarity" if modality == "text" else "image-feature-extraction"
+    if record.task == "match":
+        kind = "zero-shot-image-classification"
     lines = ["---", f"pipeline_tag: {kind}", "tags:", "  - graft"]
     if record.opens_with in LIBRARY:
         lines.append(f"library_name: {LIBRARY[record.opens_with]}")
@@ -110,10 +116,16 @@ def _usage(record: RunRecord) -> str:
             'model = SentenceTransformer("model")\n'
             'scores = model.encode(["a text"])  # one score per output, in the order above'
         )
-    elif record.opens_with in LIBRARY:
+    elif record.opens_with in LIBRARY and record.task != "match":
         code = (
             f"from transformers import {record.opens_with}\n\n"
             f'model = {record.opens_with}.from_pretrained("model")'
+        )
+    elif record.task == "match":
+        code = (
+            'import graft\n\nimages = graft.embed_image("model", ["a.jpg"])\n'
+            'texts = graft.embed_text("model", ["two dogs in the snow"])\n'
+            "cosines = images @ texts.T"
         )
     else:
         code = 'import graft\n\ngraft.predict("model", ["…"])'

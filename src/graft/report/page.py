@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from graft.records import RunRecord, plain
 from graft.report import (
+    figures_between,
     figures_calibration,
     figures_data,
     figures_embedding,
@@ -87,6 +88,7 @@ def render(
         "map": figures_map.maps(record, found.map),
         "near": figures_map.maps(record, found.near_map, kind="near"),
         "depths": _some(figures_data.depths(record)),
+        "between": _some(figures_between.between(record, meanings or {})),
     }
     has_figures = any(sections.values())
     script = _script() if has_figures else ""

@@ -157,6 +157,6 @@ class Match:
         return []
 
     def settled(self, model: nn.Module) -> Match:
-        """Return the task as it is: the model knows its temperature."""
+        """Return the task that keeps what the model has: it knows its own temperature."""
         del model
         return Match()
