@@ -84,3 +84,8 @@ def test_what_is_no_record_is_refused(text):
         from_json(EpochRecord, text)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) <= 200
+
+
+def test_an_epoch_that_was_written_before_there_were_scores_opens():
+    text = '{"epoch": 0, "train_loss": 0.5, "validation_loss": null, "seconds": 1.0}'
+    assert from_json(EpochRecord, text) == EpochRecord(0, 0.5, None, 1.0, {})

@@ -78,6 +78,10 @@ def test_training_brings_near_what_belongs_together(place, tmp_path, data, optio
     if headline == "mrr":  # the others are half noise on 18 rows
         before, after = (part["test"][headline] for part in (record.before, record.after))
         assert after > before
+    [phase] = record.phases
+    measured = [epoch.scores for epoch in phase.epochs]
+    assert all(list(scores) == [headline] for scores in measured)
+    assert measured[-1][headline] == pytest.approx(record.after["validation"][headline], abs=1e-6)
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "embedding model" in page
     assert not (run.folder / "predictions.csv").exists()
@@ -103,6 +107,8 @@ def test_frozen_blocks_are_read_from_the_store_item_by_item(place, tmp_path):
     assert cache.used and cache.n_computed > 0
     fresh = train(place, "pairs", tmp_path / "b", method="last:1", seed=3, cache="off")
     assert stored.record.weights_sha256 == fresh.record.weights_sha256
+    one, other = ([e.scores for e in run.record.phases[0].epochs] for run in (stored, fresh))
+    assert one == other and "mrr" in one[0]
 
 
 def test_a_phase_for_a_head_without_parameters_is_left_out(place, tmp_path):
@@ -154,6 +160,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path, monkeypatch, o
     monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
     resumed = train(place, out=tmp_path / "run", resume=True, **options)
     assert resumed.record.weights_sha256 == whole.record.weights_sha256
+    one, other = ([e.scores for e in r.record.phases[0].epochs] for r in (resumed, whole))
+    assert one == other and len(one) == 2
 
 
 def test_evaluating_and_planning_know_embeddings(place, tmp_path):
@@ -197,3 +205,12 @@ def test_settings_of_other_tasks_are_refused(place, tmp_path):
         train(place, "labelled", tmp_path / "b", margin=0.5)
     with pytest.raises(InputError, match="--dims 8;16: write widths"):
         train(place, "pairs", tmp_path / "c", dims="8;16")
+
+
+def test_the_page_shows_neighbours_and_how_to_compare(place, tmp_path):
+    run = train(place, "labelled", tmp_path / "run", task="embed", epochs=2)
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    for part in ("Nearest before", 'id="cosines-after"', 'id="scores"', 'id="near-after"'):
+        assert part in page
+    card = (run.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert "sentence-similarity" in card and "cosine = vectors[0] @ vectors[1]" in card

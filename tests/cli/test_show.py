@@ -89,3 +89,12 @@ def test_a_pass_over_the_rows_has_a_bar_until_it_is_done():
         assert (task.completed, task.total, task.fields["count"]) == (5, 10, "50%")
         listener.on_rows("training rows", 10, 10)
         assert not bars._progress.tasks
+
+
+def test_embeddings_are_compared_by_cosine(capsys):
+    found = {name: Interval(0.5, 0.4, 0.6) for name in ("mrr", "recall_at_1", "map_at_r")}
+    parts = {"before": found, "after": found, "change": found}
+    show_run(dataclasses.replace(RECORD, task="embed", intervals=parts))
+    out = capsys.readouterr().out
+    assert "MRR" in out and "MAP at R" in out and "recall at 1" in out
+    assert "compared by cosine" in out

@@ -129,13 +129,13 @@ def test_a_learned_temperature_gets_its_gradient_and_keeps_its_bounds():
         kind="pairs", objective="info_nce", options={"temperature": 0.2}, learns_temperature=True
     )
     _, state = task.build(backbone())
-    assert float(state.temperature()) == pytest.approx(0.2)
+    assert float(state.temperature().detach()) == pytest.approx(0.2)
     loss_of(task, torch.randn(8, 4), batch_of("pairs", 8), state).total.backward()
     assert state.log_scale.grad is not None and state.log_scale.grad != 0
     with torch.no_grad():
         state.log_scale.fill_(9.0)
     task.after_step(torch.nn.Identity(), state, Progress())
-    assert float(state.temperature()) == pytest.approx(0.01)
+    assert float(state.temperature().detach()) == pytest.approx(0.01)
 
 
 def test_centers_follow_their_class_once_a_step():
@@ -200,3 +200,32 @@ def test_vectors_have_length_one_and_the_width_of_the_projection():
     found = task.predict(model, stream.batch(np.arange(6)))["embedding"]
     assert found.shape == (6, 3)
     assert torch.allclose(found.norm(dim=1), torch.ones(6))
+
+
+@pytest.mark.parametrize("kind", ["labels", "pairs", "scores"])
+def test_of_many_items_some_are_measured(monkeypatch, kind):
+    from graft.metrics.embedding import embedding_scorer
+    from graft.tasks import embed
+
+    encoder, random = backbone(), np.random.default_rng(0)
+    if kind == "labels":
+        task, table = Embed(("a", "b")), text_table(TEXTS, ["a", "b"] * 3)
+    else:
+        scores = [0.0, 1.5, 2.0, 3.5, 4.0, 5.0] if kind == "scores" else None
+        task = Embed(kind=kind, objective=DEFAULTS[kind])
+        table = pair_table(scores=scores)
+    stream = task.streams(table, encoder)["train"]
+    vectors = random.normal(size=(len(TEXTS), 4)).astype(np.float32)
+    whole = task.measure({"embedding": vectors}, stream)
+    expected = embedding_scorer(task.truth(stream), vectors).scores()[task.headline]
+    assert whole == {task.headline: pytest.approx(expected)}
+    monkeypatch.setattr(embed, "MOST_MEASURED", 4)
+    some = task.measure({"embedding": vectors}, stream)
+    drawn = np.array([0, 1, 3, 5])
+    truth = task.truth(stream)
+    if kind == "labels":
+        part = embedding_scorer(truth[drawn], vectors[drawn])
+    else:
+        kept = None if truth.scores is None else truth.scores[drawn]
+        part = embedding_scorer(type(truth)(truth.members[drawn], kept), vectors)
+    assert some[task.headline] == pytest.approx(part.scores()[task.headline])

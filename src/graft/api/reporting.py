@@ -25,7 +25,8 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
     Args:
         run: folder of a finished run.
         out: where the page is written; `report.html` in the folder unless given.
-        examples: show the rows that the model gets most wrong, as texts or pictures. Without them
+        examples: show the rows that the model gets most wrong, or of an embedding what lies nearest
+            to some, as texts or pictures. Without them
             the page still says what was found in the data, which may quote cells, and draws
             single numbers where numbers are predicted.
 

@@ -81,8 +81,9 @@ def show_run(record: RunRecord) -> None:
             _span(moved, sign="+"),
         )
     console.print(table)
+    how = "items are compared by cosine; " if record.task == "embed" else ""
     console.print(
-        f"before: the {UNTOUCHED[record.task]}; in brackets the 95 % bootstrap interval",
+        f"{how}before: the {UNTOUCHED[record.task]}; in brackets the 95 % bootstrap interval",
         style="dim",
         soft_wrap=True,
     )

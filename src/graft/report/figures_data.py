@@ -218,10 +218,11 @@ def scores(record: RunRecord) -> Figure | None:
 
 
 def _at_least(span: float, points: list[dict[str, Any]]) -> list[float]:
-    """Return ends of an axis that shows no small change as a large one."""
+    """Return ends of an axis, at most one, that shows no small change as a large one."""
     found = [point["value"] for point in points]
     pad = max(0.1 * (max(found) - min(found)), (span - max(found) + min(found)) / 2)
-    return [min(found) - pad, max(found) + pad]
+    high = min(max(found) + pad, 1.0)
+    return [min(min(found) - pad, high - span), high]
 
 
 def depths(record: RunRecord) -> Figure | None:

@@ -127,7 +127,12 @@ def _scatter(
             data=values(rows),
             mark={"type": "point", "style": "accent-point", "filled": True, "size": 26},
             encoding={
-                "x": number("score", "score", scale={"zero": False}),
+                "x": number(
+                    "score",
+                    "score",
+                    scale={"zero": False},
+                    axis={"labelOverlap": True, "tickCount": 6},
+                ),
                 "y": number("cosine", "cosine", scale={"domain": list(ends), "zero": False}),
                 "opacity": {"value": 0.5},
                 "tooltip": [
