@@ -214,3 +214,15 @@ def test_the_page_shows_neighbours_and_how_to_compare(place, tmp_path):
         assert part in page
     card = (run.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "sentence-similarity" in card and "cosine = vectors[0] @ vectors[1]" in card
+
+
+def test_where_only_the_head_trains_there_is_one_map_and_neighbours_of_both(place, tmp_path):
+    run = train(
+        place, "labelled", tmp_path / "run", task="embed", head="projection:16", method="head"
+    )
+    facts = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    assert facts["map"]["before"] is None and "nothing below the head" in facts["map"]["note"]
+    [query, *_] = facts["embedding"]["queries"]
+    assert query["before"] and query["after"] and query["before"] != query["after"]
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert 'id="map-after"' in page and 'id="map-before"' not in page

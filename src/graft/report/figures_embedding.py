@@ -51,7 +51,12 @@ def _histogram(facts: EmbeddingFacts, when: str, side: CosineCounts, most: float
         f"pairs are told right on average; {plural(sum(side.alike), 'pair')} that belong together, "
         f"{sum(side.unlike):,} that do not"
     )
-    x = number("low", "cosine", scale={"domain": [side.low, side.high], "nice": False})
+    x = number(
+        "low",
+        "cosine",
+        scale={"domain": [side.low, side.high], "nice": False},
+        axis={"labelOverlap": True, "tickCount": 6},
+    )
     color = name(
         "pairs",
         None,
