@@ -1,4 +1,4 @@
-"""Data with one fault each, made by code: what B1 to B45 of the catalogue of faults look like.
+"""Data with one fault each, made by code: what B1 to B48 of the catalogue of faults look like.
 
 `CASES` maps a case to what writes it into the folder at hand and the options that it is read with;
 it returns the path that a user would name. `golden.tsv` beside this file has the lines that the
@@ -156,6 +156,19 @@ def empty_class() -> str:
     folder()
     Path("d/none").mkdir()
     return "d"
+
+
+def captioned(*, without: int = 0, n_pictures: int = 1) -> str:
+    """Write pictures with two captions each, or with none, or several pictures in a row."""
+    import json
+
+    rows = []
+    for i in range(9):
+        scene(i).save(f"{i}.png")
+        names: Any = f"{i}.png" if n_pictures == 1 else [f"{i}.png"] * n_pictures
+        captions = [] if i < without else [f"{words} here" for words in texts(2, seed=i)]
+        rows.append(json.dumps({"image": names, "captions": captions}) + "\n")
+    return raw("".join(rows).encode(), "c.jsonl")
 
 
 def listed_images() -> str:
@@ -376,6 +389,9 @@ CASES: dict[str, tuple[Maker, dict[str, Any]]] = {
     "B44 pipe": (piped, {}),
     "B44 pipe in a table": (piped_table, {}),
     "B45 unreadable": (unreadable, {}),
+    "B48 no caption": (lambda: captioned(without=2), {}),
+    "B48 no captions": (lambda: captioned(without=9), {}),
+    "B48 counts": (lambda: captioned(n_pictures=2), {}),
 }
 for _case in CASES:
     if int(_case[1:3]) > 30:
