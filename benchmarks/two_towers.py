@@ -9,10 +9,10 @@ above it, and that of pictures stays locked. Recall at 10, from pictures to capt
 means over seeds with the smallest and largest; chance is 0.096 and 0.100.
 
 Seen once on a busy core, three seeds: pictures find their captions at 0.647 (0.640 to 0.650) by
-projections alone, 6.7 times chance, and at 0.687 (0.660 to 0.700) with the text tower unlocked, more
-for every seed; captions find their pictures at 0.749 and 0.743, by mean reciprocal rank 0.365 and
-0.386. About four minutes a stage. With 100 test photographs a step of 0.01 is one of them. The top
-two blocks alone, at 5e-5 and the projections at 1e-4, gave 0.663 and 0.735.
+projections alone, 6.7 times chance, and at 0.687 (0.660 to 0.700) with the text tower unlocked,
+more for every seed; captions find their pictures at 0.749 and 0.743, by mean reciprocal rank
+0.365 and 0.386. About four minutes a stage. With 100 test photographs a step of 0.01 is one of
+them. The top two blocks alone, at 5e-5 and the projections at 1e-4, gave 0.663 and 0.735.
 """
 
 from __future__ import annotations
