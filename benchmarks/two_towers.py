@@ -1,12 +1,18 @@
-"""Train two towers on captioned photographs: first their projections, then the top blocks too.
+"""Train two towers on captioned photographs: first their projections, then the texts' too.
 
 python benchmarks/two_towers.py [--shared FOLDER] [--seeds 3] [--epochs 3] [--json FILE]
 
 MiniLM (texts) and MobileNetV2 (pictures, ImageNet) are joined by two projections to 256 numbers and
 trained on 500 photographs of Flickr8k with five captions each (75 of them for validation); 100
-others are the test. Then the top two blocks of the text tower train on from there, that of pictures
-locked. Recall at 10, from pictures to captions and back, in means over seeds with the smallest and
-largest; chance is 0.096 and 0.100.
+others are the test. Then the text tower is unlocked, each block at 0.8 times the rate of the one
+above it, and that of pictures stays locked. Recall at 10, from pictures to captions and back, in
+means over seeds with the smallest and largest; chance is 0.096 and 0.100.
+
+Seen once on a busy core, three seeds: pictures find their captions at 0.647 (0.640 to 0.650) by
+projections alone, 6.7 times chance, and at 0.687 (0.660 to 0.700) with the text tower unlocked,
+more for every seed; captions find their pictures at 0.749 and 0.743, by mean reciprocal rank
+0.365 and 0.386. About four minutes a stage. With 100 test photographs a step of 0.01 is one of
+them. The top two blocks alone, at 5e-5 and the projections at 1e-4, gave 0.663 and 0.735.
 """
 
 from __future__ import annotations
@@ -35,17 +41,17 @@ def laid_out(shared: Path, folder: Path) -> Path:
 
 
 def both_stages(data: Path, model: Path, out: Path, seed: int, epochs: int) -> list[dict[str, Any]]:
-    """Return test metrics of the projections alone, and with the text tower's top blocks after."""
+    """Return test metrics of the projections alone, and with the text tower unlocked after."""
     settings: dict[str, Any] = {
         "seed": seed, "threads": 1, "precision": "fp32", "cache": str(out / "cache"),
     }  # fmt: skip
     found = []
     first = graft.train(data, model=model, method="probe", out=out / f"{seed}a", **settings)
     second = graft.train(
-        data, model=first.folder, method="last:2", lock="image", lr=5e-5, head_lr=1e-4,
+        data, model=first.folder, method="layerwise", lock="image", lr=1e-4, head_lr=1e-5,
         epochs=epochs, out=out / f"{seed}b", **settings,
     )  # fmt: skip
-    for stage, run in (("projections", first), ("text blocks 4–5", second)):
+    for stage, run in (("projections", first), ("text unlocked", second)):
         began = run.record.seconds
         metrics = {k: round(v, 4) for k, v in run.record.after["test"].items()}
         before = {k: round(v, 4) for k, v in run.record.before["test"].items()}
