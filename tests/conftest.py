@@ -24,9 +24,11 @@ from tests.quick import is_quick
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# a shell or nohup starts what runs in the background so, and graft leaves an ignored signal ignored
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # a shell starts what runs in the background so, and graft leaves an ignored signal ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 if "torch" in sys.modules:  # a plugin was faster than the line above
     sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -44,7 +44,7 @@ def read_rows(path):
 
 
 def test_a_run_has_metrics_and_a_record_that_reads_back(finished):
-    assert finished.metrics["accuracy"] > 0.8
+    assert finished.metrics["accuracy"] > 0.7
     record = finished.record
     assert [p.name for p in record.phases] == ["probe", "full"]
     assert record.phases[0].convex.converged

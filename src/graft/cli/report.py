@@ -31,10 +31,8 @@ def report(
     out
         Where the page is written; `report.html` in the folder of the run unless given.
     no_examples
-        Leave out the rows that the model gets most wrong, or of an embedding the queries and what
-        lies nearest to them, with their texts and pictures. What was
-        found in the data stays and may quote a cell or the name of a group, and so do the names of
-        classes; where numbers are predicted, the figures and their tables hold single ones.
+        Leave out the rows that the model gets most wrong, or the queries of an embedding, with
+        their texts and pictures. What was found in the data stays, and so do names of classes.
     """
     from graft.api.reporting import report as make
 
