@@ -19,8 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.quick import is_quick
+
+# other work on the machine is no fault of a test
+settings.register_profile("graft", deadline=None)
+settings.load_profile("graft")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -115,7 +115,8 @@ def lines() -> list[Line]:
     found += [
         Line(
             "Howard and Ruder 2018, figure 3",
-            f"transfer beats the same network from scratch (`{name}`; scratch has 480 rows)",
+            f"transfer beats the same network from scratch (`{name}`; scratch has 480 rows "
+            "and stays at chance)",
             "higher",
             scratch.paired(name, "scratch"),
         )

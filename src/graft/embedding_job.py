@@ -19,11 +19,11 @@ from graft.tasks.embed import N_PER_CLASS, Embed
 OBJECTIVE_OPTIONS = ("margin", "temperature", "mining", "distance", "scale", "symmetric")
 """Settings of objectives, by the names that they have there."""
 
-OPTIONS = (*OBJECTIVE_OPTIONS, "objective", "learn_temperature", "items_per_class", "dims")
+OPTIONS = (*OBJECTIVE_OPTIONS, "objective", "learn_temperature", "items_per_class", "dims", "mine")
 """Fields of a recipe that only embeddings have."""
 
 
-def without_options_of_labels(recipe: Recipe) -> Recipe:
+def without_options_of_labels(recipe: Recipe, table: Table) -> Recipe:
     """Refuse what has no meaning for embeddings; return the recipe with the head that they have.
 
     Raises:
@@ -39,6 +39,11 @@ def without_options_of_labels(recipe: Recipe) -> Recipe:
     odd = [flag for flag, value in given.items() if value]
     if odd:
         raise InputError(f"{odd[0]} has no meaning for embeddings; leave it out")
+    if recipe.augment is not None and len(table.roles.inputs) > 1:
+        raise InputError("--augment varies labelled pictures, and not those of pairs; leave it out")
+    takes_pairs = kind_of(table) == "pairs" and recipe.objective in (None, "info_nce")
+    if recipe.mine is not None and not takes_pairs:
+        raise InputError("--mine goes with pairs and the objective info_nce alone; leave it out")
     head = "pooled" if recipe.head == "linear" else recipe.head
     return recipe.model_copy(update={"head": head})
 

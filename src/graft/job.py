@@ -127,7 +127,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         return _pair_job(recipe, prepared, plan)
     refuse_options_of_towers(recipe)
     if embeds(recipe, table):
-        recipe = without_options_of_labels(recipe)
+        recipe = without_options_of_labels(recipe, table)
     else:
         _refuse_options_of_classes(recipe, table)
         refuse_options_of_embeddings(recipe)
@@ -193,7 +193,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
 def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
     """Return the job of two towers."""
     refuse_options_without_meaning(recipe)
-    recipe = without_options_of_labels(recipe)
+    recipe = without_options_of_labels(recipe, prepared.table)
     if recipe.patience is not None and not len(prepared.splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
     pair = pair_of(recipe)

@@ -83,6 +83,7 @@ class Recipe(BaseModel):
     symmetric: bool = False
     dims: str | None = None
     distance: str | None = None
+    mine: float | None = Field(None, ge=0, le=2)
     items_per_class: int | None = Field(None, ge=2)
     augment: str | None = None
     views: int | None = Field(None, ge=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graft
+from graft.engine.settings import Listener
 from graft.errors import InputError, Stopped
 from tests.tiny import FILLERS, WORDS, write_checkpoint, write_table
 
@@ -226,3 +227,15 @@ def test_where_only_the_head_trains_there_is_one_map_and_neighbours_of_both(plac
     assert query["before"] and query["after"] and query["before"] != query["after"]
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert 'id="map-after"' in page and 'id="map-before"' not in page
+
+
+def test_hard_negatives_are_mined_once_and_resumed_alike(place, tmp_path):
+    notes = []
+    listener = Listener(on_note=notes.append)
+    run = train(place, "pairs", tmp_path / "run", mine=0.05, listener=listener)
+    assert any("84 hard negatives found" in note for note in notes)
+    again = train(place, "pairs", tmp_path / "again", mine=0.05)
+    plain = train(place, "pairs", tmp_path / "plain")
+    assert run.record.weights_sha256 == again.record.weights_sha256 != plain.record.weights_sha256
+    with pytest.raises(InputError, match="--mine goes with pairs"):
+        train(place, "triplets", tmp_path / "other", mine=0.05)

@@ -211,6 +211,7 @@ def test_the_command_line_takes_names(place, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_500)
 def test_photographs_find_their_captions(shared, tmp_path, monkeypatch):
     """Real towers on real photographs: frozen ones first, then the top blocks of the texts'."""
     from benchmarks.two_towers import CHANCE, NAMES, both_stages, laid_out

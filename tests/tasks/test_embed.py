@@ -11,6 +11,7 @@ from graft.batch import Batch
 from graft.data.roles import Asked
 from graft.data.rows import Rows, assembled
 from graft.errors import InputError, UnknownName
+from graft.objectives import OBJECTIVES
 from graft.objectives.info_nce import info_nce
 from graft.objectives.supervised_contrastive import supervised_contrastive
 from graft.tasks.aims import AIMS, DEFAULTS, KINDS, Learned
@@ -229,3 +230,7 @@ def test_of_many_items_some_are_measured(monkeypatch, kind):
         kept = None if truth.scores is None else truth.scores[drawn]
         part = embedding_scorer(type(truth)(truth.members[drawn], kept), vectors)
     assert some[task.headline] == pytest.approx(part.scores()[task.headline])
+
+
+def test_every_aim_is_an_objective_by_name():
+    assert set(AIMS) <= set(OBJECTIVES)

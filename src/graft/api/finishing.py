@@ -57,11 +57,13 @@ class Untouched:
         outputs: by held-out split, what its features answer for each row.
         features: by held-out split, (K, D) of the rows that the report's map shows.
         cache: of the pass over the training rows.
+        known: (N, D) features of the training rows, or of their different items.
     """
 
     outputs: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
     cache: CacheRecord | None = None
+    known: np.ndarray | None = None
 
 
 def finish(

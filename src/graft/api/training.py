@@ -17,6 +17,7 @@ from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
+from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
 from graft.api.reporting import report
 from graft.backbones.backbone import Backbone
@@ -41,6 +42,7 @@ from graft.run_folder import (
     new_folder,
     write_recipe,
 )
+from graft.tasks.tuples import TupleStream
 
 RECIPE = "recipe.yaml"
 
@@ -151,6 +153,8 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         listener.on_note(note)
     settings = settings_of(job, folder / "checkpoints")
     before = _before(job, streams, settings, listener)
+    if job.recipe.mine is not None:
+        streams = _with_hard_negatives(job, streams, before, listener)
     found = None
     if job.recipe.at == "any":
         found = at_best_block(job, plain(streams["train"]["train"]), settings)
@@ -278,7 +282,24 @@ def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) 
     for name, found in passes.items():
         outputs[name] = job.task.untrained(known.features, targets, found.features)
         features[name] = np.array(found.features[drawn_rows(len(found.features))])
-    return Untouched(outputs, features, known.cache)
+    return Untouched(outputs, features, known.cache, known.features)
+
+
+def _with_hard_negatives(
+    job: Job, streams: Streams, before: Untouched, listener: Listener
+) -> Streams:
+    """Return the streams with a hard negative for each training pair."""
+    stream: Any = streams["train"]["train"]
+    assert before.known is not None and job.recipe.mine is not None
+    tuples, n_without = with_hard_negatives(before.known, stream.tuples, job.recipe.mine)
+    note = f"{len(tuples.members):,} hard negatives found among the training items"
+    if n_without:
+        note += (
+            f"; {n_without:,} pairs have none that far from their positive, and take the farthest"
+        )
+    listener.on_note(note)
+    mined: Any = TupleStream(stream.items, tuples, stream.named)
+    return {**streams, "train": {"train": mined}}
 
 
 def _before_of_both(job: Job, streams: Streams) -> Untouched:

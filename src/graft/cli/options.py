@@ -84,7 +84,7 @@ class RecipeOptions:
     focal: Annotated[float | None, _in(MODEL)] = None
     "Focal loss: gamma, 2 for instance; well predicted rows count less. Solves no head exactly."
     objective: Annotated[str | None, _in(EMBEDDING)] = None
-    "What is minimised; `graft list aims` tells them apart. Chosen by the data unless given."
+    "What is minimised; `graft list objectives` tells them apart. Chosen by the data unless given."
     margin: Annotated[float | None, _in(EMBEDDING)] = None
     "How much farther than a positive a negative shall lie."
     temperature: Annotated[float | None, _in(EMBEDDING)] = None
@@ -92,7 +92,7 @@ class RecipeOptions:
     learn_temperature: Annotated[bool | None, _in(EMBEDDING, negative="")] = None
     "Learn the temperature, from the given one on."
     scale: Annotated[float | None, _in(EMBEDDING)] = None
-    "Multiplies cosines before the softmax (softmax_loss, cosface, arcface, proxies, cosent)."
+    "Multiplies cosines before the softmax (softmax, cosface, arcface, proxies, cosent)."
     symmetric: Annotated[bool | None, _in(EMBEDDING, negative="")] = None
     "Also let each positive find its anchor (info_nce)."
     dims: Annotated[str | None, _in(EMBEDDING)] = None
@@ -101,6 +101,8 @@ class RecipeOptions:
     "Which triplets of a batch count: all, active, hard, semi_hard or distance_weighted."
     distance: Annotated[str | None, _in(EMBEDDING)] = None
     "euclidean, squared_euclidean, cosine or inner_product."
+    mine: Annotated[float | None, _in(EMBEDDING)] = None
+    "Give each pair a hard negative, less similar than its positive by so much: 0.05 for instance."
     items_per_class: Annotated[int | None, _in(EMBEDDING)] = None
     "Items of one class in a batch (default 4)."
     augment: Annotated[str | None, _in(TRAINING)] = None

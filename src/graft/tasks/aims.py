@@ -236,7 +236,7 @@ AIMS: dict[str, Aim] = {
     ),
     "triplet": Aim(("labels", "triplets"), _triplet, ("margin", "distance", "mining")),
     "contrastive": Aim(("binary", "labels"), _contrastive, ("margin", "distance")),
-    "softmax_loss": _of_classes(softmax_loss, "scale"),
+    "softmax": _of_classes(softmax_loss, "scale"),
     "cosface": _of_classes(cosface, "margin", "scale"),
     "arcface": _of_classes(arcface, "margin", "scale"),
     "softmax_with_center": dataclasses.replace(

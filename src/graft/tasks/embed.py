@@ -193,7 +193,10 @@ class Embed:
                 known = (labels >= 0) & (labels < self.n_classes)
                 embeddings, labels = embeddings[known], labels[known]
             return Encoded(embeddings, labels=labels, seed=seed)
-        found = of_tuples(embeddings, targets, 3 if self.kind == "triplets" else 2, seed)
+        n_roles = 3 if self.kind == "triplets" else 2
+        if "role" in targets and len(targets["role"]):  # pairs may have got hard negatives
+            n_roles = max(n_roles, int(targets["role"].max()) + 1)
+        found = of_tuples(embeddings, targets, n_roles, seed)
         if found.scores is None:
             return found
         low, high = self.score_span

@@ -23,7 +23,7 @@ class TupleStream:
     Args:
         items: the U different items.
         tuples: T of them, R members each.
-        row_name: says where a tuple came from.
+        row_name: says where a tuple came from; kept as `named`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class TupleStream:
         self.item_of = tuples.members.reshape(-1)
         self.key = items.key
         self.lengths = None if items.lengths is None else items.lengths[self.item_of]
-        self._row_name = row_name
+        self.named = row_name
 
     @property
     def n_roles(self) -> int:
@@ -62,7 +62,7 @@ class TupleStream:
 
     def row_name(self, row: int) -> str:
         """Return where the tuple of a row came from."""
-        return self._row_name(row // self.n_roles)
+        return self.named(row // self.n_roles)
 
     def bucket(self, length: int) -> int:
         return self.items.bucket(length)
