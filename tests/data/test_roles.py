@@ -143,3 +143,11 @@ def test_many_columns_fit_in_one_line():
         find_roles(columns, Asked(label="x" * 300), path="p/" * 200 + "d.csv")
     assert len(str(caught.value)) <= 200
     assert "pass --label" in str(caught.value)
+
+
+def test_a_split_column_with_a_slip_is_a_split_column():
+    columns = {"text": ["a b", "c d", "e f"], "label": ["x", "y", "x"]}
+    found = find_roles({**columns, "split": ["train", "train", "tset"]}, Asked(), path="t.csv")
+    assert found.roles.split == "split"
+    found = find_roles({**columns, "split": ["0", "1", "2"]}, Asked(), path="t.csv")
+    assert found.roles.split is None

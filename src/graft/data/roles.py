@@ -314,8 +314,11 @@ def holds_targets(values: Sequence[Any]) -> bool:
 
 
 def names_parts(values: Sequence[Any]) -> bool:
-    """Tell whether every value names a part of a split."""
-    return all(part_of(value) is not None for value in values)
+    """Tell whether most values name a part of a split.
+
+    One that does not is then an error with its row, and not a reason to draw another split.
+    """
+    return sum(part_of(value) is not None for value in values) > len(values) / 2
 
 
 def ask(role: str, candidates: Sequence[str], path: str) -> NoReturn:
