@@ -182,7 +182,11 @@ def test_a_threshold_from_the_runs_validation_rows(place, shelf, tmp_path):
     assert limit.source == "validation rows of the run"
     assert limit.n_items == graft.load(place / "full").record.n_validation
     assert 0 < limit.far <= 0.05
-    assert 0 <= limit.tar <= 1
+    looser = graft.index(place / "full", far=0.5, folder=tmp_path / "index").threshold
+    assert limit.far < looser.far <= 0.5
+    assert looser.score < limit.score
+    assert looser.tar > limit.tar
+    limit = graft.index(place / "full", far=0.05, folder=folder).threshold
     answers = graft.search(place / "full", ["the cat the", "the"], folder=folder)
     assert answers.threshold == limit
     assert not answers.answers[0].is_unknown
