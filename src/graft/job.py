@@ -144,11 +144,10 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     if names is not None:
         recipe, backbone = recipe.model_copy(update={"head": names.head}), names.pair.image
     elif backbone is None and recipe.model is not None:
-        backbone = tower_for(recipe.model, table)
+        backbone = tower_for(recipe.place("model") or "", table)
     if backbone is None:
-        assert recipe.model is not None
         is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
-        backbone = open_backbone(recipe.model, random=is_random)
+        backbone = open_backbone(recipe.place("model") or "", random=is_random)
     if recipe.channels is not None:
         backbone = with_channels(backbone, recipe.channels)
     if recipe.at is not None and recipe.at != "any":

@@ -69,12 +69,13 @@ def pair_of(recipe: Recipe) -> BackbonePair:
     Raises:
         InputError: no tower of pictures is named, or a name cannot be opened.
     """
-    if recipe.model is None:
+    model = recipe.place("model")
+    if model is None:
         raise InputError(
             f"{recipe.data}: pictures with captions need a backbone of pictures; pass --model with "
             "a folder or a name such as timm:mobilenetv3_small_100"
         )
-    return open_pair(recipe.model, recipe.text_model, random=recipe.method == "scratch")
+    return open_pair(model, recipe.place("text_model"), random=recipe.method == "scratch")
 
 
 def match_task(recipe: Recipe, pair: BackbonePair) -> Match:

@@ -69,7 +69,7 @@ def embeds(recipe: Recipe, table: Table) -> bool:
 def read_table(recipe: Recipe) -> Table:
     """Return the table that a recipe names, as it is."""
     return read(
-        recipe.data,
+        recipe.place("data") or "",
         input=recipe.input,
         label=recipe.label,
         group=recipe.group,

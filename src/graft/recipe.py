@@ -14,7 +14,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
@@ -107,6 +115,8 @@ class Recipe(BaseModel):
     workers: int | None = Field(None, ge=0)
     cache: str = "auto"
     checkpoint_every: int = Field(200, ge=0)
+    _lies_in: Path | None = PrivateAttr(None)
+    _written: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("*", mode="before")
     @classmethod
@@ -131,6 +141,18 @@ class Recipe(BaseModel):
         if info.data.get("method", "probe") != "probe":
             raise ValueError("goes with method `probe` alone: pass --method probe or leave it out")
         return value
+
+    def place(self, field: Literal["data", "model", "text_model"]) -> str | None:
+        """Return where a path lies: seen from here, or from the nearest folder above the recipe.
+
+        So a run goes on, or is repeated, from any working directory and after its project has
+        moved. Only what the file itself names is looked for above it.
+        """
+        path = getattr(self, field)
+        if not path or field not in self._written or self._lies_in is None or Path(path).exists():
+            return path
+        above = (self._lies_in, *self._lies_in.parents)
+        return next((str(folder / path) for folder in above if (folder / path).exists()), path)
 
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
@@ -164,11 +186,15 @@ def read_recipe(values: Mapping[str, Any], path: str | Path | None = None) -> Re
         if not isinstance(read, dict):
             raise RecipeError(f"{path}: must hold `key: value` lines; see `graft train --help`")
         merged |= read
-    merged |= {k: v for k, v in values.items() if v is not None}
+    given = {k: v for k, v in values.items() if v is not None}
     try:
-        return Recipe(**merged)
+        recipe = Recipe(**merged | given)
     except ValidationError as error:
         raise RecipeError("\n".join(_fault(e, path) for e in error.errors())) from None
+    if path is not None:
+        recipe._lies_in = Path(path).resolve().parent
+        recipe._written = frozenset(merged) - given.keys()
+    return recipe
 
 
 def build_plan(recipe: Recipe, n_blocks: int) -> Plan:

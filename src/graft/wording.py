@@ -45,3 +45,12 @@ def human_bytes(n: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number and what is counted, in the number that fits.
+
+    >>> counted(1, "row"), counted(2_000, "row"), counted(3, "class", "classes")
+    ('1 row', '2,000 rows', '3 classes')
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"

@@ -60,12 +60,13 @@ def names_of(recipe: Recipe, table: Table) -> Names | None:
             f"--init-head zero-shot is for classes of pictures, with no other head; `{recipe.data}`"
             f" holds {table.roles.modality}"
         )
-    if recipe.model is None or folder_of_both(recipe.model) is None:
+    model = recipe.place("model")
+    if model is None or folder_of_both(model) is None:
         raise InputError(
             "--init-head zero-shot needs a --model of two towers: a run on pictures with captions, "
             "or a folder of CLIP's family"
         )
-    pair = open_pair(recipe.model)
+    pair = open_pair(model)
     towers, _ = Match().build(pair)
     return Names(pair, towers.eval(), tuple(recipe.template or TEMPLATES))
 

@@ -15,7 +15,8 @@ import graft
 from graft.api.provenance import environment
 from graft.api.rerunning import differences
 from graft.cli import main
-from graft.errors import ModelError, NotRepeated
+from graft.engine.settings import Listener
+from graft.errors import DataError, ModelError, NotRepeated
 from graft.records import to_json
 from tests.conftest import ROOT
 from tests.tiny import write_checkpoint, write_table
@@ -63,6 +64,31 @@ def test_a_run_repeats_itself_and_says_when_it_does_not(place, tmp_path, capsys)
     assert "other weights came out" in capsys.readouterr().err
     with pytest.raises(ModelError, match="finished run"):
         graft.rerun(place)
+
+
+def halt(*_):
+    raise KeyboardInterrupt
+
+
+def test_relative_paths_of_a_recipe_are_found_from_anywhere(place, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copytree(place / "bert", project / "bert")
+    shutil.copy(place / "things.csv", project / "things.csv")
+    monkeypatch.chdir(project)
+    asked = {"model": "bert", "method": "head", "epochs": 1, "precision": "fp32"}
+    whole = graft.train("things.csv", out="runs/whole", **asked)
+    with pytest.raises(KeyboardInterrupt):
+        graft.train("things.csv", out="runs/part", listener=Listener(on_phase=halt), **asked)
+    moved = project.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    resumed = graft.train(out="moved/runs/part", resume=True)
+    assert resumed.record.weights_sha256 == whole.record.weights_sha256
+    again = graft.rerun(moved / "runs" / "whole", out="again").again
+    assert again.record.weights_sha256 == whole.record.weights_sha256
+    # what is named now is looked for where it is named
+    with pytest.raises(DataError, match=r"things\.csv"):
+        graft.rerun(moved / "runs" / "whole", data="things.csv", out="third")
 
 
 def test_what_differs_between_two_runs(place, tmp_path):

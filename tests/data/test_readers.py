@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,26 @@ def test_importing_the_room_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (gzip.compress(b"text,label\na,b\n"), "is packed with gzip; unpack it"),
+        (b"PK\x03\x04 and more", "is a zip archive or a workbook; save the sheet as CSV"),
+        (b"PAR1 and more", "is a Parquet file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["d.csv", "d.jsonl"])
+def test_a_file_under_a_wrong_name_is_told_by_what_it_is(tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=told):
+        read(str(tmp_path / name))
+
+
+def test_cp1252_is_not_offered_for_what_it_only_happens_to_decode(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_bytes("text,label\n荷物はどこ,ア\n返金して,イ\n".encode("shift_jis"))
+    with pytest.raises(DataError, match=r"pass --encoding with the one it has \(shift_jis"):
+        read(str(path))
+    assert read(str(path), encoding="shift_jis").labels() == ["ア", "イ"]

@@ -123,7 +123,7 @@ def _examined(recipe: Recipe, task: Purpose, own: Backbone | None) -> Diagnosis:
     findings += checked.findings
     stopped_at = "" if splits.how else "splitting the rows"
     if recipe.model is not None or own is not None:
-        backbone = own or open_backbone(recipe.model or "")
+        backbone = own or open_backbone(recipe.place("model") or "")
         findings += tuple(_seen_by(backbone, table, splits, checked.near))
     return Diagnosis(findings, len(table), table.because, splits.how, stopped_at)
 
@@ -153,6 +153,7 @@ def _seen_by(
     findings = token_faults(table, counted_tokens(backbone, table, None))
     features = feature_rows(backbone, table_stream(table, backbone, {})["train"])
     findings += constant_features(table, features)
-    near = near_features(features, part_numbers(splits, len(table)))
+    part_of_row = part_numbers(splits, len(table))
+    near = near_features(features, part_of_row)
     new = {i: found for i, found in near.items() if i not in known}
-    return findings + near_faults(table, new, same_inputs(table))
+    return findings + near_faults(table, new, same_inputs(table), part_of_row)

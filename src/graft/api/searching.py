@@ -18,6 +18,7 @@ from graft.retrieval.index import Hit, Searchable
 from graft.retrieval.refusals import refuse_other_model
 from graft.retrieval.threshold import Threshold
 from graft.retrieval.writing import open_index
+from graft.wording import counted
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,11 @@ class Searcher:
             Answer(str(inputs[i]), found.origins[i], of_row.get(i, ())) for i in range(len(table))
         )
         n = self.index.n_rows
-        notes = () if k <= n else (f"the index holds {n:,} rows, so {n:,} and not {k:,} are found",)
+        notes = (
+            ()
+            if k <= n
+            else (f"the index holds {counted(n, 'row')}, so {n:,} and not {k:,} are found",)
+        )
         return Answers(answers, self.index.manifest.threshold, notes, found.findings, from_files)
 
 

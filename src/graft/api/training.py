@@ -223,7 +223,7 @@ def _with_precision(job: Job, streams: Streams) -> Job:
 def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resume: bool) -> Path:
     """Return the run's folder; nothing is written yet."""
     folder = Path(out) if out else new_folder(asked.data, asked.method)
-    check_folder(folder, asked.data, overwrite=overwrite, resume=resume)
+    check_folder(folder, asked.place("data") or "", overwrite=overwrite, resume=resume)
     return folder
 
 

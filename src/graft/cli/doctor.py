@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from graft.api import Diagnosis
 
 WORDS = {
-    "error": "errors, which stop a training",
-    "skip": "skipped",
-    "warn": "warnings",
-    "repair": "repaired",
+    "error": ("error, which stops a training", "errors, which stop a training"),
+    "skip": ("skipped", "skipped"),
+    "warn": ("warning", "warnings"),
+    "repair": ("repaired", "repaired"),
 }
-"""severity → how its findings are headed."""
+"""severity → how one of its findings is headed, and several."""
 
 
 def doctor(
@@ -83,12 +83,14 @@ def show(found: Diagnosis) -> None:
     """Print findings by severity, with their numbers."""
     from graft.cli.show import console
     from graft.data.faults import first_lines
+    from graft.wording import counted
 
     if found.how_read:
-        how = f"{found.n_rows:,} usable rows; {found.how_read}"
-        console.print(f"{how}; split: {found.how_split}", markup=False, soft_wrap=True)
+        how = f"{counted(found.n_rows, 'usable row')}; {found.how_read}"
+        how += f"; split: {found.how_split}" if found.how_split else ""
+        console.print(how, markup=False, soft_wrap=True)
     for severity, n in found.counts().items():
-        console.print(f"\n{n:,} {WORDS[severity]}", style="bold")
+        console.print(f"\n{counted(n, *WORDS[severity])}", style="bold")
         for line in first_lines(f for f in found.findings if f.severity == severity):
             console.print(f"  {line}", markup=False, soft_wrap=True)
     if found.stopped_at:

@@ -47,7 +47,7 @@ class Checked:
 
     Args:
         findings: what is wrong.
-        near: held-out row → the training row that it repeats, exactly or nearly.
+        near: held-out row → the row of an earlier part that it repeats, exactly or nearly.
     """
 
     findings: tuple[Finding, ...]
@@ -84,7 +84,7 @@ def check(
     findings += repeated_ids(table)
     findings += decomposed_texts(table)
     near = near_rows(table, exact, part_of_row, is_deep=is_deep)
-    findings += near_faults(table, near, exact)
+    findings += near_faults(table, near, exact, part_of_row)
     if is_deep:
         findings += not_compared(table, part_of_row)
     return Checked(tuple(findings), near)

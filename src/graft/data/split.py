@@ -24,6 +24,7 @@ from graft.data.stratify import deal_labels
 from graft.data.table import Table, file_hash
 from graft.data.targets import bins_of
 from graft.errors import InputError
+from graft.wording import counted
 
 Part = Literal["train", "validation", "test"]
 
@@ -244,7 +245,8 @@ class Dealing:
         if table.roles.modality == "image-text":
             how += ", all captions of a picture together"
         elif n_repeated:
-            how += f", equal inputs kept together ({n_repeated:,} rows repeat one)"
+            repeated = counted(n_repeated, "row repeats", "rows repeat")
+            how += f", equal inputs kept together ({repeated} one)"
         return cls(classes, labels, units, group is not None, how)
 
     def carve(

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from graft.data.invisible import visible
+
 TargetKind = Literal["single", "multi", "number"]
 KINDS: tuple[TargetKind, ...] = ("single", "multi", "number")
 
@@ -29,14 +31,14 @@ EMPTY_LABELS = frozenset(
 
 
 def is_empty_label(value: object) -> bool:
-    """Tell whether a cell of the label column holds no label.
+    r"""Tell whether a cell of the label column holds no label.
 
-    >>> [is_empty_label(v) for v in (None, float("nan"), " ", "nan", "none", 0)]
-    [True, True, True, True, False, False]
+    >>> [is_empty_label(v) for v in (None, float("nan"), " ", "\u200b", "nan", "none", 0)]
+    [True, True, True, True, True, False, False]
     """
     if isinstance(value, (list, tuple)):
         return False
-    return value is None or value != value or str(value).strip() in EMPTY_LABELS
+    return value is None or value != value or visible(str(value)) in EMPTY_LABELS
 
 
 def target_kind(values: Sequence[Any]) -> TargetKind:

@@ -40,7 +40,7 @@ def test_conflicts_are_dropped_whole():  # B21
     )
     assert table.inputs() == ["b", "c", "c"]
     assert [table.origin(i).row for i in range(3)] == [2, 4, 5]
-    assert found.message == "2 rows of 1 inputs with different labels were dropped"
+    assert found.message == "2 rows of 1 input with different labels were dropped"
 
 
 def test_small_classes_are_dropped():  # B17

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graft.data.doctor.near import near_faults, near_rows
+from graft.data.doctor.repeats import leaks, repeated_rows
 from graft.data.doctor.texts import decomposed_texts, normalised
 from graft.data.doctor.tokens import TokenCounts, token_faults
 from graft.data.split import same_inputs
@@ -36,7 +37,30 @@ def test_rows_near_a_training_row():  # B23
     assert {i: near.row for i, near in deep.items()} == {2: 0, 3: 0, 4: 1}
     assert near_rows(table, exact, np.zeros(6)) == {}
     # row 5 is equal to a training row, which is told as a leak
-    assert [f.row for f in near_faults(table, deep, exact)] == [3, 4]
+    assert [f.row for f in near_faults(table, deep, exact, parts)] == [3, 4]
+
+
+def test_a_test_row_may_not_be_nearly_a_validation_row_either():
+    texts = ["the first text here", "a second one", "A second one!", "A second one"]
+    table = text_table(texts, [*"abab"])
+    parts = np.array([0, 1, 2, 2])
+    exact = same_inputs(table)
+    near = near_rows(table, exact, parts)
+    assert {i: found.row for i, found in near.items()} == {2: 1, 3: 1}
+    told = near_faults(table, near, exact, parts)
+    assert told[0].message.startswith("a test text that is nearly the validation text of row 2 (")
+    # what training holds already is told of training, not twice
+    both = near_rows(table, exact, np.array([1, 0, 2, 1]))
+    assert {i: found.row for i, found in both.items()} == {2: 1, 3: 1}
+
+
+def test_equal_rows_of_validation_and_test_leak():
+    table = text_table(["one", "two", "two", "one", "three"], [*"abbab"])
+    parts = np.array([0, 1, 2, 2, -1])
+    found = leaks(table, repeated_rows(same_inputs(table)), parts, allow_leak=False)
+    assert [(f.row, f.severity) for f in found] == [(4, "error"), (3, "error")]
+    assert "1 held-out row is also in train" in found[0].message
+    assert "1 held-out row is also in validation" in found[1].message
 
 
 def test_texts_that_are_not_composed_are_counted():  # B26

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from graft.data.doctor.labels import label_faults
 from graft.data.doctor.rows import too_many_skipped, usable
 from graft.data.faults import Finding
 from graft.data.readers import read
+from graft.data.split import Splits
 from tests.data.makers import text_table
 
 
@@ -52,3 +55,24 @@ def test_a_number_is_a_text_of_digits_and_an_object_is_none(tmp_path):
     _, findings = usable(read(path, input="text", label="label"))
     assert {f.code for f in findings} == {"not-a-text", "nothing-usable"}
     assert findings[0].row == 1
+
+
+def test_what_shows_nothing_is_empty():  # B11, B12, B26
+    table = text_table(["a", "\u200b", "\ufeff \u2060", "b"], ["x", "y", "x", "\u200b"])
+    _, findings = usable(table)
+    assert [(f.code, f.row) for f in findings if f.severity == "skip"] == [
+        ("empty-text", 2), ("empty-text", 3), ("empty-label", 4)
+    ]  # fmt: skip
+
+
+def test_labels_that_differ_in_what_nobody_sees_are_shown_by_their_codes():  # B13
+    labels = ["cat", "cat\u200b", "caf\u00e9", "cafe\u0301", "Dog", "dog"] * 2
+    table = text_table([*"abcdefghijkl"], labels)
+    rows = np.arange(12)
+    found = label_faults(table, Splits(rows, rows[:0], rows[:0], ""), labels)
+    told = [f.message for f in found if f.code == "label-variants"]
+    assert any(
+        r"coded (invisible characters, accents, spaces): 'cat', 'cat\u200b'" in t for t in told
+    )
+    assert any(r"'cafe\u0301', 'caf\xe9'" in t for t in told)
+    assert any("only in case or spaces: 'Dog', 'dog'" in t for t in told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graft.data.doctor.near import Near
+from graft.data.doctor.near import Near, with_earlier
 from graft.data.doctor.places import at
 from graft.data.faults import Finding
 from graft.data.table import Table
@@ -16,21 +16,21 @@ LEAST_COSINE = 0.98
 def near_features(
     features: np.ndarray, part_of_row: np.ndarray, least: float = LEAST_COSINE
 ) -> dict[int, Near]:
-    """Return held-out row → the training row of nearly the same direction.
+    """Return held-out row → the row of an earlier part of nearly the same direction.
 
     Args:
         features: (N, D).
         part_of_row: (N,) 0 for training, else a part that is held out.
         least: smallest cosine of what is near.
     """
-    trained, held = np.flatnonzero(part_of_row == 0), np.flatnonzero(part_of_row > 0)
-    if not len(trained) or not len(held):
-        return {}
-    nearest, cosines = closest(features[trained], features[held])
-    return {
-        int(held[k]): Near(int(trained[nearest[k]]), f"cosine {cosines[k]:.3f} to this model")
-        for k in np.flatnonzero(cosines > least).tolist()
-    }
+    found: dict[int, Near] = {}
+    for earlier, held in with_earlier(part_of_row):
+        nearest, cosines = closest(features[earlier], features[held])
+        found |= {
+            int(held[k]): Near(int(earlier[nearest[k]]), f"cosine {cosines[k]:.3f} to this model")
+            for k in np.flatnonzero(cosines > least).tolist()
+        }
+    return found
 
 
 def constant_features(table: Table, features: np.ndarray) -> list[Finding]:

@@ -12,9 +12,11 @@ import numpy as np
 from graft.data.doctor.label_typos import likely_typos
 from graft.data.doctor.places import at
 from graft.data.faults import Finding, listed, shorten
+from graft.data.invisible import visible
 from graft.data.split import Splits
 from graft.data.table import Table
 from graft.data.targets import as_number
+from graft.wording import counted
 
 LARGEST_SHARE_OF_CLASSES = 0.9
 
@@ -34,8 +36,11 @@ def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Findin
         return stops
     findings = [] if splits.given else single_rows(table, lists, counts)
     for variants in variants_of(counts):
-        names = listed(repr(v) for v in variants)
-        message = f"labels differ only in case or spaces: {names}; write them alike"
+        how = "only in case or spaces"
+        if len({label.casefold().strip() for label in variants}) > 1:
+            how = "only in how they are coded (invisible characters, accents, spaces)"
+        names = listed(ascii(v) if how.startswith("only in how") else repr(v) for v in variants)
+        message = f"labels differ {how}: {names}; write them alike"
         message += " or pass --fold-labels"
         findings.append(Finding("label-variants", "warn", message, source, None, table.roles.label))
     for rare, common in likely_typos(counts):
@@ -87,16 +92,16 @@ def single_rows(
     if not single:
         return []
     first = next(i for i, found in enumerate(lists) if single[0] in (found or ()))
-    what = "classes have" if len(single) > 1 else "class has"
     names = listed(single, n_chars=50)
-    message = f"{len(single)} {what} one row ({names}) and cannot be split; add rows or merge"
+    n = counted(len(single), "class has", "classes have")
+    message = f"{n} one row ({names}) and cannot be split; add rows or merge"
     if table.target_kind == "single":
         message += ", or pass --min-per-class 2"
     return [at(table, first, "class-with-one-row", "error", message, table.roles.label)]
 
 
 def variants_of(labels: Iterable[str]) -> list[list[str]]:
-    """Return the groups of labels that differ only in case, spaces or the form of a character."""
+    """Return the groups of labels that differ only in case, spaces or what nobody sees."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(labels):
         spellings[folded(label)].append(label)
@@ -109,7 +114,7 @@ def folded(label: str) -> str:
     >>> folded(" Big  Cat") == folded("big cat")
     True
     """
-    return " ".join(unicodedata.normalize("NFC", label).casefold().split())
+    return " ".join(visible(unicodedata.normalize("NFC", label)).casefold().split())
 
 
 def unseen_labels(table: Table, part_of_row: np.ndarray) -> list[Finding]:
@@ -128,7 +133,7 @@ def unseen_labels(table: Table, part_of_row: np.ndarray) -> list[Finding]:
     if not unseen:
         return []
     rows = sorted(i for found in unseen.values() for i in found)
-    n = "1 held-out row has" if len(rows) == 1 else f"{len(rows):,} held-out rows have"
+    n = counted(len(rows), "held-out row has", "held-out rows have")
     names = listed(sorted(unseen), n_chars=50)
     message = f"{n} a label without a training row ({names}); add such rows to train or drop these"
     return [at(table, rows[0], "unseen-label", "error", message, table.roles.label)]

@@ -17,6 +17,7 @@ from graft.data.doctor.repeats import conflicting, repeated_rows
 from graft.data.faults import Finding, data_error, listed
 from graft.data.split import same_inputs
 from graft.data.table import Table
+from graft.wording import counted
 
 Mended = tuple[Table, tuple[Finding, ...]]
 
@@ -77,7 +78,9 @@ def folded_labels(table: Table) -> Mended:
         return table, ()
     n_rows = sum(counts[v] for v in changed)
     names = listed(f"{v!r} to {usual!r}" for v, usual in sorted(changed.items()))
-    message = f"{n_rows:,} labels were written as the usual spelling ({names})"
+    message = (
+        f"{counted(n_rows, 'label was', 'labels were')} written as the usual spelling ({names})"
+    )
     return with_labels(table, lists, changed), (
         Finding("folded-labels", "repair", message, table.name_of_source, None, table.roles.label),
     )
@@ -105,7 +108,10 @@ def without_conflicts(table: Table) -> Mended:
     if not found:
         return table, ()
     dropped = sorted(i for rows in found for i in rows)
-    message = f"{len(dropped):,} rows of {len(found):,} inputs with different labels were dropped"
+    message = (
+        f"{counted(len(dropped), 'row')} of {counted(len(found), 'input')} with different labels "
+    )
+    message += "were dropped"
     finding = Finding("dropped-conflicts", "repair", message, table.name_of_source)
     return table.take(np.setdiff1d(np.arange(len(table)), dropped)), (finding,)
 

@@ -1,8 +1,12 @@
-"""Held-out rows that are nearly a training row: an honest test does without them."""
+"""Held-out rows that are nearly a row of an earlier part: an honest test does without them.
+
+Validation is held against training, the test against both: what chose the epoch or the method has
+seen the validation rows too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,19 +23,35 @@ MOST_ROWS_COMPARED = 200_000
 MOST_CHARACTERS_COMPARED = 20_000_000
 """Beyond these the search for similar texts takes minutes and gigabytes."""
 
+OF_PART = ("training", "validation", "test")
+"""What a row of each part is called, by the numbers of `part_numbers`."""
+
 
 @dataclass(frozen=True)
 class Near:
-    """Say which training row a held-out row nearly repeats, and in which way."""
+    """Say which row of an earlier part a held-out row nearly repeats, and in which way."""
 
     row: int
     how: str
 
 
+def with_earlier(part_of_row: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the rows of the parts before a held-out part, training first, and its own rows.
+
+    Args:
+        part_of_row: (N,) as `part_numbers` returns them.
+    """
+    by_part = [np.flatnonzero(part_of_row == number) for number in range(len(OF_PART))]
+    for number in range(1, len(OF_PART)):
+        earlier = np.concatenate(by_part[:number])
+        if len(earlier) and len(by_part[number]):
+            yield earlier, by_part[number]
+
+
 def near_rows(
     table: Table, exact: Sequence[str], part_of_row: np.ndarray, *, is_deep: bool = False
 ) -> dict[int, Near]:
-    """Return held-out row → training row with the same or nearly the same input.
+    """Return held-out row → row of an earlier part with the same or nearly the same input.
 
     Texts are near where they are equal but for case, punctuation and white space, and with
     `is_deep` also where four fifths of their 5-grams are shared; pictures where their
@@ -43,28 +63,35 @@ def near_rows(
         part_of_row: (N,) 0 for training, else a part that is held out.
         is_deep: take seconds for what a training does not look for.
     """
-    trained, held = np.flatnonzero(part_of_row == 0), np.flatnonzero(part_of_row > 0)
-    if not len(trained) or not len(held):
-        return {}
+    found: dict[int, Near] = {}
     if table.roles.modality == "image":
-        same = equal_rows(exact, trained, held, "the same file")
-        if table.thumbnails is None:
-            return same
-        nearest, alike = nearest_pictures(table.thumbnails[trained], table.thumbnails[held])
-        found = {
-            i: Near(
-                int(trained[nearest[k]]),
-                f"perceptual hashes agree, thumbnails {alike[k]:.1%} alike",
-            )
-            for k, i in enumerate(held.tolist())
-            if nearest[k] >= 0
-        }
-        return found | same
+        for earlier, held in with_earlier(part_of_row):
+            found |= near_pictures(table, exact, earlier, held)
+        return found
     texts = [normalised(str(text)) for text in table.inputs()]
-    found = equal_rows(texts, trained, held, "equal but for case, punctuation and spaces")
-    if is_deep and are_few(texts):
-        found = similar_texts(texts, trained, held, found) | found
+    for earlier, held in with_earlier(part_of_row):
+        found |= equal_rows(texts, earlier, held, "equal but for case, punctuation and spaces")
+        if is_deep and are_few(texts):
+            found |= similar_texts(texts, earlier, held, found)
     return found
+
+
+def near_pictures(
+    table: Table, exact: Sequence[str], earlier: np.ndarray, held: np.ndarray
+) -> dict[int, Near]:
+    """Return held-out row → row of an earlier part with the same or nearly the same picture."""
+    same = equal_rows(exact, earlier, held, "the same file")
+    if table.thumbnails is None:
+        return same
+    nearest, alike = nearest_pictures(table.thumbnails[earlier], table.thumbnails[held])
+    found = {
+        i: Near(
+            int(earlier[nearest[k]]), f"perceptual hashes agree, thumbnails {alike[k]:.1%} alike"
+        )
+        for k, i in enumerate(held.tolist())
+        if nearest[k] >= 0
+    }
+    return found | same
 
 
 def are_few(texts: Sequence[str]) -> bool:
@@ -88,20 +115,20 @@ def not_compared(table: Table, part_of_row: np.ndarray) -> list[Finding]:
 
 
 def equal_rows(
-    values: Sequence[object], trained: np.ndarray, held: np.ndarray, how: str
+    values: Sequence[object], earlier: np.ndarray, held: np.ndarray, how: str
 ) -> dict[int, Near]:
-    """Return held-out row → the first training row with an equal value."""
+    """Return held-out row → the first earlier row with an equal value."""
     first: dict[object, int] = {}
-    for i in trained.tolist():
+    for i in earlier.tolist():
         first.setdefault(values[i], i)
     return {i: Near(first[values[i]], how) for i in held.tolist() if values[i] in first}
 
 
 def similar_texts(
-    texts: Sequence[str], trained: np.ndarray, held: np.ndarray, known: Mapping[int, Near]
+    texts: Sequence[str], earlier: np.ndarray, held: np.ndarray, known: Mapping[int, Near]
 ) -> dict[int, Near]:
-    """Return held-out row → most similar training row, for those that are not known to be near."""
-    base = {texts[i]: i for i in reversed(trained.tolist())}
+    """Return held-out row → most similar earlier row, for those that are not known to be near."""
+    base = {texts[i]: i for i in reversed(earlier.tolist())}
     asked = [i for i in held.tolist() if i not in known]
     nearest, shared = most_similar(list(base), [texts[i] for i in asked], LEAST_SIMILAR)
     rows = list(base.values())
@@ -112,8 +139,10 @@ def similar_texts(
     }
 
 
-def near_faults(table: Table, near: Mapping[int, Near], exact: Sequence[str]) -> list[Finding]:
-    """Return a warning for each held-out row that is near a training row without being equal.
+def near_faults(
+    table: Table, near: Mapping[int, Near], exact: Sequence[str], part_of_row: np.ndarray
+) -> list[Finding]:
+    """Return a warning for each held-out row that is near an earlier row without being equal.
 
     Args:
         exact: (N,) texts that only equal inputs share; those are told elsewhere.
@@ -124,7 +153,10 @@ def near_faults(table: Table, near: Mapping[int, Near], exact: Sequence[str]) ->
     for i, found in sorted(near.items()):
         if exact[i] == exact[found.row]:
             continue
-        message = f"a held-out {what} that is nearly the training {what} of "
+        parts = (OF_PART[part_of_row[row]] for row in (i, found.row))
+        message = "a {} {} that is nearly the {} {} of ".format(
+            *(w for p in parts for w in (p, what))
+        )
         message += f"{place_of(table, found.row)} ({found.how}); drop one, or read the clean score"
         findings.append(at(table, i, "near-duplicate", "warn", message, column))
     return findings

@@ -10,6 +10,7 @@ import numpy as np
 from graft.data.doctor.places import at, kind_of_input, place_of
 from graft.data.faults import Finding, Severity, listed
 from graft.data.table import Table
+from graft.wording import counted
 
 
 def repeated_rows(exact: Sequence[str]) -> list[list[int]]:
@@ -55,8 +56,8 @@ def duplicates(
         findings.append(at(table, rows[0], "conflicting-labels", "warn", message, column))
     n_spare = sum(len(rows) - len({labels[i] for i in rows}) for rows in repeated)
     if n_spare:
-        what = "row repeats" if n_spare == 1 else "rows repeat"
-        message = f"{n_spare:,} {what} an earlier row exactly; drop them if that is not meant"
+        n = counted(n_spare, "row repeats", "rows repeat")
+        message = f"{n} an earlier row exactly; drop them if that is not meant"
         findings.append(Finding("duplicate-rows", "warn", message, table.name_of_source))
     return findings + leaks(table, repeated, part_of_row, allow_leak=allow_leak)
 
@@ -64,19 +65,27 @@ def duplicates(
 def leaks(
     table: Table, repeated: Sequence[Sequence[int]], part_of_row: np.ndarray, *, allow_leak: bool
 ) -> list[Finding]:
-    """Return a finding where held-out rows repeat the input of a training row."""
-    leaking = sorted(
-        i
-        for rows in repeated
-        for i in rows
-        if part_of_row[i] > 0 and any(part_of_row[j] == 0 for j in rows)
-    )
-    if not leaking:
-        return []
-    examples = listed((place_of(table, i) for i in leaking), n_chars=50)
+    """Return a finding where held-out rows repeat the input of a row of an earlier part.
+
+    Validation may not repeat training, nor the test either: what chose the epoch saw both.
+    """
+    findings = []
     (column,) = table.roles.inputs
-    n = f"{len(leaking):,} held-out {'rows are' if len(leaking) > 1 else 'row is'}"
-    message = f"{n} also in train, this {kind_of_input(table)} among them ({examples}); drop them"
-    message += " for an honest score" if allow_leak else " or pass --allow-leak"
-    severity: Severity = "warn" if allow_leak else "error"
-    return [at(table, leaking[0], "leaked-rows", severity, message, column)]
+    for number, earlier in enumerate(("train", "validation")):
+        leaking = sorted(
+            i
+            for rows in repeated
+            if min((part_of_row[j] for j in rows if part_of_row[j] >= 0), default=-1) == number
+            for i in rows
+            if part_of_row[i] > number
+        )
+        if not leaking:
+            continue
+        examples = listed((place_of(table, i) for i in leaking), n_chars=50)
+        n = counted(len(leaking), "held-out row is", "held-out rows are")
+        message = f"{n} also in {earlier}, this {kind_of_input(table)} "
+        message += f"among them ({examples}); drop them"
+        message += " for an honest score" if allow_leak else " or pass --allow-leak"
+        severity: Severity = "warn" if allow_leak else "error"
+        findings.append(at(table, leaking[0], "leaked-rows", severity, message, column))
+    return findings

@@ -13,6 +13,7 @@ from graft.data.doctor.pictures import bad_images
 from graft.data.doctor.places import at
 from graft.data.faults import Finding, shorten
 from graft.data.images import MAX_PIXELS
+from graft.data.invisible import visible
 from graft.data.table import Table
 from graft.data.targets import is_empty_label
 
@@ -109,7 +110,7 @@ def rounded_up(share: float) -> str:
 
 
 def empty_texts(table: Table) -> dict[int, Finding]:
-    """Return row → finding for texts that are empty or only white space, or no texts."""
+    """Return row → finding for texts that are empty or show nothing, or no texts."""
     (column,) = table.roles.inputs
     empty = "the text is empty; fill it in or drop the row"
     other = "a list or an object is no text; write a text, or name another column with --input"
@@ -117,7 +118,7 @@ def empty_texts(table: Table) -> dict[int, Finding]:
     for i, value in enumerate(table.column(column)):
         if isinstance(value, list | dict):
             found[i] = at(table, i, "not-a-text", "skip", other, column)
-        elif value is None or not str(value).strip():
+        elif value is None or not visible(str(value)):
             found[i] = at(table, i, "empty-text", "skip", empty, column)
     return found
 

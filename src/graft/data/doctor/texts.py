@@ -7,6 +7,7 @@ import unicodedata
 from graft.data.doctor.places import at
 from graft.data.faults import Finding
 from graft.data.table import Table
+from graft.wording import counted
 
 
 class _Spaces(dict[int, int | None]):
@@ -49,7 +50,7 @@ def decomposed_texts(table: Table) -> list[Finding]:
     ]
     if not rows:
         return []
-    n = "1 text is" if len(rows) == 1 else f"{len(rows):,} texts are"
+    n = counted(len(rows), "text is", "texts are")
     message = f"{n} not in Unicode's composed form (NFC), which some tokenizers read as other "
     message += "words; normalise them if others are composed"
     return [at(table, rows[0], "not-composed", "warn", message, column)]

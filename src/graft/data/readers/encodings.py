@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -52,6 +53,8 @@ def refuse_encoding(path: str, encoding: str, place_of: Place) -> NoReturn:
         refuse_unmarked(path)
     offered = "cp1252" if encoding.startswith("utf-8") else "utf-8"
     hint = f" or pass --encoding {offered}" if decodes(data, offered) else ""
+    if hint and offered == "cp1252" and not is_western(data):
+        hint = " or pass --encoding with the one it has (shift_jis, gb18030, cp1251 …)"
     try:
         decode_as_stream(data, encoding)
         raise data_error("the file changed while it was read; read it again", path=path)
@@ -91,6 +94,18 @@ def unmarked_utf16(head: bytes) -> str | None:
         if zeros and 2 * zeros.count(0) > len(zeros) and 10 * letters.count(0) < len(letters):
             return name
     return None
+
+
+def is_western(data: bytes) -> bool:
+    """Tell whether bytes beyond ASCII mostly stand alone, as accented letters among plain ones do.
+
+    cp1252 decodes nearly anything, so that it does says nothing of Japanese or Russian.
+
+    >>> is_western("le café noir".encode("cp1252")), is_western("荷物はどこ".encode("shift_jis"))
+    (True, False)
+    """
+    runs = re.findall(rb"[\x80-\xff]+", data.removeprefix(codecs.BOM_UTF8))
+    return 2 * sum(len(run) == 1 for run in runs) >= sum(map(len, runs))
 
 
 def decodes(data: bytes, encoding: str) -> bool:

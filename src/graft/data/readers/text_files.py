@@ -11,6 +11,16 @@ from graft.data.faults import data_error
 from graft.data.files import kind_of, size_bytes, unpacked
 from graft.errors import DataError
 
+NO_TEXT = {
+    b"\x1f\x8b": "is packed with gzip; unpack it, or let its name end in .gz",
+    b"PK\x03\x04": "is a zip archive or a workbook; save the sheet as CSV, or name an archive .zip",
+    b"\xd0\xcf\x11\xe0": "is an old Office file; save the sheet as CSV",
+    b"PAR1": "is a Parquet file; let its name end in .parquet",
+    b"ARROW1": "is an Arrow file; let its name end in .arrow",
+    b"%PDF": "is a PDF; save its table as CSV",
+}
+"""first bytes → what such a file is, and the mend."""
+
 
 def check_file(path: str, mend: str) -> None:
     """Refuse what is no regular file, what is empty and what cannot be read.
@@ -36,7 +46,16 @@ def check_file(path: str, mend: str) -> None:
 
 @contextmanager
 def open_text(path: str, encoding: str) -> Generator[io.TextIOWrapper, None, None]:
-    """Open a text file, its line ends as they are."""
+    """Open a text file, its line ends as they are.
+
+    Raises:
+        DataError: it starts as a file of another kind does.
+    """
+    with unpacked(path) as file:
+        head = file.read(max(map(len, NO_TEXT)))
+    for mark, message in NO_TEXT.items():
+        if head.startswith(mark):
+            raise data_error(message, path=path)
     with (
         unpacked(path) as file,
         io.TextIOWrapper(file, encoding=encoding, newline="") as text,
