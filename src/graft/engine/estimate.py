@@ -25,7 +25,7 @@ from graft.engine.groups import set_trainable, trainable
 from graft.engine.line import Line, fit_line, spread
 from graft.engine.measuring import kept_bytes, untouched
 from graft.engine.modes import set_modes
-from graft.engine.order import epoch_batches
+from graft.engine.order import epoch_batches, is_run_by_length, runs_of_length
 from graft.engine.prefix import Prefix, compute_group, estimate_bytes
 from graft.engine.prepared import Prepared, prepare
 from graft.engine.processes import Processes
@@ -295,20 +295,19 @@ class _Bench:
                 for part in parts:
                     step(part, Progress())
                 scored.append(self.clock() - began)
-            units.append(_units(stream, rows))
+            units.append(self._units(stream, by, rows))
             for parameter in self.model.parameters():
                 parameter.grad = None
         n_trained = sum(m.parameter.numel() for m in trainable(item.groups))
-        epoch = np.asarray([_units(stream, rows) for rows in planned])
+        epoch = np.asarray([self._units(stream, by, rows) for rows in planned])
         update = self.update_seconds * n_trained * len(planned)
         seconds = self.scale["train"] * (fit_line(units, stepped).total(epoch) + update)
         return seconds, self._validation(fit_line(units, scored)), activation_bytes
 
     def _parts(self, feeds: PhaseFeeds, by: Gradient, rows: np.ndarray) -> list[dict[str, Feed]]:
-        n_parts = -(-len(rows) // (by.micro_batch_size or len(rows)))
         device = next(self.model.parameters()).device
         parts = []
-        for piece in np.array_split(rows, n_parts):
+        for piece in self._passes(next(iter(self.splits["train"].values())), by, rows):
             fed = {}
             for name, stream in self.splits["train"].items():
                 own = piece % len(stream)
@@ -320,6 +319,19 @@ class _Bench:
                     fed[name] = Feed(batch, prefix.replay, state, run)
             parts.append(fed)
         return parts
+
+    def _passes(self, stream: Stream, by: Gradient, rows: np.ndarray) -> list[np.ndarray]:
+        """Return rows of a step that are computed together."""
+        runs = [rows]
+        if is_run_by_length(self.task, stream, self.processes.device):
+            assert stream.lengths is not None
+            rows = rows[np.argsort(stream.lengths[rows], kind="stable")]
+            runs = [rows[run] for run in runs_of_length(stream.lengths[rows])]
+        size = by.micro_batch_size or len(rows)
+        return [piece for run in runs for piece in np.array_split(run, -(-len(run) // size))]
+
+    def _units(self, stream: Stream, by: Gradient, rows: np.ndarray) -> int:
+        return sum(_units(stream, piece) for piece in self._passes(stream, by, rows))
 
     def _validation(self, line: Line) -> float:
         if "validation" not in self.splits:

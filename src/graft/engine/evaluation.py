@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graft.engine.ahead import Ahead
 from graft.engine.feeds import PhaseFeeds, Streams
-from graft.engine.order import epoch_batches
+from graft.engine.order import epoch_batches, is_joint
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
 from graft.engine.step import Step, stubbed
@@ -71,8 +71,8 @@ def mean_loss(
         try:
             return losses(rows)
         except Exception as error:
-            is_joint = getattr(step.task, "is_joint", False)  # half of it has another loss
-            if len(rows) == 1 or is_joint or processes.n > 1 or not is_out_of_memory(error):
+            has_others = is_joint(step.task)  # half of it has another loss
+            if len(rows) == 1 or has_others or processes.n > 1 or not is_out_of_memory(error):
                 raise
         parts = [in_halves(half) for half in np.array_split(rows, 2)]
         return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]

@@ -37,9 +37,9 @@ from graft.engine.groups import STATE, Group, trainable
 from graft.engine.memory import halved
 from graft.engine.modes import set_modes
 from graft.engine.optim import build_optimizer, set_rates
-from graft.engine.order import Order
+from graft.engine.order import Order, is_joint
 from graft.engine.processes import Processes, assign, whole
-from graft.engine.step import Step, accumulate, accumulate_joint
+from graft.engine.step import Step, accumulate, accumulate_joint, accumulate_whole
 from graft.engine.stopping import asked, finishing_steps
 from graft.engine.views import n_examples
 from graft.errors import DataError, Diverged, OutOfMemory, Stopped, is_out_of_memory
@@ -312,10 +312,10 @@ class Loop:
 
     def _accumulate(self, wrapped: nn.Module, rows: np.ndarray, progress: Progress) -> Loss:
         parts = self.order.parts(rows, progress, self._micro_batch_size)
-        is_whole = len(parts) == self.processes.n == 1
         run = accumulate
-        if getattr(self.task, "is_joint", False) and not is_whole:
-            run = partial(accumulate_joint, self.step_module)
+        if is_joint(self.task):
+            fits = self.processes.n == 1 and (self._micro_batch_size or len(rows)) >= len(rows)
+            run = partial(accumulate_whole if fits else accumulate_joint, self.step_module)
         return run(
             wrapped,
             parts,

@@ -102,9 +102,10 @@ def bytes_per_row(step: Step, order: Order) -> int:
     with untouched(step):
         set_modes(step.model)
         parts = order.parts(rows, Progress(), None)
+        feeds = parts[-1].feeds  # of the longest
         with order.processes.autocast():
-            kept = kept_bytes(step, lambda: step(parts[0].feeds, Progress()))
-    return -(-kept // len(rows))
+            kept = kept_bytes(step, lambda: step(feeds, Progress()))
+    return -(-kept // len(next(iter(feeds.values())).batch.rows))
 
 
 def available_bytes(device: torch.device | None = None) -> int:

@@ -6,10 +6,11 @@ can be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from graft.data.sampling import batches, shares
 from graft.engine.ahead import Ahead
@@ -23,6 +24,9 @@ from graft.tasks.task import Progress, Stream, Task
 EPOCHS_PER_PHASE = 10_000
 LARGE_STEP = 1_024
 """Rows beyond which a step is sorted by length, and its micro-batches are padded for themselves."""
+
+FEWEST_TOKENS = 512
+"""Padded tokens from which a pass on a processor is no cheaper a token with more of them."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,23 @@ class Order:
     ) -> list[Part]:
         """Return what this process feeds to a step, in micro-batches.
 
-        Rows are padded to the longest of the step, so that what is drawn for a row does not depend
-        on its micro-batch; where steps are large, to the longest of the micro-batch in any process.
+        Rows are padded to the longest of their run of similar length in the step, so that what is
+        drawn for a row does not depend on its micro-batch; where steps are large, to the longest
+        of the micro-batch in any process.
 
         Every process has as many parts as the others, or they would wait for each other forever;
         one without rows of its own repeats a row that counts for nothing.
         """
         rows, is_large = np.asarray(rows), len(rows) > LARGE_STEP
-        share = self.share_of(len(rows))
-        n_parts = -(-share // (micro_batch_size or share))
         first = next(iter(self.streams.values()))
-        if is_large and n_parts > 1 and first.lengths is not None:
-            # it holds texts of all lengths; a micro-batch need not
+        runs = [np.arange(len(rows))]
+        is_cut = micro_batch_size is not None and micro_batch_size < self.share_of(len(rows))
+        by_length = is_run_by_length(self.task, first, self.processes.device)
+        if first.lengths is not None and (is_cut if is_large else by_length):
+            # it holds texts of all lengths; a pass need not
             rows = rows[np.argsort(first.lengths[rows], kind="stable")]
+            if not is_large:
+                runs = runs_of_length(first.lengths[rows])
         drawn = {
             name: self._cycled(name, len(rows), progress.step)
             if i and not is_aligned(self.task)
@@ -77,17 +85,12 @@ class Order:
             row_seeds(self.seed, self.index, progress.step, i, len(rows)) for i in range(len(drawn))
         ]
         parts = []
-        for i in range(n_parts):
-            feeds, counts = {}, True
-            # places in the step, alike for all streams
-            pieces = [
-                np.array_split(share, n_parts)[i]
-                for share in shares(np.arange(len(rows)), self.processes.n)
-            ]
+        for run, pieces in self._passes(runs, micro_batch_size):
+            feeds = {}
             counts = len(pieces[self.processes.rank]) > 0
-            pieces = [piece if len(piece) else np.arange(1) for piece in pieces]
+            pieces = [piece if len(piece) else run[:1] for piece in pieces]
             own = pieces[self.processes.rank]
-            padded = np.concatenate(pieces) if is_large else np.arange(len(rows))
+            padded = np.concatenate(pieces) if is_large else run
             for (name, stream), of_stream in zip(self.streams.items(), seeds, strict=True):
                 of_step = drawn[name]
                 feeds[name] = self.feeds.feed(
@@ -104,6 +107,16 @@ class Order:
                 )
             parts.append(Part(feeds, float(counts)))
         return parts
+
+    def _passes(
+        self, runs: Sequence[np.ndarray], micro_batch_size: int | None
+    ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Yield a run, and the places of a step that each process computes in one pass."""
+        for run in runs:
+            share = self.share_of(len(run))
+            n_passes = -(-share // (micro_batch_size or share))
+            cut = [np.array_split(own, n_passes) for own in shares(run, self.processes.n)]
+            yield from ((run, [own[i] for own in cut]) for i in range(n_passes))
 
     def share_of(self, n_rows: int) -> int:
         """Return how many rows of a batch a process takes at most."""
@@ -135,6 +148,32 @@ class Order:
 def is_aligned(task: Task) -> bool:
     """Return whether row i of every stream is the same example: a picture and its caption."""
     return getattr(task, "is_aligned", False)
+
+
+def is_joint(task: Task) -> bool:
+    """Return whether the loss of a row depends on the others of its step."""
+    return getattr(task, "is_joint", False)
+
+
+def is_run_by_length(task: Task, stream: Stream, device: torch.device) -> bool:
+    """Return whether the rows of a step are computed in runs of similar length.
+
+    Where each row is alone, steps hold similar lengths anyway; an accelerator rather pads.
+    """
+    return is_joint(task) and stream.lengths is not None and device.type == "cpu"
+
+
+def runs_of_length(lengths: np.ndarray) -> list[np.ndarray]:
+    """Return the places of a sorted step in runs, each with enough tokens for a pass of its own.
+
+    >>> [run.tolist() for run in runs_of_length(np.array([100] * 7 + [400]))]
+    [[0, 1, 2, 3, 4, 5], [6, 7]]
+    """
+    starts = [0]
+    for end, length in enumerate(lengths.tolist(), start=1):
+        if (end - starts[-1]) * length >= FEWEST_TOKENS and end < len(lengths):
+            starts.append(end)
+    return np.split(np.arange(len(lengths)), starts[1:])
 
 
 def epoch_batches(

@@ -121,6 +121,33 @@ def accumulate(
     return Loss(total, count)
 
 
+def accumulate_whole(
+    step: Step,
+    wrapped: nn.Module,
+    parts: Sequence[Part],
+    progress: Progress,
+    *,
+    processes: Processes,
+    seed_part: Callable[[int], None],
+) -> Loss:
+    """Take a loss over the whole step, of one process, holding the graphs of all its parts.
+
+    What is similar in length is encoded together, so that little is padded.
+    """
+    del wrapped  # one process shares nothing out
+    encoded, batches = [], []
+    for i, part in enumerate(parts):
+        seed_part(i)
+        with processes.autocast():
+            found, batch = step.encode(part.feeds, progress)
+        encoded.append(found)
+        batches.append(batch)
+    joined = pytree.tree_map(lambda *leaves: torch.cat(leaves), *encoded)
+    loss = step.task.loss(joined, _join(batches, processes), step.state, progress)
+    processes.backward(loss.total)
+    return Loss(loss.total.detach().cpu().double(), loss.count.detach().cpu().double())
+
+
 def accumulate_joint(
     step: Step,
     wrapped: nn.Module,
