@@ -46,7 +46,10 @@ def shared(*names: str) -> Path:
 
 
 class Ledger:
-    """The results of one experiment, a line of JSON for each cell."""
+    """The results of one experiment, a line of JSON for each cell.
+
+    A cell is known by its key alone: where a method's settings change, its name must, too.
+    """
 
     def __init__(self, name: str) -> None:
         self.path = RESULTS / f"{name}.jsonl"

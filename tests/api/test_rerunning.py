@@ -80,6 +80,11 @@ def test_relative_paths_of_a_recipe_are_found_from_anywhere(place, tmp_path, mon
     whole = graft.train("things.csv", out="runs/whole", **asked)
     with pytest.raises(KeyboardInterrupt):
         graft.train("things.csv", out="runs/part", listener=Listener(on_phase=halt), **asked)
+    with pytest.raises(
+        ModelError, match="the run is not finished; go on with graft train --resume"
+    ):
+        graft.load("runs/whole")
+        graft.predict("runs/part", ["a thing"])
     moved = project.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     resumed = graft.train(out="moved/runs/part", resume=True)

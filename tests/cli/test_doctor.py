@@ -38,7 +38,7 @@ def test_good_data_ends_with_0(graft):
 def test_warnings_end_with_0_and_errors_with_2(graft):
     code, out, _ = graft("doctor", repeated_id())
     assert code == 0
-    assert "1 warnings" in out
+    assert "\n1 warning\n" in out
     code, out, _ = graft("doctor", "d.csv", "--task", "retrieval")
     assert code == 2
     assert "1 errors, which stop a training" in out

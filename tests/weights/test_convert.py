@@ -25,6 +25,7 @@ from graft.weights.answer import read_answer
 from graft.weights.child import DTYPES
 from graft.weights.convert import Converted
 from graft.weights.header import BITS
+from graft.weights.state_dict import find_state_dict
 from tests.backbones import texts
 from tests.weights.evil import write_zip
 
@@ -360,3 +361,8 @@ def test_the_child_knows_little(monkeypatch):
     assert "secret" not in environment.values()
     assert environment.keys() & {"HOME", "HTTPS_PROXY", "HF_TOKEN"} == set()
     assert os.pathsep.join(p for p in sys.path if p) == environment["PYTHONPATH"]
+
+
+def test_a_name_that_the_format_keeps_is_refused():
+    with pytest.raises(ValueError, match="the name `__metadata__`, which safetensors keeps"):
+        find_state_dict({"__metadata__": torch.zeros(1), "w": torch.zeros(1)})

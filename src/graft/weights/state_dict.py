@@ -65,6 +65,8 @@ def find_state_dict(found: Any, key: str | None = None) -> StateDict:
     dropped += [_said(k, v) for k, v in found.items() if k not in tensors]
     if not tensors:
         raise ValueError(f"holds no state dict; pass --key {_choices(found)}")
+    if "__metadata__" in tensors:
+        raise ValueError("a tensor has the name `__metadata__`, which safetensors keeps; rename it")
     return StateDict(tensors, "/".join(taken), (), tuple(dropped))
 
 
