@@ -9,11 +9,12 @@ from torch import nn
 
 from graft.data.split import Splits
 from graft.data.table import Table
+from graft.data.tuples import holds_relevance
 from graft.engine.groups import locate
 from graft.errors import InputError
 from graft.methods.plan import Phase, Plan
 from graft.recipe import Recipe
-from graft.tasks.aims import DEFAULTS, Kind
+from graft.tasks.aims import DEFAULTS, Kind, kinds_of
 from graft.tasks.embed import N_PER_CLASS, Embed
 
 OBJECTIVE_OPTIONS = ("margin", "temperature", "mining", "distance", "scale", "symmetric")
@@ -41,7 +42,10 @@ def without_options_of_labels(recipe: Recipe, table: Table) -> Recipe:
         raise InputError(f"{odd[0]} has no meaning for embeddings; leave it out")
     if recipe.augment is not None and len(table.roles.inputs) > 1:
         raise InputError("--augment varies labelled pictures, and not those of pairs; leave it out")
-    takes_pairs = kind_of(table) == "pairs" and recipe.objective in (None, "info_nce")
+    takes_pairs = kind_of(table, recipe.objective) == "pairs" and recipe.objective in (
+        None,
+        "info_nce",
+    )
     if recipe.mine is not None and not takes_pairs:
         raise InputError("--mine goes with pairs and the objective info_nce alone; leave it out")
     head = "pooled" if recipe.head == "linear" else recipe.head
@@ -70,7 +74,7 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
     Raises:
         InputError: the objective takes other examples, or too few classes can be told apart.
     """
-    kind, classes, n_classes = kind_of(table), (), 0
+    kind, classes, n_classes = kind_of(table, recipe.objective), (), 0
     if kind == "labels":
         labels = table.labels() or []
         trained = sorted({labels[i] for i in splits.train.tolist()} - {""})
@@ -93,6 +97,7 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
         learns_temperature=recipe.learn_temperature,
         dims=widths(recipe.dims),
         score_span=_span(table, splits) if kind == "scores" else (0.0, 1.0),
+        by_relevance=kind == "pairs" and holds_relevance(table.roles),
     )
 
 
@@ -115,15 +120,19 @@ def _span(table: Table, splits: Splits) -> tuple[float, float]:
     return float(trained.min()), float(trained.max())
 
 
-def kind_of(table: Table) -> Kind:
-    """Return what an example of a table is to an embedding."""
+def kind_of(table: Table, objective: str | None = None) -> Kind:
+    """Return what an example of a table is to an embedding.
+
+    Relevance is searched for, unless the objective that is asked for takes it as a score.
+    """
     n_roles = len(table.roles.inputs)
     if n_roles == 1:
         return "labels"
     if n_roles > 2:
         return "triplets"
     numbers = table.numbers()
-    if numbers is None:
+    in_batch = objective is None or "pairs" in kinds_of(objective)
+    if numbers is None or (holds_relevance(table.roles) and in_batch):
         return "pairs"
     return "binary" if np.isin(numbers, (0.0, 1.0)).all() else "scores"
 

@@ -61,6 +61,30 @@ def train(place, data, out, **options):
     return graft.train(place / f"{data}.csv", model=str(place / "bert"), out=out, **settings)
 
 
+def test_judgements_of_relevance_train_retrieval(place, tmp_path):
+    random = np.random.default_rng(1)
+    kinds = list(WORDS)
+    with (tmp_path / "judged.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["query", "document", "relevance"])
+        for i in range(60):
+            query = f"{FILLERS[i % 10]} {WORDS[kinds[i % 3]][i % 5]} {i}"
+            for k in range(3):
+                word = WORDS[kinds[(i + (k == 2)) % 3]][i % 5]
+                writer.writerow([query, f"{random.choice(FILLERS)} {word} {k}", 2 - k])
+    asked = {"model": str(place / "bert"), "method": "full", "epochs": 4, "lr": 1e-3}
+    run = graft.train(tmp_path / "judged.csv", out=tmp_path / "run", batch_size=8, **asked)
+    record = run.record
+    assert record.headline == "ndcg_at_10"
+    assert record.after["test"]["ndcg_at_10"] > record.before["test"]["ndcg_at_10"]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "all judgements of a query together" in page
+    scored = graft.train(
+        tmp_path / "judged.csv", out=tmp_path / "s", batch_size=8, objective="cosent", **asked
+    )
+    assert scored.record.headline == "spearman"
+
+
 @pytest.mark.parametrize(
     ("data", "options", "headline"),
     [

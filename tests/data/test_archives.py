@@ -98,7 +98,7 @@ def test_split_folders_are_never_labels(name: str):
     assert set(table.labels()) == {"a", "b"}
     assert table.roles.split == "split"
     (leak,) = [f for f in check(table, split(table)).findings if f.severity == "error"]
-    assert str(leak).startswith(f"{name}!/set/val/a/0.png column `path`: 6 held-out rows are also")
+    assert str(leak).startswith(f"{name}!/set/val/a/0.png: 6 held-out rows are also")
 
 
 @pytest.mark.parametrize("name", MAKERS)

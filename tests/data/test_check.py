@@ -166,8 +166,8 @@ def test_leaks_of_images_are_found_by_their_bytes(pictures: Path):
     table = read("s")
     (found,) = check(table, split(table, validation=0)).findings[1:]
     assert str(found) == (
-        "s/test/a/test0.png column `path`: 2 held-out rows are also in train, this image among "
-        "them (test0.png, test0.png); drop them or pass --allow-leak"
+        "s/test/a/test0.png: 2 held-out rows are also in train, this image among "
+        "them (a/test0.png, b/test0.png); drop them or pass --allow-leak"
     )
 
 

@@ -10,7 +10,9 @@ from torch.nn import functional
 from graft.batch import Batch
 from graft.data.roles import Asked
 from graft.data.rows import Rows, assembled
+from graft.data.tuples import holds_relevance, relevant, unfolded
 from graft.errors import InputError, UnknownName
+from graft.metrics.embedding import embedding_scorer
 from graft.objectives import OBJECTIVES
 from graft.objectives.info_nce import info_nce
 from graft.objectives.supervised_contrastive import supervised_contrastive
@@ -234,3 +236,29 @@ def test_of_many_items_some_are_measured(monkeypatch, kind):
 
 def test_every_aim_is_an_objective_by_name():
     assert set(AIMS) <= set(OBJECTIVES)
+
+
+def test_judgements_of_relevance_are_pairs_and_graded_by_ndcg():
+    import pyarrow as pa
+
+    columns = {
+        "query": ["q one", "q one", "q two", "q two", "q three"],
+        "document": ["first", "second", "third", "first", "fourth"],
+        "relevance": [2.0, 1.0, 1.0, 0.0, 0.0],
+    }
+    table = assembled(Rows.of_file(pa.table(columns), "judged.csv"), Asked())
+    assert holds_relevance(table.roles)
+    items, found = unfolded(relevant(table), graded=True)
+    texts = items.inputs()
+    named = [(texts[a], texts[b]) for a, b in found.members.tolist()]
+    assert named == [("q one", "first"), ("q one", "second"), ("q two", "third")]
+    assert found.grades.tolist() == [2.0, 1.0, 1.0]
+    # worked by hand: query one finds `second`, `third`, `first`
+    vectors = {"q one": [1, 0], "q two": [0.6, 0.8], "first": [0.1, 0.995], "second": [1, 0],
+               "third": [0.6, 0.8]}  # fmt: skip
+    unit = np.array([vectors[text] for text in texts], np.float32)
+    scores = embedding_scorer(found, unit).scores()
+    one = (1 / np.log2(2) + 2 / np.log2(4)) / (2 / np.log2(2) + 1 / np.log2(3))
+    assert scores["ndcg_at_10"] == pytest.approx((one + 1) / 2)
+    task = Embed(kind="pairs", objective="info_nce", by_relevance=True)
+    assert task.headline == "ndcg_at_10"

@@ -25,7 +25,7 @@ from graft.api.nearest import (
 )
 from graft.api.showing import Judged, feature_map, place_of, small_picture, text_of
 from graft.data.table import Table
-from graft.data.tuples import Tuples, unfolded
+from graft.data.tuples import Tuples, relevant, unfolded
 from graft.neighbours import normalised
 from graft.report.facts import ClassCount, Facts, FeatureMap, Link
 from graft.report.facts_embedding import CosineCounts, EmbeddingFacts, Item, Query
@@ -67,7 +67,8 @@ def picture_embeddings(
     del task
     truth = judged.targets
     if isinstance(truth, Tuples):
-        items, _ = unfolded(table.take(judged.rows))
+        rows = table.take(judged.rows)
+        items, _ = unfolded(rows if truth.grades is None else relevant(rows))
         shown = Shown(items, np.arange(len(items)), [""] * len(items))
     else:
         labels = table.labels() or [""] * len(table)

@@ -23,6 +23,7 @@ from graft.data.sampling import generator
 from graft.data.stratify import deal_labels
 from graft.data.table import Table, file_hash
 from graft.data.targets import bins_of
+from graft.data.tuples import holds_relevance
 from graft.errors import InputError
 from graft.wording import counted
 
@@ -244,6 +245,8 @@ class Dealing:
             how += f", whole groups of `{group}`"
         if table.roles.modality == "image-text":
             how += ", all captions of a picture together"
+        elif holds_relevance(table.roles):
+            how += ", all judgements of a query together"
         elif n_repeated:
             repeated = counted(n_repeated, "row repeats", "rows repeat")
             how += f", equal inputs kept together ({repeated} one)"
@@ -270,10 +273,11 @@ class Dealing:
 def units_of(table: Table) -> list[str]:
     """Return for each row a text that only rows share which no split may tear apart.
 
-    They have the same input; of pictures with captions, the same picture.
+    They have the same input; of pictures with captions, the same picture; of judgements, the same
+    query.
     """
-    is_pairs = table.roles.modality == "image-text"
-    return same_inputs(table.views()[0] if is_pairs else table)
+    by_first = table.roles.modality == "image-text" or holds_relevance(table.roles)
+    return same_inputs(table.views()[0] if by_first else table)
 
 
 def same_inputs(table: Table) -> list[str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ITEM = "item"
+RELEVANCE = frozenset(["relevance", "grade"])
+"""Names of columns of judgements, as information retrieval has them: 0 is not relevant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,12 @@ class Tuples:
     Args:
         members: (T, R) items of each pair (R = 2) or triplet (R = 3): anchor, positive, negative.
         scores: (T,) how alike a pair is, or None where every pair is alike.
+        grades: (T,) how relevant the second item of a pair is to the first, above 0; or None.
     """
 
     members: np.ndarray
     scores: np.ndarray | None = None
+    grades: np.ndarray | None = None
 
     @property
     def is_binary(self) -> bool:
@@ -40,11 +44,26 @@ class Tuples:
         return self.scores is not None and bool(np.isin(self.scores, (0.0, 1.0)).all())
 
 
-def unfolded(table: Table) -> tuple[Table, Tuples]:
+def holds_relevance(roles: Roles) -> bool:
+    """Tell whether a row says how relevant a document is to a query: by the column's name."""
+    return len(roles.inputs) == 2 and (roles.label or "").casefold() in RELEVANCE
+
+
+def relevant(table: Table) -> Table:
+    """Return the rows whose document is relevant to their query."""
+    numbers = table.numbers()
+    assert numbers is not None
+    return table.take(np.flatnonzero(numbers > 0))
+
+
+def unfolded(table: Table, *, graded: bool = False) -> tuple[Table, Tuples]:
     """Return the different items of a table of pairs or triplets, and its tuples.
 
     Items stand in the order in which they are met, row by row; each keeps the file and row where
     it was met first.
+
+    Args:
+        graded: rows are judgements of relevance: their numbers are grades, and no scores.
     """
     import pyarrow as pa
 
@@ -75,7 +94,8 @@ def unfolded(table: Table) -> tuple[Table, Tuples]:
         row_of=table.row_of[rows],
         thumbnails=None,
     )
-    return items, Tuples(members, table.numbers())
+    numbers = table.numbers()
+    return items, Tuples(members, grades=numbers) if graded else Tuples(members, numbers)
 
 
 def _alike(column: pa.ChunkedArray, kind: pa.DataType) -> list[pa.Array]:

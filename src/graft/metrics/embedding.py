@@ -43,6 +43,9 @@ class Belonging(Protocol):
     @property
     def scores(self) -> np.ndarray | None: ...
 
+    @property
+    def grades(self) -> np.ndarray | None: ...
+
 
 Truth = np.ndarray | Belonging
 
@@ -65,16 +68,17 @@ def embedding_scorer(truth: Truth, embeddings: np.ndarray) -> Scorer:
         truth: (N,) class numbers; or `Tuples`: pairs with scores, or whose first item shall find
             the second.
     """
-    members = None if isinstance(truth, np.ndarray) else truth.members
-    scores = None if isinstance(truth, np.ndarray) else truth.scores
     unit = normalised(np.asarray(embeddings, np.float32))
-    if not np.isfinite(unit).all():
-        n = len(embeddings) if members is None else len(members)
-        return undefined_scorer(n, RETRIEVAL if scores is None else SIMILARITY)
-    if members is None:
-        return _of_queries(search_labels(unit, np.asarray(truth)))
+    is_sound = bool(np.isfinite(unit).all())
+    if isinstance(truth, np.ndarray):
+        if not is_sound:
+            return undefined_scorer(len(embeddings), RETRIEVAL)
+        return _of_queries(search_labels(unit, truth))
+    members, scores = truth.members, truth.scores
+    if not is_sound:
+        return undefined_scorer(len(members), RETRIEVAL if scores is None else SIMILARITY)
     if scores is None:
-        return _of_queries(search_members(unit, members))
+        return _of_queries(search_members(unit, members, truth.grades))
     cosines = np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, 1]])
     if np.isin(scores, (0.0, 1.0)).all():
         return _of_verification(scores > 0, cosines)
@@ -97,7 +101,9 @@ def search_labels(unit: np.ndarray, labels: np.ndarray) -> Found:
     return _found(retrieval(unit, labels, ks=KS))
 
 
-def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
+def search_members(
+    unit: np.ndarray, members: np.ndarray, grades_of: np.ndarray | None = None
+) -> Found:
     """Search each different anchor among all other members; relevant are its positives.
 
     Of triplets also say how often the positive is nearer than the negative.
@@ -105,15 +111,17 @@ def search_members(unit: np.ndarray, members: np.ndarray) -> Found:
     Args:
         unit: (N, D) of length one.
         members: (T, R) anchor, positive and perhaps negatives.
+        grades_of: (T,) how relevant each positive is; 1 unless given.
     """
     queries, number = np.unique(members[:, 0], return_inverse=True)
     searched = np.unique(members[:, 1:])
+    gains = np.ones(len(members)) if grades_of is None else grades_of
     place = np.searchsorted(searched, members[:, 1])
 
     def grades(rows: np.ndarray) -> np.ndarray:
         found = np.zeros((len(rows), len(searched)))
         mine = (number >= rows[0]) & (number <= rows[-1])
-        found[number[mine] - rows[0], place[mine]] = 1
+        np.maximum.at(found, (number[mine] - rows[0], place[mine]), gains[mine])
         return found
 
     # an anchor that is somebody's positive would find itself first, and that is no answer

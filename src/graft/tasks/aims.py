@@ -153,6 +153,11 @@ def find_aim(name: str, kind: Kind) -> Aim:
     return aim
 
 
+def kinds_of(name: str) -> tuple[Kind, ...]:
+    """Return the examples that an objective takes; none where there is no such objective."""
+    return AIMS[name].kinds if name in AIMS else ()
+
+
 KINDS: dict[Kind, str] = {
     "labels": "items with a class",
     "pairs": "pairs that belong together",

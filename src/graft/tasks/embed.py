@@ -14,7 +14,7 @@ from graft.backbones.backbone import Backbone, Problem
 from graft.batch import Batch
 from graft.data.sampling import batches, class_batches, tuple_batches
 from graft.data.table import Table
-from graft.data.tuples import Tuples, unfolded
+from graft.data.tuples import Tuples, relevant, unfolded
 from graft.errors import InputError
 from graft.heads import embedding_head
 from graft.metrics.embedding import embedding_scorer
@@ -57,6 +57,7 @@ class Embed:
         learns_temperature: the temperature is learned, and begins at the one that is set.
         dims: widths at which the first numbers of an embedding shall do alone (Matryoshka).
         score_span: the lowest and highest score of the training pairs, which become 0 and 1.
+        by_relevance: rows say how relevant a document is to a query; those above 0 are pairs.
 
     Raises:
         InputError: the objective takes other examples, or has no such setting.
@@ -73,6 +74,7 @@ class Embed:
     learns_temperature: bool = False
     dims: tuple[int, ...] = ()
     score_span: tuple[float, float] = (0.0, 1.0)
+    by_relevance: bool = False
 
     name: ClassVar[str] = "embed"
     metrics: ClassVar[str] = "embedding"
@@ -103,7 +105,7 @@ class Embed:
     @property
     def headline(self) -> str:
         """Return the metric that counts first."""
-        return HEADLINES.get(self.kind, "mrr")
+        return "ndcg_at_10" if self.by_relevance else HEADLINES.get(self.kind, "mrr")
 
     def build(self, backbone: Backbone) -> tuple[Model, Learned | None]:
         """Put an embedding head on the backbone; what the objective learns lies beside it."""
@@ -124,7 +126,8 @@ class Embed:
     def streams(self, table: Table, backbone: Backbone) -> dict[str, TableStream]:
         """Return labelled items, or the members of pairs or triplets, as the one stream."""
         if len(table.roles.inputs) > 1:
-            items, tuples = unfolded(table)
+            table = relevant(table) if self.by_relevance else table
+            items, tuples = unfolded(table, graded=self.by_relevance)
             stream = table_stream(items, backbone, {})["train"]
             named = TupleStream(stream, tuples, lambda row: str(table.origin(row)))
             return {"train": named}  # type: ignore[dict-item]
@@ -225,7 +228,8 @@ class Embed:
                 truth, embeddings = truth[drawn], embeddings[drawn]
             else:
                 scores = None if truth.scores is None else truth.scores[drawn]
-                truth = Tuples(truth.members[drawn], scores)
+                grades = None if truth.grades is None else truth.grades[drawn]
+                truth = Tuples(truth.members[drawn], scores, grades)
         scores_of = embedding_scorer(truth, embeddings).scores()
         return {self.headline: scores_of.get(self.headline, float("nan"))}
 

@@ -10,6 +10,8 @@ from graft.data.doctor.places import at
 from graft.data.faults import Finding
 from graft.data.split import Splits, part_numbers, units_of
 from graft.data.table import Table
+from graft.data.tuples import holds_relevance
+from graft.wording import counted
 
 QUERIES = frozenset(["query", "question"])
 MUCH_LONGER = 2.0
@@ -34,11 +36,30 @@ def tuple_faults(table: Table, splits: Splits, *, allow_leak: bool = False) -> l
     if table.roles.label is not None:
         numbers = table.numbers()
         assert numbers is not None
-        if len(numbers) and np.ptp(numbers) == 0:
+        if holds_relevance(table.roles):
+            findings += irrelevant_parts(table, splits, numbers)
+        elif len(numbers) and np.ptp(numbers) == 0:
             message = f"every pair has {numbers[0]:g}; nothing tells alike from unlike, so write "
             message += "scores that differ, or leave the column out with other names"
             findings.append(at(table, 0, "constant-scores", "error", message, table.roles.label))
     return findings
+
+
+def irrelevant_parts(table: Table, splits: Splits, numbers: np.ndarray) -> list[Finding]:
+    """Return an error for each part in which no document is relevant to its query."""
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return [
+        at(
+            table,
+            int(rows[0]),
+            "nothing-relevant",
+            "error",
+            f"no row of {name} is above 0, and 0 means not relevant; add some, or correct --label",
+            table.roles.label,
+        )
+        for name, rows in parts.items()
+        if len(rows) and not (numbers[rows] > 0).any()
+    ]
 
 
 def equal_items(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]:
@@ -60,13 +81,19 @@ def equal_items(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]
 def leaks(table: Table, splits: Splits, *, allow_leak: bool) -> list[Finding]:
     """Return a finding where a held-out example is a training example too."""
     keys, parts = units_of(table), part_numbers(splits, len(table))
-    trained = {keys[i] for i in splits.train.tolist()}
-    found = [i for i in np.flatnonzero(parts > 0).tolist() if keys[i] in trained]
-    if not found:
-        return []
-    message = f"{len(found):,} held-out examples are training examples too, as this one; drop "
-    message += "them or pass --allow-leak"
-    return [at(table, found[0], "leak", "warn" if allow_leak else "error", message)]
+    told: set[int] = set()
+    findings = []
+    for number, earlier in enumerate(("training", "validation"), start=1):
+        seen = {keys[i] for i in np.flatnonzero(parts == number - 1).tolist()}
+        later = [i for i in np.flatnonzero(parts >= number).tolist() if i not in told]
+        found = [i for i in later if keys[i] in seen]
+        if not found:
+            continue
+        told.update(found)
+        n = counted(len(found), "held-out example is", "held-out examples are")
+        message = f"{n} among those of {earlier} too, as this one; drop them or pass --allow-leak"
+        findings.append(at(table, found[0], "leak", "warn" if allow_leak else "error", message))
+    return findings
 
 
 def swapped_columns(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]:
