@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import graft
-from graft.errors import InputError, SkippedTooMany
+from graft.errors import InputError, SkippedTooMany, UnknownName
 from tests.tiny import write_checkpoint, write_table
 
 
@@ -53,6 +53,17 @@ def test_features_do_not_depend_on_the_company(place):
     table = graft.embed(str(place / "run"), ["the cat is here and very old", "blue", "one"])
     alone = graft.embed(str(place / "run"), ["blue"])
     np.testing.assert_allclose(table.features[1], alone.features[0], atol=1e-5)
+
+
+def test_bf16_rounds_and_is_float32_all_the_same(place):
+    texts = [f"the {i} red parcel" for i in range(6)]
+    exact = graft.embed(str(place / "bert"), texts).features
+    rounded = graft.embed(str(place / "bert"), texts, precision="bf16").features
+    assert rounded.dtype == np.float32
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, atol=0.05 * np.abs(exact).max())
+    with pytest.raises(UnknownName, match="bf16"):
+        graft.embed(str(place / "bert"), texts, precision="bf1")
 
 
 def test_a_row_that_cannot_be_used_is_nan_and_counted(place):

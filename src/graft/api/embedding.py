@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 from torch import nn
 
 from graft.api.both_towers import open_both, table_of_side
@@ -23,7 +25,10 @@ from graft.data.faults import Finding, refuse
 from graft.data.table import Origin, Table
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import feature_rows, predict_rows
+from graft.errors import UnknownName
 from graft.tasks.labelled import table_stream
+
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +89,13 @@ class Embedder:
         (modality,) = self.sides
         return table_of(data, modality, input, follow_links=self.limits.follow_links)
 
-    def embed(self, table: Table, *, from_files: bool = True) -> Embeddings:
+    def embed(
+        self, table: Table, *, from_files: bool = True, precision: Precision = "fp32"
+    ) -> Embeddings:
         """Return the vectors of a table's rows; labels do not matter.
+
+        Args:
+            precision: in which the network computes; vectors are float32 all the same.
 
         Raises:
             InputError: the table holds another modality than the model takes, or no row can be
@@ -100,11 +110,12 @@ class Embedder:
         )
         refuse(findings)
         stream = table_stream(kept, backbone, {})["train"]
-        if self.whole is None:
-            found = feature_rows(backbone, stream)
-        else:
-            model, task = self.whole
-            found = predict_rows(model, task, stream)[task.output]
+        with computing_in(precision, backbone if self.whole is None else self.whole[0]):
+            if self.whole is None:
+                found = feature_rows(backbone, stream)
+            else:
+                model, task = self.whole
+                found = predict_rows(model, task, stream)[task.output]
         vectors = np.full((len(table), found.shape[1]), np.nan, np.float32)
         number_of = {place: i for i, place in enumerate(places(table))}
         vectors[[number_of[place] for place in places(kept)]] = found
@@ -141,8 +152,40 @@ def open_embedder(model: str | Path | Backbone, *, backbone: Backbone | None = N
     return Embedder({opened.modality: opened.eval()}, limits=limits)
 
 
+@contextmanager
+def computing_in(precision: Precision, module: nn.Module) -> Iterator[None]:
+    """Let a module compute in a precision inside the context; its weights come back as they were.
+
+    Weights are rounded once and not in every product, and what lies between products stays in
+    bf16: a sixth faster than autocast alone for MiniLM. Autocast meets what a network makes in
+    float32 by itself.
+
+    Raises:
+        UnknownName: there is no such precision.
+    """
+    if precision not in get_args(Precision):
+        raise UnknownName("precision", precision, get_args(Precision))
+    tensors = [t for t in (*module.parameters(), *module.buffers()) if t.dtype == torch.float32]
+    if precision == "fp32" or not tensors:
+        yield
+        return
+    exact = [tensor.data for tensor in tensors]
+    try:
+        for tensor in tensors:
+            tensor.data = tensor.data.bfloat16()
+        with torch.autocast(tensors[0].device.type, torch.bfloat16):
+            yield
+    finally:
+        for tensor, data in zip(tensors, exact, strict=True):
+            tensor.data = data
+
+
 def embed(
-    model: str | Path | Backbone, data: str | list[str], *, input: str | None = None
+    model: str | Path | Backbone,
+    data: str | list[str],
+    *,
+    input: str | None = None,
+    precision: Precision = "fp32",
 ) -> Embeddings:
     """Return the pooled features of data: what the model's head reads.
 
@@ -153,11 +196,13 @@ def embed(
         model: a run, or any name that `open_backbone` takes, or a backbone declared in Python.
         data: as `predict_data` takes it: a path, one text, or lines.
         input: name of the input column, where `data` is a table.
+        precision: `bf16` is faster on processors that have it, and rounds to three digits.
 
     Raises:
+        UnknownName: there is no such precision.
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
     embedder = open_embedder(model)
     table, from_files = embedder.read(data, input)
-    return embedder.embed(table, from_files=from_files)
+    return embedder.embed(table, from_files=from_files, precision=precision)

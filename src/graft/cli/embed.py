@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,7 @@ def embed(
     *,
     out: Path,
     input: str | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
     quiet: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
@@ -41,6 +42,8 @@ def embed(
         A `.npy` file, an array (rows, width) of float32; or `.parquet`, with file and row of each.
     input
         Column of the inputs, where it is not found by name.
+    precision
+        `bf16` is faster on processors that multiply it, and rounds to three digits.
     quiet
         Print nothing.
     as_json
@@ -58,7 +61,7 @@ def embed(
     hush_libraries()
     named = [line.rstrip("\r\n") for line in sys.stdin] if data == "-" else data
     with computing_with(choose_threads()):
-        found = embed_data(model, named, input=input)
+        found = embed_data(model, named, input=input, precision=precision)
     write_features(out, found.features, found.origins, from_files=found.from_files)
     show_findings(found.findings)
     n, width = found.features.shape
