@@ -26,6 +26,9 @@ from graft.storage import storing, write_text
 LOCK = ".lock"
 """Who holds it writes into the folder; it is gone when the run is done."""
 
+INDEX = "index"
+"""Folder of the index that belongs to a run."""
+
 OURS = frozenset(
     {
         "recipe.yaml",
@@ -39,7 +42,7 @@ OURS = frozenset(
         "README.md",
         "model",
         "checkpoints",
-        "index",
+        INDEX,
     }
 )
 

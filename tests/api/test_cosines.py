@@ -82,9 +82,11 @@ def test_counts_hold_every_pair():
     found = counted(alike, unlike, ends)
     assert len(found.alike) == len(found.unlike) == N_BINS
     assert (sum(found.alike), sum(found.unlike)) == (300, 200)
-    given = counted(alike, unlike, ends, threshold=0.9)
+    given = found.at(0.9)
     assert given.threshold == 0.9
-    assert given.accuracy == pytest.approx(((alike >= 0.9).mean() + 1) / 2)
+    assert given.accuracy == pytest.approx(((alike >= 0.9).mean() + 1) / 2, abs=0.01)
+    assert found.at(found.threshold).accuracy == pytest.approx(found.accuracy, abs=0.03)
+    assert found.at(-1.0).accuracy == found.at(2.0).accuracy == 0.5
 
 
 def test_cosines_that_are_all_one_have_a_bin():

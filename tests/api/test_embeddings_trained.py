@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graft
+from graft.api.reporting import report
 from graft.engine.settings import Listener
 from graft.errors import InputError, Stopped
 from tests.tiny import FILLERS, WORDS, write_checkpoint, write_table
@@ -263,3 +264,14 @@ def test_hard_negatives_are_mined_once_and_resumed_alike(place, tmp_path):
     assert run.record.weights_sha256 == again.record.weights_sha256 != plain.record.weights_sha256
     with pytest.raises(InputError, match="--mine goes with pairs"):
         train(place, "triplets", tmp_path / "other", mine=0.05)
+
+
+def test_the_page_draws_the_threshold_of_the_index(place, tmp_path):
+    run = train(place, "labelled", tmp_path / "run", task="embed")
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "the highest balanced accuracy on these same pairs" in page
+    assert "index, which accepts" not in page
+    found = graft.index(run.folder, str(place / "labelled.csv"), far=0.1)
+    again = report(run.folder).read_text(encoding="utf-8")
+    assert "index, which accepts 0.1 of impostors" in again
+    assert f"at a cosine of {found.threshold.score:.3f}" in again

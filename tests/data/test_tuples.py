@@ -177,3 +177,12 @@ def test_one_large_class_shares_batches_with_itself():
 
 def test_deal_keeps_the_order_where_nothing_clashes():
     assert deal([3, 1, 2, 0], [[0], [1], [2], [3]], 2) == [[3, 1], [2, 0]]
+
+
+def test_no_rows_and_a_role_without_new_items_unfold(tmp_path):
+    found = table(tmp_path, "anchor,positive\none,two\ntwo,one\n")
+    items, tuples = unfolded(found)
+    assert items.inputs() == ["one", "two"]
+    assert tuples.members.tolist() == [[0, 1], [1, 0]]
+    items, tuples = unfolded(found.take(np.zeros(0, np.int64)))
+    assert (len(items), tuples.members.shape) == (0, (0, 2))

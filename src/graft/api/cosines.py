@@ -126,20 +126,15 @@ def counted(
     alike: np.ndarray,
     unlike: np.ndarray,
     ends: tuple[float, float],
-    threshold: float | None = None,
 ) -> CosineCounts:
-    """Count cosines in bins, and tell the two kinds apart by a threshold.
+    """Count cosines in bins, and tell the two kinds apart by the best threshold on them.
 
     Args:
         alike: (P,) cosines of pairs that belong together, at least one.
         unlike: (P',) of pairs that do not, at least one.
         ends: of the bins; no cosine lies outside.
-        threshold: where one is known; else the best on these pairs.
     """
     chosen, accuracy = best_threshold(alike, unlike)
-    if threshold is not None:
-        chosen = threshold
-        accuracy = float(balanced_accuracy(alike, unlike)(np.asarray([threshold]))[0])
     bins = np.linspace(*ends, N_BINS + 1)
     one, other = (tuple(np.histogram(c, bins)[0].tolist()) for c in (alike, unlike))
     return CosineCounts(ends[0], ends[1], one, other, chosen, accuracy)

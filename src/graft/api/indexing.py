@@ -24,9 +24,7 @@ from graft.retrieval.rows import Row
 from graft.retrieval.segments import Batch
 from graft.retrieval.threshold import Threshold
 from graft.retrieval.writing import Kind, current, open_index, stale_share
-
-INDEX = "index"
-"""Folder of an index in the folder of its run."""
+from graft.run_folder import INDEX
 
 
 @dataclass(frozen=True)

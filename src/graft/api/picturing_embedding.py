@@ -137,12 +137,8 @@ def _telling_pairs(truth: Tuples) -> list[tuple[int, int, bool]]:
     return [(a, b, belongs) for some, belongs in pairs for a, b in some[:, :2].tolist()]
 
 
-def embedding_facts(judged: Judged, shown: Shown, threshold: float | None = None) -> EmbeddingFacts:
-    """Return neighbours, cosines and classes of the held-out items.
-
-    Args:
-        threshold: of the cosine, where one is known; else the best on these items is drawn.
-    """
+def embedding_facts(judged: Judged, shown: Shown) -> EmbeddingFacts:
+    """Return neighbours, cosines and classes of the held-out items."""
     truth = judged.targets
     kind = _kind(truth)
     bare = EmbeddingFacts(kind, len(judged.outputs))
@@ -158,11 +154,9 @@ def embedding_facts(judged: Judged, shown: Shown, threshold: float | None = None
         found = replace(found, classes=classes)
     if kind == "scores":
         return _with_scatter(found, truth, units)
-    before, after = _histograms(truth, units, threshold)
-    known = ON_THESE_PAIRS if threshold is None else "the index"
-    return replace(
-        found, before=before, after=after, threshold_from=known if after is not None else ""
-    )
+    before, after = _histograms(truth, units)
+    known = "" if after is None else ON_THESE_PAIRS
+    return replace(found, before=before, after=after, threshold_from=known)
 
 
 def _kind(truth: np.ndarray | Tuples) -> str:
@@ -201,14 +195,14 @@ def _with_queries(
 
 
 def _histograms(
-    truth: np.ndarray | Tuples, units: Sequence[np.ndarray], threshold: float | None
+    truth: np.ndarray | Tuples, units: Sequence[np.ndarray]
 ) -> tuple[CosineCounts | None, CosineCounts | None]:
     pairs = tuple_pairs(truth) if isinstance(truth, Tuples) else labelled_pairs(truth)
     if not all(map(len, pairs)):
         return None, None
     cosines = [[np.clip(cosines_of(unit, some), -1, 1) for some in pairs] for unit in units]
     ends = ends_of(*cosines[0], *cosines[1])
-    before, after = (counted(alike, unlike, ends, threshold) for alike, unlike in cosines)
+    before, after = (counted(alike, unlike, ends) for alike, unlike in cosines)
     return before, after
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +10,10 @@ from graft.errors import ModelError
 from graft.metrics import METRICS
 from graft.records import RunRecord, from_json
 from graft.report.facts import Facts
+from graft.report.facts_embedding import EmbeddingFacts
 from graft.report.page import render
+from graft.retrieval.manifest import NAME, read_manifest
+from graft.run_folder import INDEX
 from graft.storage import write_text
 from graft.tasks import METRICS_OF
 
@@ -20,7 +24,7 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
     """Make the page of a finished run anew: how good the model is, what it gets wrong, its cost.
 
     The verb `graft report`. Neither data nor model is read, and the same folder gives the same
-    bytes.
+    bytes. Where the run has an index with a threshold, cosines are shown with that.
 
     Args:
         run: folder of a finished run.
@@ -40,6 +44,8 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
     folder = Path(run)
     record = _read(folder / "record.json", RunRecord)
     facts = _read(folder / "report.json", Facts) if (folder / "report.json").is_file() else None
+    if facts is not None and facts.embedding is not None:
+        facts = replace(facts, embedding=_by_index(facts.embedding, folder / INDEX))
     recipe = folder / "recipe.yaml"
     page = render(
         record,
@@ -52,6 +58,17 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
     path = folder / "report.html" if out is None else Path(out)
     write_text(path, page, mend="choose another --out")
     return path
+
+
+def _by_index(facts: EmbeddingFacts, index: Path) -> EmbeddingFacts:
+    """Return the facts with the threshold of the run's own index, where it has one for cosines."""
+    if not (index / NAME).is_file():
+        return facts
+    manifest = read_manifest(index)
+    if manifest.threshold is None or manifest.metric != "cosine":
+        return facts
+    asked = f"the run's index, which accepts {manifest.threshold.asked_far:.2g} of impostors"
+    return facts.at(manifest.threshold.score, asked)
 
 
 def _read(path: Path, kind: type[T]) -> T:

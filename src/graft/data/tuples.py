@@ -82,7 +82,8 @@ def unfolded(table: Table, *, graded: bool = False) -> tuple[Table, Tuples]:
     chunks = []
     for role, name in enumerate(table.roles.inputs):
         cells = table.data.column(name)
-        chunks.append(cells.take([row for row, own in first if own == role]))
+        met = np.asarray([row for row, own in first if own == role], np.int64)
+        chunks.append(cells.take(pa.array(met)))
     order = np.argsort([role for _, role in first], kind="stable")
     joined = pa.concat_arrays([c for chunk in chunks for c in _alike(chunk, chunks[0].type)])
     cells = joined.take(np.argsort(order, kind="stable"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Change = Literal["better", "worse", "drawn"]
@@ -79,6 +79,17 @@ class CosineCounts:
     threshold: float
     accuracy: float
 
+    def at(self, threshold: float) -> CosineCounts:
+        """Return the counts with another threshold; inside of a bin pairs lie evenly."""
+        place = (threshold - self.low) / (self.high - self.low) * len(self.alike)
+
+        def below(counts: tuple[int, ...]) -> float:
+            inside = sum(n * min(max(place - b, 0.0), 1.0) for b, n in enumerate(counts))
+            return inside / max(sum(counts), 1)
+
+        accuracy = (1 - below(self.alike) + below(self.unlike)) / 2
+        return replace(self, threshold=threshold, accuracy=accuracy)
+
 
 @dataclass(frozen=True)
 class ClassFound:
@@ -111,6 +122,7 @@ class EmbeddingFacts:
         before: cosines of pairs in the untouched backbone; None where pairs have a score.
         after: in the trained network.
         threshold_from: how the thresholds are known.
+        after_from: how the one after training is, where that is otherwise.
         scores: (T,) of scored pairs, and beside them their
         cosines_before: (T,) in the untouched backbone, and
         cosines_after: (T,) in the trained network.
@@ -128,3 +140,10 @@ class EmbeddingFacts:
     cosines_before: tuple[float, ...] = ()
     cosines_after: tuple[float, ...] = ()
     classes: tuple[ClassFound, ...] = ()
+    after_from: str = ""
+
+    def at(self, threshold: float, source: str) -> EmbeddingFacts:
+        """Return the facts with a threshold for the trained network that was found elsewhere."""
+        if self.after is None:
+            return self
+        return replace(self, after=self.after.at(threshold), after_from=source)

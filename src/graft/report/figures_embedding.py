@@ -51,6 +51,7 @@ def _histogram(facts: EmbeddingFacts, when: str, side: CosineCounts, most: float
         f"pairs are told right on average; {plural(sum(side.alike), 'pair')} that belong together, "
         f"{sum(side.unlike):,} that do not"
     )
+    known = facts.after_from if when == "after" and facts.after_from else facts.threshold_from
     x = number(
         "low",
         "cosine",
@@ -90,7 +91,7 @@ def _histogram(facts: EmbeddingFacts, when: str, side: CosineCounts, most: float
         f"cosines-{when}",
         WHEN[when],
         "The less the two kinds overlap, the better a threshold tells them apart; the dashed line "
-        f"is the threshold of {facts.threshold_from}.",
+        f"is the threshold of {known}.",
         says,
         base(says, 280, layer=[bars, threshold]),
         ("pairs", "cosine from", "to", "how many"),
