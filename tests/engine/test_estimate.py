@@ -9,13 +9,18 @@ import torch
 from torch import nn
 
 from graft.backbones.own import backbone
-from graft.engine.estimate import STAND_IN, estimate
+from graft.engine.estimate import estimate
 from graft.engine.fingerprint import fingerprint
 from graft.engine.measuring import kept_bytes, untouched
+from graft.engine.run import run
 from graft.engine.settings import Settings
+from graft.engine.trial import STAND_IN
 from graft.methods.body import full, last
 from graft.methods.heads import probe
+from graft.methods.plan import Gradient, Phase, Plan, Rule
+from graft.methods.select import everything, head, state
 from graft.tasks.classify import Classify
+from tests.engine.enemies import pair_streams
 from tests.engine.streams import ArrayStream
 
 TASK = Classify(("a", "b", "c"))
@@ -169,3 +174,17 @@ def test_statistics_are_put_back_after_an_error():
         assert not torch.equal(model.backbone.net.norm.running_mean, before)
         raise ValueError
     assert torch.equal(model.backbone.net.norm.running_mean, before)
+
+
+def test_both_streams_of_a_pair_are_passed_and_stored(tmp_path):
+    scene = pair_streams()
+    rules = (Rule(head(), 1e-2), Rule(state(), 1e-2), Rule(everything(), None))
+    plan = Plan((Phase("top", rules, Gradient(epochs=2, batch_size=4)),))
+    splits, settings = {"train": scene.streams}, Settings(cache=tmp_path)
+    found = estimate(
+        plan, scene.model, scene.task, splits, state=scene.state, settings=settings, clock=ticking()
+    )
+    [record] = run(plan, scene.model, scene.task, splits, state=scene.state, settings=settings)
+    assert record.cache.used
+    assert found.store_bytes == pytest.approx(record.cache.size_bytes, rel=0.05)
+    assert len(list(tmp_path.iterdir())) == 2
