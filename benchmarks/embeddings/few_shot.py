@@ -6,7 +6,8 @@
 network on the same rows with the contrastive loss of all pairs (cosine, margin 0.5), then solves
 the head on what it has become: SetFit's two steps (Tunstall et al. 2022), the second one exact.
 SetFit itself runs with its defaults on the same MiniLM, where it is installed
-(`pip install setfit`). All see the same eight rows of each class and are judged on the same 600 test rows.
+(`pip install setfit`). All see the same eight rows of each class and are judged on the same 600
+test rows.
 """
 
 from __future__ import annotations

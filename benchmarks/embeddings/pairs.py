@@ -7,8 +7,7 @@
   always the same: seeds draw training rows.
 - cranfield: queries with the abstracts that were judged relevant, 125 of them to train on, `last:2`
   at 5e-5, one epoch, batches of 32; the other 100 search the abstracts that are relevant to any of
-  them. NDCG at 10; seeds draw queries. `cosent` takes relevance as a score, with three abstracts
-  beside each relevant one that nobody judged relevant, drawn.
+  them. NDCG at 10; seeds draw queries.
 
 Untouched is the backbone without training.
 """
@@ -33,7 +32,7 @@ from ledger import Ledger, paired, shared
 
 ledger.RESULTS = Path(__file__).parent / "results"
 
-N_PAIRS, N_QUERIES, N_BESIDE = 2_000, 125, 3
+N_PAIRS, N_QUERIES = 2_000, 125
 OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "stsb_en": {
         "cosent": {},
@@ -42,8 +41,6 @@ OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "cranfield": {
         "info_nce": {},
         "info_nce, mined": {"mine": 0.05},
-        "n_pair": {"objective": "n_pair"},
-        "cosent": {"objective": "cosent"},
     },
 }
 BUDGET: dict[str, dict[str, Any]] = {
@@ -68,7 +65,7 @@ def stsb_en(seed: int, path: Path) -> None:
 
 
 def cranfield(seed: int, path: Path) -> None:
-    """Write queries with their relevant abstracts, and some that are not for training."""
+    """Write queries with the abstracts that were judged relevant to them."""
     rng = np.random.default_rng(seed)
     texts = {}
     for name in ("corpus", "queries"):
@@ -85,14 +82,9 @@ def cranfield(seed: int, path: Path) -> None:
         writer.writerow(["query", "document", "relevance", "split"])
         for i, query in enumerate(queries):
             part = "train" if i < N_QUERIES else "test"
-            own = relevant[query]
-            others = sorted(set(texts["corpus"]) - set(own))
-            beside = rng.permutation(others)[: N_BESIDE * len(own)].tolist()
-            rows = [(d, 1) for d in own] + [(d, 0) for d in beside if texts["corpus"][d].strip()]
             writer.writerows(
-                [texts["queries"][query], texts["corpus"][d], grade, part]
-                for d, grade in rows
-                if grade or part == "train"
+                [texts["queries"][query], texts["corpus"][document], 1, part]
+                for document in relevant[query]
             )
 
 
@@ -119,37 +111,11 @@ def measured(data: str, seed: int, folder: Path, settings: dict[str, Any]) -> di
         **BUDGET[data],
         **settings,
     )
-    found = {}
-    if METRIC[data] in run.record.after["test"]:
-        found = {"before": run.record.before["test"][METRIC[data]]}
-        return {**found, "after": run.record.after["test"][METRIC[data]]}
-    return searched(run.folder, path)
-
-
-def searched(model: Path, path: Path) -> dict[str, float]:
-    """Return NDCG of the test's queries by a model that was trained on scores."""
-    import graft
-    from graft.metrics.embedding import embedding_scorer
-
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    items = list(dict.fromkeys([r[k] for k in ("query", "document") for r in rows]))
-    place = {text: i for i, text in enumerate(items)}
-    truth = Judged(np.array([[place[r["query"]], place[r["document"]]] for r in rows]))
-    found = {}
-    for name, source in (("before", "minilm"), ("after", model)):
-        vectors = graft.embed(source, items).features
-        found[name] = embedding_scorer(truth, vectors).scores()["ndcg_at_10"]
-    return found
-
-
-class Judged:
-    """Queries with what is relevant to them, as numbers of items."""
-
-    scores = grades = None
-
-    def __init__(self, members: np.ndarray) -> None:
-        self.members = members
+    record = run.record
+    return {
+        "before": record.before["test"][METRIC[data]],
+        "after": record.after["test"][METRIC[data]],
+    }
 
 
 def main() -> None:
