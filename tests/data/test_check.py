@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.data.check import check, refuse, usable
+from graft.data.check import Finding, check, for_purpose, refuse, usable
 from graft.data.readers import read
 from graft.data.split import split
 from graft.data.table import Table
@@ -325,3 +325,12 @@ def test_refuse_says_how_many():
     doubled = [f for f in findings if f.severity == "error"] * 3
     with pytest.raises(DataError, match=r"\(and 2 more\)$"):
         refuse(doubled)
+
+
+def test_classes_held_out_are_no_fault_of_embeddings():
+    found = (Finding("unseen-label", "error", "m", "d.csv"), Finding("no-label", "error", "m", "d"))
+    assert for_purpose(found, "classify") == found
+    assert [(f.code, f.severity) for f in for_purpose(found, "retrieval")] == [
+        ("unseen-label", "warn")
+    ]
+    assert for_purpose(found, "embed") == ()

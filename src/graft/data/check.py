@@ -37,8 +37,12 @@ RETRIEVAL: dict[str, Severity | None] = {
 """code → its severity where examples are searched and not classified; None is no finding then."""
 
 
-EMBED: dict[str, Severity | None] = {k: v for k, v in RETRIEVAL.items() if k != "duplicate-ids"}
-"""The same where embeddings are trained: ids only matter to what is searched."""
+EMBED: dict[str, Severity | None] = {
+    **{code: severity for code, severity in RETRIEVAL.items() if code != "duplicate-ids"},
+    "unseen-label": None,
+}
+"""The same where embeddings are trained: ids only matter to what is searched, and classes that are
+held out whole are what one wants to know of."""
 
 
 @dataclass(frozen=True)
