@@ -41,7 +41,7 @@ def test_warnings_end_with_0_and_errors_with_2(graft):
     assert "\n1 warning\n" in out
     code, out, _ = graft("doctor", "d.csv", "--task", "retrieval")
     assert code == 2
-    assert "1 errors, which stop a training" in out
+    assert "1 error, which stops a training" in out
 
 
 def test_the_first_twenty_of_a_kind_are_printed_and_all_are_written(graft):

@@ -315,7 +315,7 @@ class Loop:
         run = accumulate
         if is_joint(self.task):
             fits = self.processes.n == 1 and (self._micro_batch_size or len(rows)) >= len(rows)
-            run = partial(accumulate_whole if fits else accumulate_joint, self.step_module)
+            run = accumulate_whole if fits else partial(accumulate_joint, self.step_module)
         return run(
             wrapped,
             parts,

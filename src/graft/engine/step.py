@@ -122,8 +122,7 @@ def accumulate(
 
 
 def accumulate_whole(
-    step: Step,
-    wrapped: nn.Module,
+    step: nn.Module,
     parts: Sequence[Part],
     progress: Progress,
     *,
@@ -134,7 +133,7 @@ def accumulate_whole(
 
     What is similar in length is encoded together, so that little is padded.
     """
-    del wrapped  # one process shares nothing out
+    assert isinstance(step, Step)  # one process has nothing to wrap it for
     encoded, batches = [], []
     for i, part in enumerate(parts):
         seed_part(i)
