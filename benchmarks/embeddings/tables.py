@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "literature"))
@@ -24,14 +25,17 @@ PAGE = ROOT / "docs" / "which-loss.md"
 
 def tables() -> dict[str, str]:
     """Return each table by its name; those without results are left out."""
-    found = {}
-    for name in losses.SOURCES:
-        found[f"losses {name}"] = losses.table(Ledger(f"losses_{name}").rows)
-    for name in pairs.TABLES:
-        found[f"pairs {name}"] = pairs.table(Ledger(f"pairs_{name}").rows, pairs.METRIC[name])
-    found["centers"] = centers.table(Ledger("centers").rows)
-    found["few shot"] = few_shot.table(Ledger("few_shot_sst2").rows)
-    return found
+    makers = {
+        **{f"losses {name}": (f"losses_{name}", losses.table) for name in losses.SOURCES},
+        **{
+            f"pairs {name}": (f"pairs_{name}", partial(pairs.table, metric=pairs.METRIC[name]))
+            for name in pairs.TABLES
+        },
+        "centers": ("centers", centers.table),
+        "few shot": ("few_shot_sst2", few_shot.table),
+    }
+    found = {name: (Ledger(ledger).rows, make) for name, (ledger, make) in makers.items()}
+    return {name: make(rows) for name, (rows, make) in found.items() if rows}
 
 
 def written(page: str) -> str:

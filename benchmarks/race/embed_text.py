@@ -4,8 +4,8 @@
 
 MiniLM on the texts of banking77 (train and test, 13,083). Both sides tokenise, encode and return an
 array in the order of the texts; opening the model is not timed. The peer runs with its defaults
-(batches of 32). In bf16 the peer's weights are bf16, ours are autocast; raced where the processor
-multiplies bf16 by itself.
+(batches of 32). In bf16 all of the peer's weights are bf16, ours those of products; raced where the
+processor multiplies bf16 by itself.
 """
 
 from __future__ import annotations

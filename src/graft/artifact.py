@@ -140,10 +140,7 @@ def load_artifact(folder: Path, *, backbone: Backbone | None = None) -> tuple[Mo
         ModelError: it is not one, or its head or weights do not fit.
     """
     if not (folder / "graft.json").is_file():
-        why = "no graft.json; point at a run of ours or its model/ folder"
-        if (folder / "recipe.yaml").is_file():
-            why = "the run is not finished; go on with graft train --resume --out"
-        raise ModelError(f"{folder}: {why}")
+        raise ModelError(f"{folder}: no graft.json; point at a run of ours or its model/ folder")
     about = read_about(folder)
     if about.get("modality") == BackbonePair.modality:
         raise ModelError(

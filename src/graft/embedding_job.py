@@ -9,7 +9,7 @@ from torch import nn
 
 from graft.data.split import Splits
 from graft.data.table import Table
-from graft.data.tuples import holds_relevance
+from graft.data.tuples import holds_relevance, relevant_of
 from graft.engine.groups import locate
 from graft.errors import InputError
 from graft.methods.plan import Phase, Plan
@@ -117,7 +117,48 @@ def _span(table: Table, splits: Splits) -> tuple[float, float]:
     numbers = table.numbers()
     assert numbers is not None
     trained = numbers[splits.train]
-    return float(trained.min()), float(trained.max())
+    low, high = float(trained.min()), float(trained.max())
+    if low == high:
+        raise InputError(
+            f"{table.name_of_source}: every training pair has the score {low:g}, and nothing tells "
+            "alike from unlike; add pairs with other scores, or leave out --objective"
+        )
+    return low, high
+
+
+def rows_that_count(recipe: Recipe, table: Table, splits: Splits) -> Splits:
+    """Return the splits without judgements that a document is not relevant, where it is searched.
+
+    Every document of a part that is not marked as relevant to a query is not relevant to it.
+    """
+    if not is_searched(table, recipe.objective):
+        return splits
+    return dataclasses.replace(
+        splits,
+        train=relevant_of(table, splits.train),
+        validation=relevant_of(table, splits.validation),
+        test=relevant_of(table, splits.test),
+    )
+
+
+def is_searched(table: Table, objective: str | None) -> bool:
+    """Return whether judgements of relevance are searched for, and not taken as scores."""
+    return holds_relevance(table.roles) and (
+        objective is None or "pairs" in kinds_of(objective) or not kinds_of(objective)
+    )
+
+
+def judged(task: Embed, table: Table, objective: str | None) -> Embed:
+    """Return an embedding task for what a table that is evaluated holds.
+
+    Args:
+        objective: that the run was trained by, where that is known.
+    """
+    kind = kind_of(table, objective)
+    by_relevance = kind == "pairs" and is_searched(table, objective)
+    return dataclasses.replace(
+        task, kind=kind, objective=DEFAULTS[kind], options={}, by_relevance=by_relevance
+    )
 
 
 def kind_of(table: Table, objective: str | None = None) -> Kind:
@@ -131,8 +172,7 @@ def kind_of(table: Table, objective: str | None = None) -> Kind:
     if n_roles > 2:
         return "triplets"
     numbers = table.numbers()
-    in_batch = objective is None or "pairs" in kinds_of(objective)
-    if numbers is None or (holds_relevance(table.roles) and in_batch):
+    if numbers is None or is_searched(table, objective):
         return "pairs"
     return "binary" if np.isin(numbers, (0.0, 1.0)).all() else "scores"
 

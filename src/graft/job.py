@@ -27,6 +27,7 @@ from graft.data.table import Table
 from graft.embedding_job import (
     embed_task,
     refuse_options_of_embeddings,
+    rows_that_count,
     without_idle_phases,
     without_options_of_labels,
 )
@@ -42,7 +43,7 @@ from graft.match_job import (
 from graft.methods.plan import Plan
 from graft.model import Model, Towers
 from graft.prepare import Prepared, embeds, prepare
-from graft.recipe import Recipe, build_plan
+from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, build_plan
 from graft.records import Wording
 from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
@@ -53,7 +54,6 @@ from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
 from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
-DEFAULT_TEXT_MODEL = "minilm"
 N_CHARACTERS_LOOKED_AT = 5_000_000
 
 
@@ -128,6 +128,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     refuse_options_of_towers(recipe)
     if embeds(recipe, table):
         recipe = without_options_of_labels(recipe, table)
+        splits = rows_that_count(recipe, table, splits)
     else:
         _refuse_options_of_classes(recipe, table)
         refuse_options_of_embeddings(recipe)

@@ -28,7 +28,7 @@ class Prepared:
         table: N usable examples.
         splits: their rows for training, validation and test.
         findings: what was found, nothing of it an error.
-        near: held-out row → the training row that it repeats, exactly or nearly.
+        near: held-out row → the row of an earlier part that it repeats, exactly or nearly.
     """
 
     table: Table

@@ -28,6 +28,9 @@ from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.methods.plan import Gradient, Plan
 
+DEFAULT_TEXT_MODEL = "minilm"
+HIGHEST = 4
+"""Folders above a recipe in which its paths are looked for."""
 CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
@@ -143,16 +146,24 @@ class Recipe(BaseModel):
         return value
 
     def place(self, field: Literal["data", "model", "text_model"]) -> str | None:
-        """Return where a path lies: seen from here, or from the nearest folder above the recipe.
+        """Return where a path lies: seen from here, or from the nearest folder above the recipe's.
 
         So a run goes on, or is repeated, from any working directory and after its project has
-        moved. Only what the file itself names is looked for above it.
+        moved. Only what the file itself names is looked for, up to `HIGHEST` folders above it; not
+        beside it, where a run has its own `model`.
         """
         path = getattr(self, field)
-        if not path or field not in self._written or self._lies_in is None or Path(path).exists():
+        if not path or field not in self._written or self._lies_in is None:
             return path
-        above = (self._lies_in, *self._lies_in.parents)
-        return next((str(folder / path) for folder in above if (folder / path).exists()), path)
+        if path == DEFAULT_TEXT_MODEL or ":" in path or _exists(Path(path)):
+            return path
+        above = self._lies_in.parents[:HIGHEST]
+        return next((str(folder / path) for folder in above if _exists(folder / path)), path)
+
+    def placed(self) -> Recipe:
+        """Return the recipe with its paths as `place` finds them."""
+        fields: tuple[Literal["data", "model", "text_model"], ...] = ("data", "model", "text_model")
+        return self.model_copy(update={field: self.place(field) for field in fields})
 
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
@@ -162,6 +173,13 @@ class Recipe(BaseModel):
         """
         kept = self.model_dump(exclude=NO_RESULT)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 NO_RESULT = {"data", "cache", "checkpoint_every", "workers", "max_skip"}

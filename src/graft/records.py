@@ -234,7 +234,7 @@ class RunRecord:
         untouched: the pass over the training rows before anything trained; None if it is unknown.
         predict_seconds: that the finished model takes for one row of the split that counts.
         findings: what was found in the data.
-        n_near: rows of the split that counts that repeat a training row, exactly or nearly.
+        n_near: rows of the split that counts that repeat one of an earlier part, exactly or nearly.
         wordings: of a head that began at the names of the classes, each wording of the prompts
             alone and then all together.
         between: by ascending alpha, where `graft.interpolate` was asked.
@@ -279,7 +279,7 @@ class RunRecord:
 
     @property
     def clean(self) -> dict[str, float]:
-        """Return the metrics without rows that repeat a training row; empty where none does."""
+        """Return the metrics without rows that repeat an earlier part's; empty where none does."""
         return self.after.get(f"{self.judged_on} clean", {})
 
 

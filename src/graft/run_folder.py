@@ -52,6 +52,12 @@ def _is_ours(name: str) -> bool:
     return name == LOCK or name in OURS or name.removeprefix(".").removesuffix(".tmp") in OURS
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds a run that has begun and not ended, and nothing else."""
+    names = [path.name for path in folder.iterdir()]
+    return "recipe.yaml" in names and "record.json" not in names and all(map(_is_ours, names))
+
+
 def new_folder(data: str, method: str) -> Path:
     """Return a folder under `runs/` that does not exist yet."""
     stem = Path(data).stem or "run"

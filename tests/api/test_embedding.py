@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import graft
+from graft.api.embedding import open_embedder
 from graft.errors import InputError, SkippedTooMany, UnknownName
 from tests.tiny import write_checkpoint, write_table
 
@@ -62,6 +63,13 @@ def test_bf16_rounds_and_is_float32_all_the_same(place):
     assert rounded.dtype == np.float32
     assert not np.array_equal(exact, rounded)
     np.testing.assert_allclose(rounded, exact, atol=0.05 * np.abs(exact).max())
+    embedder = open_embedder(str(place / "bert"))
+    table, _ = embedder.read(texts, None)
+    before = {k: v.clone() for k, v in embedder.sides["text"].state_dict().items()}
+    embedder.embed(table, precision="bf16")
+    after = embedder.sides["text"].state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    np.testing.assert_array_equal(embedder.embed(table).features, exact)
     with pytest.raises(UnknownName, match="bf16"):
         graft.embed(str(place / "bert"), texts, precision="bf1")
 

@@ -80,6 +80,14 @@ def test_judgements_of_relevance_train_retrieval(place, tmp_path):
     assert record.after["test"]["ndcg_at_10"] > record.before["test"]["ndcg_at_10"]
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "all judgements of a query together" in page
+    # a third of the judgements says that a document is not relevant
+    assert record.n_train + record.n_validation + record.n_test == 120
+    planned = graft.plan(tmp_path / "judged.csv", **{**asked, "epochs": 1, "batch_size": 8})
+    assert planned.n_train == record.n_train
+    found = graft.evaluate(run.folder, tmp_path / "judged.csv")
+    assert found.headline == "ndcg_at_10" and found.metrics["ndcg_at_10"] > 0.3
+    mined = graft.train(tmp_path / "judged.csv", out=tmp_path / "mined", mine=0.05, **asked)
+    assert mined.record.headline == "ndcg_at_10"
     scored = graft.train(
         tmp_path / "judged.csv", out=tmp_path / "s", batch_size=8, objective="cosent", **asked
     )

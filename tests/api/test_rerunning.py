@@ -80,10 +80,7 @@ def test_relative_paths_of_a_recipe_are_found_from_anywhere(place, tmp_path, mon
     whole = graft.train("things.csv", out="runs/whole", **asked)
     with pytest.raises(KeyboardInterrupt):
         graft.train("things.csv", out="runs/part", listener=Listener(on_phase=halt), **asked)
-    with pytest.raises(
-        ModelError, match="the run is not finished; go on with graft train --resume"
-    ):
-        graft.load("runs/whole")
+    with pytest.raises(ModelError, match="the run is not finished; pass --resume to graft train"):
         graft.predict("runs/part", ["a thing"])
     moved = project.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
@@ -91,7 +88,12 @@ def test_relative_paths_of_a_recipe_are_found_from_anywhere(place, tmp_path, mon
     assert resumed.record.weights_sha256 == whole.record.weights_sha256
     again = graft.rerun(moved / "runs" / "whole", out="again").again
     assert again.record.weights_sha256 == whole.record.weights_sha256
+    # the repetition names what it was made of, and can be repeated from here in its turn
+    monkeypatch.chdir(place)
+    third = graft.rerun(tmp_path / "again", out=tmp_path / "other" / "third").again
+    assert third.record.weights_sha256 == whole.record.weights_sha256
     # what is named now is looked for where it is named
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"things\.csv"):
         graft.rerun(moved / "runs" / "whole", data="things.csv", out="third")
 

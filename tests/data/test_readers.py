@@ -68,7 +68,7 @@ def test_importing_the_room_is_light():
     [
         (gzip.compress(b"text,label\na,b\n"), "is packed with gzip; unpack it"),
         (b"PK\x03\x04 and more", "is a zip archive or a workbook; save the sheet as CSV"),
-        (b"PAR1 and more", "is a Parquet file"),
+        (b"PAR1\x15\x00 and more", "is a Parquet file"),
     ],
 )
 @pytest.mark.parametrize("name", ["d.csv", "d.jsonl"])
@@ -84,3 +84,15 @@ def test_cp1252_is_not_offered_for_what_it_only_happens_to_decode(tmp_path):
     with pytest.raises(DataError, match=r"pass --encoding with the one it has \(shift_jis"):
         read(str(path))
     assert read(str(path), encoding="shift_jis").labels() == ["ア", "イ"]
+
+
+def test_a_column_may_have_the_name_of_a_mark(tmp_path):
+    (tmp_path / "d.csv").write_text("PAR1,text,label\n1,a,b\n2,c,d\n", encoding="utf-8")
+    assert read(str(tmp_path / "d.csv")).inputs() == ["a", "c"]
+
+
+@pytest.mark.parametrize("text", ["Größe der Straße,groß", "a informação e a solução,ação"])
+def test_cp1252_is_offered_for_western_texts(tmp_path, text):
+    (tmp_path / "d.csv").write_bytes(f"text,label\n{text}\n{text}x\n".encode("cp1252"))
+    with pytest.raises(DataError, match="or pass --encoding cp1252"):
+        read(str(tmp_path / "d.csv"))

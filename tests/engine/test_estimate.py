@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from graft.backbones import open_backbone
 from graft.backbones.own import backbone
+from graft.engine import order
 from graft.engine.estimate import estimate
 from graft.engine.fingerprint import fingerprint
 from graft.engine.measuring import kept_bytes, untouched
@@ -20,8 +22,11 @@ from graft.methods.heads import probe
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head, state
 from graft.tasks.classify import Classify
+from graft.tasks.embed import Embed
+from tests.data.makers import text_table
 from tests.engine.enemies import pair_streams
 from tests.engine.streams import ArrayStream
+from tests.tiny import write_checkpoint
 
 TASK = Classify(("a", "b", "c"))
 TRAIN_GROUPS, VALIDATION_GROUPS = 6, 2
@@ -190,3 +195,21 @@ def test_both_streams_of_a_pair_are_passed_and_stored(tmp_path):
     assert len(stores) == 2
     leaves = [p.stat().st_size for store in stores for p in store.glob("*.bin")]
     assert found.store_bytes == sum(leaves)
+
+
+def test_graphs_of_a_joint_loss_are_counted_together(tmp_path, monkeypatch):
+    backbone = open_backbone(str(write_checkpoint(tmp_path / "bert")))
+    texts = [f"the a my {'is here and very '[: 5 * (i % 7)]} {i}" * (1 + i % 3) for i in range(28)]
+    task = Embed(classes=("a", "b"), n_classes=2)
+    model, learned = task.build(backbone)
+    splits = {"train": task.streams(text_table(texts, [*"aabb"] * 7), backbone)}
+
+    def peak(tokens, micro=None):
+        monkeypatch.setattr(order, "FEWEST_TOKENS", tokens)
+        plan = full(2, epochs=1, batch_size=28, micro_batch_size=micro)
+        [cost] = estimate(plan, model, task, splits, state=learned, clock=ticking()).phases
+        return cost.memory_bytes
+
+    one_pass, runs = peak(10**9), peak(100)
+    assert 0.4 * one_pass < runs < one_pass  # nothing is padded to the longest
+    assert peak(10**9, micro=4) < one_pass / 1.5

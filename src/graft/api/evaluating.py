@@ -22,11 +22,14 @@ from graft.data.readers import read
 from graft.data.split import Part, given_parts
 from graft.data.table import Table
 from graft.data.targets import TargetKind
+from graft.data.tuples import relevant
+from graft.embedding_job import judged
 from graft.errors import DataError, InputError
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap
 from graft.recipe import read_recipe
 from graft.records import ClassScores, Interval
+from graft.tasks.embed import Embed
 
 TARGETS: dict[str, TargetKind] = {
     "classify": "single",
@@ -115,6 +118,9 @@ def evaluate(
         raise InputError(f"{data}: no label column to evaluate on; name it with --label")
     if only is not None:
         table = _part(table, only)
+    if isinstance(opened[1], Embed):
+        opened = opened[0], judged(opened[1], table, _objective(folder))
+        table = relevant(table) if opened[1].by_relevance else table
     n_asked = len(table)
     table, findings = usable(table, max_pixels=limits.max_pixels, follow_links=limits.follow_links)
     refuse(findings)
@@ -143,6 +149,12 @@ def _read(folder: str | Path, data: str | Path, roles: Mapping[str, Any]) -> Tab
         with contextlib.suppress(DataError):  # the columns have other names here
             return read(data, **{**as_trained, **{k: v for k, v in roles.items() if v}})
     return read(data, **roles)
+
+
+def _objective(folder: str | Path) -> str | None:
+    """Return the objective of a run, where its recipe is there and names one."""
+    path = Path(folder) / "recipe.yaml"
+    return read_recipe({}, path).objective if path.is_file() else None
 
 
 def _part(table: Table, part: Part) -> Table:

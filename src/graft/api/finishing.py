@@ -43,6 +43,7 @@ from graft.tasks.aims import Learned
 from graft.tasks.labelled import Labelled, Truth, keeps_head
 from graft.tasks.streams import TableStream
 from graft.tasks.task import Progress, Stream
+from graft.wording import counted
 
 Streams = Mapping[str, Mapping[str, TableStream]]
 N_CHECKED = 64
@@ -235,9 +236,10 @@ def _record(
 
 
 def _clean_note(task: Labelled, worth: Worth) -> str:
-    """Say what the model is worth without the held-out rows that repeat a training row."""
+    """Say what the model is worth without held-out rows that repeat one of an earlier part."""
     part, n = worth.judged_on, worth.n_near
-    note = f"{n:,} {part} row{' repeats' if n == 1 else 's repeat'} a training row or nearly so"
+    rows = counted(n, f"{part} row repeats", f"{part} rows repeat")
+    note = f"{rows} a row that it was trained or chosen on, or nearly so"
     clean = worth.after.get(f"{part} clean")
     if clean is None:
         return f"{note}, all that there are: keep other rows for the {part}"

@@ -24,7 +24,7 @@ class Worth:
         judged_on: the split that counts, test or else validation; empty where none is held out.
         intervals: of that split, `before`, `after` and `change` by metric.
         per_class: of that split, of the trained model.
-        n_near: rows of that split that repeat a training row.
+        n_near: rows of that split that repeat a row of an earlier part.
     """
 
     before: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ def judge(
         targets: by split, what the outputs are compared with.
         before: by split, outputs of the untouched backbone.
         after: by split, outputs of the trained model.
-        near: by split, (N,) whether a row repeats a training row, exactly or nearly.
+        near: by split, (N,) whether a row repeats one of an earlier part, exactly or nearly.
     """
     score = scorer_of(task.metrics)
     old = {name: score(targets[name], before[name]) for name in targets}

@@ -28,6 +28,7 @@ from graft.engine.predict import predict_rows
 from graft.errors import InputError, ModelError, SkippedTooMany
 from graft.model import Model
 from graft.records import Prediction
+from graft.run_folder import is_unfinished
 from graft.tasks.labelled import Labelled
 
 
@@ -196,9 +197,13 @@ def model_folder(folder: str | Path) -> Path:
     """Return the folder of a run's model, or of a model, that is given.
 
     Raises:
-        ModelError: there is no such folder.
+        ModelError: there is no such folder, or the run is not finished.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; point at a run")
-    return folder / "model" if (folder / "model").is_dir() else folder
+    if (folder / "model").is_dir():
+        return folder / "model"
+    if is_unfinished(folder):
+        raise ModelError(f"{folder}: the run is not finished; pass --resume to graft train")
+    return folder

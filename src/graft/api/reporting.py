@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from graft.errors import ModelError
+from graft.errors import InputError, ModelError
 from graft.metrics import METRICS
 from graft.records import RunRecord, from_json
 from graft.report.facts import Facts
 from graft.report.facts_embedding import EmbeddingFacts
 from graft.report.page import render
-from graft.retrieval.manifest import NAME, read_manifest
+from graft.retrieval.manifest import read_manifest
 from graft.run_folder import INDEX
 from graft.storage import write_text
 from graft.tasks import METRICS_OF
@@ -62,9 +62,10 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
 
 def _by_index(facts: EmbeddingFacts, index: Path) -> EmbeddingFacts:
     """Return the facts with the threshold of the run's own index, where it has one for cosines."""
-    if not (index / NAME).is_file():
+    try:
+        manifest = read_manifest(index)
+    except (InputError, ModelError):  # there is none, or it is for `graft search` to complain
         return facts
-    manifest = read_manifest(index)
     if manifest.threshold is None or manifest.metric != "cosine":
         return facts
     asked = f"the run's index, which accepts {manifest.threshold.asked_far:.2g} of impostors"

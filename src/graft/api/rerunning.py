@@ -36,7 +36,8 @@ def rerun(
 
     Args:
         run: folder of a finished run.
-        data: where its data lie now; the recipe's path, seen from here, unless given.
+        data: where its data lie now; the recipe's path, seen from here or from the folders above
+            the run, unless given.
         out: folder of the repetition; a new one under `runs/` unless given.
         backbone: where the run's network was declared in Python: the same, declared again.
 

@@ -110,6 +110,8 @@ def train(
     elif before is not None and data is None and recipe is None:
         raise InputError(f"{out}: holds no run to resume; correct --out, or name the data to train")
     asked = asked_for(data, model, recipe, options)
+    if before is None:  # a run that goes on keeps the names that it began with
+        asked = replace(asked, recipe=asked.recipe.placed())
     folder = from_main(lambda: _choose_folder(asked.recipe, out, overwrite, resume))
     if before is not None and before.is_file():
         asked = replace(asked, recipe=_refuse_another(asked.recipe, before))

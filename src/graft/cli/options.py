@@ -34,7 +34,7 @@ class RecipeOptions:
     target_kind: Annotated[Literal["single", "multi", "number"] | None, _in(DATA)] = None
     "What the labels are, where it is not seen: one class, several, or a number."
     allow_leak: Annotated[bool | None, _in(DATA, negative="")] = None
-    "Train although held-out rows of a given split also stand among the training rows."
+    "Train although rows of a given split also stand in an earlier part of it."
     fold_labels: Annotated[bool | None, _in(DATA, negative="")] = None
     "Write labels alike that differ only in case or spaces."
     drop_empty_classes: Annotated[bool | None, _in(DATA, negative="")] = None

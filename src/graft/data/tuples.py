@@ -49,11 +49,16 @@ def holds_relevance(roles: Roles) -> bool:
     return len(roles.inputs) == 2 and (roles.label or "").casefold() in RELEVANCE
 
 
-def relevant(table: Table) -> Table:
-    """Return the rows whose document is relevant to their query."""
+def relevant_of(table: Table, rows: np.ndarray) -> np.ndarray:
+    """Return those of some rows whose document is relevant to their query."""
     numbers = table.numbers()
     assert numbers is not None
-    return table.take(np.flatnonzero(numbers > 0))
+    return rows[numbers[rows] > 0]
+
+
+def relevant(table: Table) -> Table:
+    """Return the rows whose document is relevant to their query, as a table."""
+    return table.take(relevant_of(table, np.arange(len(table))))
 
 
 def unfolded(table: Table, *, graded: bool = False) -> tuple[Table, Tuples]:

@@ -315,7 +315,10 @@ class Loop:
         run = accumulate
         if is_joint(self.task):
             fits = self.processes.n == 1 and (self._micro_batch_size or len(rows)) >= len(rows)
-            run = accumulate_whole if fits else partial(accumulate_joint, self.step_module)
+            if not fits:
+                run = partial(accumulate_joint, self.step_module)
+            elif len(parts) > 1:
+                run = accumulate_whole
         return run(
             wrapped,
             parts,

@@ -23,7 +23,7 @@ from graft.tasks.task import Progress, Stream, Task
 
 EPOCHS_PER_PHASE = 10_000
 LARGE_STEP = 1_024
-"""Rows beyond which a step is sorted by length, and its micro-batches are padded for themselves."""
+"""Rows beyond which micro-batches are sorted by length, and each is padded for itself."""
 
 FEWEST_TOKENS = 512
 """Padded tokens from which a pass on a processor is no cheaper a token with more of them."""
@@ -65,12 +65,13 @@ class Order:
         Every process has as many parts as the others, or they would wait for each other forever;
         one without rows of its own repeats a row that counts for nothing.
         """
-        rows, is_large = np.asarray(rows), len(rows) > LARGE_STEP
+        rows = np.asarray(rows)
         first = next(iter(self.streams.values()))
         runs = [np.arange(len(rows))]
         is_cut = micro_batch_size is not None and micro_batch_size < self.share_of(len(rows))
+        is_large = is_cut and len(rows) > LARGE_STEP
         by_length = is_run_by_length(self.task, first, self.processes.device)
-        if first.lengths is not None and (is_cut if is_large else by_length):
+        if first.lengths is not None and (is_large or by_length):
             # it holds texts of all lengths; a pass need not
             rows = rows[np.argsort(first.lengths[rows], kind="stable")]
             if not is_large:

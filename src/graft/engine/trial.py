@@ -20,7 +20,7 @@ from graft.engine.groups import set_trainable, trainable
 from graft.engine.line import Line, fit_line, spread
 from graft.engine.measuring import kept_bytes
 from graft.engine.modes import set_modes
-from graft.engine.order import epoch_batches, is_run_by_length, runs_of_length
+from graft.engine.order import epoch_batches, is_joint, is_run_by_length, runs_of_length
 from graft.engine.prefix import Prefix, compute_group, estimate_bytes
 from graft.engine.prepared import Prepared
 from graft.engine.processes import Processes
@@ -197,10 +197,13 @@ class Bench:
         for rows in chosen:
             parts = self._parts(item.feeds, by, rows)
             if not activation_bytes:  # the longest comes first, and warms up
-                activation_bytes = max(
+                kept = [
                     kept_bytes(self.model, lambda part=part: step(part, Progress()))
                     for part in parts
-                )
+                ]
+                # the graphs of a joint loss are held together, unless micro-batches are asked for
+                is_held = is_joint(self.task) and by.micro_batch_size is None
+                activation_bytes = sum(kept) if is_held else max(kept)
             began = self.clock()
             for part in parts:
                 total, _ = step(part, Progress())

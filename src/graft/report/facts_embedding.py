@@ -144,6 +144,6 @@ class EmbeddingFacts:
 
     def at(self, threshold: float, source: str) -> EmbeddingFacts:
         """Return the facts with a threshold for the trained network that was found elsewhere."""
-        if self.after is None:
+        if self.after is None or not self.after.low <= threshold <= self.after.high:
             return self
         return replace(self, after=self.after.at(threshold), after_from=source)

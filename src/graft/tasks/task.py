@@ -95,10 +95,11 @@ class Task(Protocol):
     `after_step(model, state, progress)`, called when the weights have moved;
     `measure(outputs, stream) -> dict[str, float]`, which after every epoch scores what `predict`
     gives for each different item of the validation stream; `is_joint = True`, if the loss of a step
-    is no sum over its examples (in-batch negatives), which makes micro-batches go through gradient
-    caching; and `is_aligned = True`, if row i of every stream is the same example (a picture and
-    its caption), so that a step takes the same rows of all of them. Else a further stream is drawn
-    by itself, and begins anew when it ends.
+    is no sum over its examples (in-batch negatives): what it encodes is then computed in several
+    passes and joined along the first dimension, and its loss sees targets and rows of the batches
+    but no inputs; and `is_aligned = True`, if row i of every stream is the same example (a picture
+    and its caption), so that a step takes the same rows of all of them. Else a further stream is
+    drawn by itself, and begins anew when it ends.
     """
 
     def build(self, backbone: Backbone) -> tuple[nn.Module, nn.Module | None]:

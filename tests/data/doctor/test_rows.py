@@ -71,8 +71,6 @@ def test_labels_that_differ_in_what_nobody_sees_are_shown_by_their_codes():  # B
     rows = np.arange(12)
     found = label_faults(table, Splits(rows, rows[:0], rows[:0], ""), labels)
     told = [f.message for f in found if f.code == "label-variants"]
-    assert any(
-        r"coded (invisible characters, accents, spaces): 'cat', 'cat\u200b'" in t for t in told
-    )
+    assert any(r"coded (invisible characters, accents): 'cat', 'cat\u200b'" in t for t in told)
     assert any(r"'cafe\u0301', 'caf\xe9'" in t for t in told)
     assert any("only in case or spaces: 'Dog', 'dog'" in t for t in told)

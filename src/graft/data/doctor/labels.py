@@ -36,11 +36,10 @@ def label_faults(table: Table, splits: Splits, labels: list[str]) -> list[Findin
         return stops
     findings = [] if splits.given else single_rows(table, lists, counts)
     for variants in variants_of(counts):
-        how = "only in case or spaces"
-        if len({label.casefold().strip() for label in variants}) > 1:
-            how = "only in how they are coded (invisible characters, accents, spaces)"
-        names = listed(ascii(v) if how.startswith("only in how") else repr(v) for v in variants)
-        message = f"labels differ {how}: {names}; write them alike"
+        by_eye = len({" ".join(label.casefold().split()) for label in variants}) == 1
+        how = "case or spaces" if by_eye else "how they are coded (invisible characters, accents)"
+        names = listed(repr(v) if by_eye else ascii(v) for v in variants)
+        message = f"labels differ only in {how}: {names}; write them alike"
         message += " or pass --fold-labels"
         findings.append(Finding("label-variants", "warn", message, source, None, table.roles.label))
     for rare, common in likely_typos(counts):

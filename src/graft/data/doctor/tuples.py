@@ -90,8 +90,9 @@ def leaks(table: Table, splits: Splits, *, allow_leak: bool) -> list[Finding]:
         if not found:
             continue
         told.update(found)
-        n = counted(len(found), "held-out example is", "held-out examples are")
-        message = f"{n} among those of {earlier} too, as this one; drop them or pass --allow-leak"
+        what = "a query" if holds_relevance(table.roles) else "an example"
+        n = counted(len(found), f"held-out row has {what}", f"held-out rows have {what}")
+        message = f"{n} of {earlier} too, as this one; drop them or pass --allow-leak"
         findings.append(at(table, found[0], "leak", "warn" if allow_leak else "error", message))
     return findings
 

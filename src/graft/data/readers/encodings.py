@@ -14,6 +14,11 @@ from graft.data.readers.text_files import all_bytes
 SOME_ENCODINGS = "utf-8, utf-16, cp1252, latin-1, shift_jis or gb18030"
 N_BYTES_LOOKED_AT = 4_096
 
+QUOTES = frozenset([0x80, 0x85, *range(0x91, 0x98)])
+"""Of cp1252's signs those that texts are full of: euro, ellipsis, quotes, dashes."""
+LONGEST_RUN = 2.2
+"""Mean length of a run of bytes beyond ASCII in western texts, at most."""
+
 Place = Callable[[str], tuple[int | None, str | None]]
 
 
@@ -97,15 +102,18 @@ def unmarked_utf16(head: bytes) -> str | None:
 
 
 def is_western(data: bytes) -> bool:
-    """Tell whether bytes beyond ASCII mostly stand alone, as accented letters among plain ones do.
+    """Tell whether bytes beyond ASCII stand as accented letters among plain ones do.
 
-    cp1252 decodes nearly anything, so that it does says nothing of Japanese or Russian.
+    cp1252 decodes nearly anything, so that it does says nothing of Japanese or Russian. There such
+    bytes come in long runs, or many are of those that cp1252 has for signs.
 
-    >>> is_western("le café noir".encode("cp1252")), is_western("荷物はどこ".encode("shift_jis"))
+    >>> is_western("a informação, Größe".encode("cp1252")), is_western("トマト".encode("shift_jis"))
     (True, False)
     """
     runs = re.findall(rb"[\x80-\xff]+", data.removeprefix(codecs.BOM_UTF8))
-    return 2 * sum(len(run) == 1 for run in runs) >= sum(map(len, runs))
+    n = sum(map(len, runs))
+    n_signs = sum(byte in range(0x80, 0xA0) and byte not in QUOTES for run in runs for byte in run)
+    return n <= LONGEST_RUN * len(runs) and 4 * n_signs <= n
 
 
 def decodes(data: bytes, encoding: str) -> bool:

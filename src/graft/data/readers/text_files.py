@@ -17,9 +17,10 @@ NO_TEXT = {
     b"\xd0\xcf\x11\xe0": "is an old Office file; save the sheet as CSV",
     b"PAR1": "is a Parquet file; let its name end in .parquet",
     b"ARROW1": "is an Arrow file; let its name end in .arrow",
-    b"%PDF": "is a PDF; save its table as CSV",
+    b"%PDF-": "is a PDF; save its table as CSV",
 }
 """first bytes → what such a file is, and the mend."""
+N_BYTES_LOOKED_AT = 4_096
 
 
 def check_file(path: str, mend: str) -> None:
@@ -52,9 +53,10 @@ def open_text(path: str, encoding: str) -> Generator[io.TextIOWrapper, None, Non
         DataError: it starts as a file of another kind does.
     """
     with unpacked(path) as file:
-        head = file.read(max(map(len, NO_TEXT)))
+        head = file.read(N_BYTES_LOOKED_AT)
     for mark, message in NO_TEXT.items():
-        if head.startswith(mark):
+        # a column may be called PAR1, and texts hold no zero bytes
+        if head.startswith(mark) and not (mark.isalnum() and 0 not in head):
             raise data_error(message, path=path)
     with (
         unpacked(path) as file,
