@@ -93,6 +93,8 @@ class Difference:
 
     def __str__(self) -> str:
         points = [100 * x for x in (self.mean, self.low, self.high)]
+        if self.n < 2:
+            return f"{points[0]:+.1f}, {self.n} seed"
         return f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f}), {self.n} seeds"
 
 
