@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -179,6 +181,19 @@ def test_statistics_are_put_back_after_an_error():
         assert not torch.equal(model.backbone.net.norm.running_mean, before)
         raise ValueError
     assert torch.equal(model.backbone.net.norm.running_mean, before)
+
+
+def test_a_measured_graph_is_let_go():
+    net, seen = nn.Linear(4, 4), []
+
+    def run_once():
+        result = net(torch.ones(2, 4)).exp()  # keeps its own result for the way back
+        seen.append(weakref.ref(result))
+        return result
+
+    assert kept_bytes(net, run_once) > 0
+    gc.collect()
+    assert seen[0]() is None
 
 
 def test_both_streams_of_a_pair_are_passed_and_stored(tmp_path):
