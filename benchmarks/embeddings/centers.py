@@ -10,7 +10,6 @@ such means. The weight of the center loss was chosen on a seed (100) that is not
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "literature"))
 import ledger
-from ledger import Ledger, paired, shared
+from ledger import Ledger, options, paired, shared
 
 ledger.RESULTS = Path(__file__).parent / "results"
 
@@ -105,27 +104,20 @@ def spread(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--weight", type=float, default=0.3, help="of the center loss")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--picture", type=Path, help="SVG of the first seed's test digits")
-    asked = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(asked.threads)
+    asked = options(__doc__, seeds=5, first=0, weight=0.3, picture="")
     book = Ledger("centers")
     methods = {"softmax": 0.0, f"softmax + {asked.weight:g} center": asked.weight}
     drawn: dict[str, np.ndarray] = {}
     for seed in range(asked.first, asked.first + asked.seeds):
         for name, weight in methods.items():
-            if asked.picture is not None and seed == asked.first:
+            if asked.picture and seed == asked.first:
                 drawn[name] = trained(seed, weight)[1]
             book.cell(lambda s=seed, w=weight: trained(s, w)[0], method=name, seed=seed)
     print(table(book.rows))
-    if asked.picture is not None:
-        asked.picture.write_text(picture(drawn, digits()["test"][1].numpy()), encoding="utf-8")
+    if asked.picture:
+        Path(asked.picture).write_text(
+            picture(drawn, digits()["test"][1].numpy()), encoding="utf-8"
+        )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

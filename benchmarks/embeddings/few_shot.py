@@ -12,7 +12,6 @@ test rows.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "race"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "literature"))
 import ledger
-from ledger import Ledger, paired, shared
+from ledger import Ledger, options, paired, shared
 
 ledger.RESULTS = Path(__file__).parent / "results"
 
@@ -128,15 +127,7 @@ def by_setfit(data: str, seed: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--data", choices=sorted(EPOCHS), default="sst2")
-    parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(asked.threads)
+    asked = options(__doc__, seeds=10, first=0, data=list(EPOCHS))
     book = Ledger(f"few_shot_{asked.data}")
     for seed in range(asked.first, asked.first + asked.seeds):
         for name in METHODS if find_spec("setfit") else METHODS[:2]:

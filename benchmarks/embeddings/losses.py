@@ -17,7 +17,6 @@ training. Two objectives whose intervals overlap are not told apart.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import shutil
@@ -31,7 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "literature"))
 import ledger
-from ledger import Ledger, paired, shared
+from ledger import Ledger, options, paired, shared
 
 ledger.RESULTS = Path(__file__).parent / "results"
 
@@ -178,14 +177,7 @@ def measured(path: Path, data: str, seed: int, folder: Path, settings: dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data", choices=sorted(SOURCES), default="banking77")
-    parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(asked.threads)
+    asked = options(__doc__, seeds=5, data=list(SOURCES))
     book = Ledger(f"losses_{asked.data}")
     for seed in range(asked.seeds):
         with tempfile.TemporaryDirectory() as place:

@@ -14,7 +14,6 @@ Untouched is the backbone without training.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import statistics
@@ -28,7 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "literature"))
 import ledger
-from ledger import Ledger, paired, shared
+from ledger import Ledger, options, paired, shared
 
 ledger.RESULTS = Path(__file__).parent / "results"
 
@@ -119,14 +118,7 @@ def measured(data: str, seed: int, folder: Path, settings: dict[str, Any]) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data", choices=sorted(TABLES), default="stsb_en")
-    parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(asked.threads)
+    asked = options(__doc__, seeds=5, data=list(TABLES))
     book = Ledger(f"pairs_{asked.data}")
     with tempfile.TemporaryDirectory() as place:
         for seed in range(asked.seeds):

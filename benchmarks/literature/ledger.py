@@ -22,12 +22,21 @@ ROOT = HERE.parent.parent
 
 
 def options(doc: str, **extra: Any) -> argparse.Namespace:
-    """Parse the options that all experiments have, and set threads before torch is imported."""
+    """Parse the options that all experiments have, and set threads before torch is imported.
+
+    Args:
+        extra: further options with their defaults; of a list, one of its items, the first unless
+            said.
+    """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=extra.pop("seeds", 20))
     parser.add_argument("--threads", type=int, default=1)
     for name, default in extra.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(default, list):
+            parser.add_argument(flag, choices=default, default=default[0])
+        else:
+            parser.add_argument(flag, type=type(default), default=default)
     found = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(found.threads)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -153,10 +153,8 @@ def near_faults(
     for i, found in sorted(near.items()):
         if exact[i] == exact[found.row]:
             continue
-        parts = (OF_PART[part_of_row[row]] for row in (i, found.row))
-        message = "a {} {} that is nearly the {} {} of ".format(
-            *(w for p in parts for w in (p, what))
-        )
+        own, earlier = (OF_PART[part_of_row[row]] for row in (i, found.row))
+        message = f"a {own} {what} that is nearly the {earlier} {what} of "
         message += f"{place_of(table, found.row)} ({found.how}); drop one, or read the clean score"
         findings.append(at(table, i, "near-duplicate", "warn", message, column))
     return findings
