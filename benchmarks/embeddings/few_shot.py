@@ -1,6 +1,6 @@
 """Eight examples a class: shape the space by pairs first, then solve the head; or only solve it.
 
-    python benchmarks/embeddings/few_shot.py --seeds 10 --data sst2 --threads 1
+    python benchmarks/embeddings/few_shot.py --seeds 5 --data sst2 --threads 1
 
 `probe` solves the head on MiniLM's own features. `contrastive + probe` first trains the whole
 network on the same rows with the contrastive loss of all pairs (cosine, margin 0.5), then solves
@@ -127,7 +127,7 @@ def by_setfit(data: str, seed: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    asked = options(__doc__, seeds=10, first=0, data=list(EPOCHS))
+    asked = options(__doc__, seeds=5, first=0, data=list(EPOCHS))
     book = Ledger(f"few_shot_{asked.data}")
     for seed in range(asked.first, asked.first + asked.seeds):
         for name in METHODS if find_spec("setfit") else METHODS[:2]:
