@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graft.adapters import Adapted
     from graft.api import (
         Answer,
         Answers,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Diagnosis,
         Embeddings,
         Evaluation,
+        Exported,
         Indexed,
         Planned,
         Prediction,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         embed_image,
         embed_text,
         evaluate,
+        export,
         index,
         interpolate,
         load,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 
 _HOMES = {
+    "Adapted": "graft.adapters",
     "Answer": "graft.api",
     "Answers": "graft.api",
     "Converted": "graft.api",
@@ -55,6 +59,7 @@ _HOMES = {
     "Diagnosis": "graft.api",
     "Embeddings": "graft.api",
     "Evaluation": "graft.api",
+    "Exported": "graft.api",
     "Gradient": "graft.methods.plan",
     "GraftError": "graft.errors",
     "Indexed": "graft.api",
@@ -73,6 +78,7 @@ _HOMES = {
     "embed_image": "graft.api",
     "embed_text": "graft.api",
     "evaluate": "graft.api",
+    "export": "graft.api",
     "index": "graft.api",
     "interpolate": "graft.api",
     "load": "graft.api",
@@ -86,6 +92,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Adapted",
     "Answer",
     "Answers",
     "Converted",
@@ -93,6 +100,7 @@ __all__ = [
     "Diagnosis",
     "Embeddings",
     "Evaluation",
+    "Exported",
     "Gradient",
     "GraftError",
     "Indexed",
@@ -111,6 +119,7 @@ __all__ = [
     "embed_image",
     "embed_text",
     "evaluate",
+    "export",
     "index",
     "interpolate",
     "load",

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import BackbonePair
 from graft.data.augment import Augment, read_augment
@@ -31,6 +30,7 @@ from graft.embedding_job import (
     without_idle_phases,
     without_options_of_labels,
 )
+from graft.engine.start import put_in
 from graft.errors import InputError
 from graft.match_job import (
     match_plan,
@@ -46,6 +46,7 @@ from graft.prepare import Prepared, embeds, prepare
 from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, build_plan
 from graft.records import Wording
 from graft.surgery.channels import with_channels
+from graft.surgery.opening import open_whole
 from graft.surgery.truncate import truncated
 from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
@@ -148,7 +149,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         backbone = tower_for(recipe.place("model") or "", table)
     if backbone is None:
         is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
-        backbone = open_backbone(recipe.place("model") or "", random=is_random)
+        backbone = open_whole(recipe.place("model") or "", random=is_random)
     if recipe.channels is not None:
         backbone = with_channels(backbone, recipe.channels)
     if recipe.at is not None and recipe.at != "any":
@@ -166,6 +167,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     torch.manual_seed(recipe.seed)
     model, state = task.build(backbone)
     plan = plan or build_plan(recipe, count_blocks(backbone))
+    insert(plan, model, task, table.take(splits.train[:2]), backbone, recipe.seed)
     plan, notes = without_idle_phases(plan, model, state)
     wordings: tuple[Wording, ...] = ()
     if names is not None:
@@ -200,7 +202,9 @@ def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
     task: Any = match_task(recipe, pair)
     torch.manual_seed(recipe.seed)
     model, state = task.build(pair)
-    plan, notes = without_idle_phases(match_plan(recipe, pair, plan), model, state)
+    plan = match_plan(recipe, pair, plan)
+    insert(plan, model, task, prepared.table.take(prepared.splits.train[:2]), pair, recipe.seed)
+    plan, notes = without_idle_phases(plan, model, state)
     return Job(
         recipe,
         prepared.table,
@@ -213,6 +217,19 @@ def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
         state,
         notes=notes,
     )
+
+
+def insert(
+    plan: Plan,
+    model: Model | Towers,
+    task: Labelled,
+    examples: Table,
+    backbone: Any,
+    seed: int,
+) -> None:
+    """Put what a plan inserts into a model; a few examples show where it belongs."""
+    if plan.insert:
+        put_in(plan, model, task, task.streams(examples, backbone), seed)
 
 
 def counted_tokens(

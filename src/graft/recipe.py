@@ -104,6 +104,10 @@ class Recipe(BaseModel):
     weight_decay: float | None = Field(None, ge=0)
     decay: float | None = Field(None, gt=0, le=1)
     l2: float | None = Field(None, gt=0)
+    size: int | None = Field(None, ge=1)
+    rank: int | None = Field(None, ge=1)
+    alpha: float | None = Field(None, gt=0)
+    placement: str | None = None
     batch_size: int | None = Field(None, ge=1)
     micro_batch_size: int | None = Field(None, ge=1)
     schedule: Literal["constant", "linear", "cosine", "slanted"] | None = None
@@ -228,9 +232,13 @@ def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
     method, known = _method(recipe.method)
     asked = _set_options(recipe)
     if colon:
-        if "n" not in known or not number.isdecimal():
-            raise RecipeError(f"method `{recipe.method}`: write `last:2` for the top two blocks")
-        asked["n"] = int(number)
+        meant = next((name for name in NUMBERED if name in known), None)
+        if meant is None or not number.isdecimal() or int(number) < 1:
+            raise RecipeError(
+                f"method `{recipe.method}`: write `last:2` for the top two blocks, `lora:4` for "
+                "rank 4, or `bottleneck:32` for 32 units"
+            )
+        asked[meant] = int(number)
     odd = sorted(asked.keys() - known)
     if odd:
         raise RecipeError(f"method `{recipe.method}` has no {_flags(odd)}; leave it out")
@@ -263,6 +271,8 @@ def _flags(options: Sequence[str]) -> str:
 
 
 GRADIENT_OPTIONS = set(inspect.signature(Gradient).parameters)
+NUMBERED = ("n", "rank", "size")
+"""What the number after a method's colon may be."""
 OPTIONS = (
     "epochs",
     "lr",
@@ -270,6 +280,10 @@ OPTIONS = (
     "weight_decay",
     "decay",
     "l2",
+    "size",
+    "rank",
+    "alpha",
+    "placement",
     "batch_size",
     "micro_batch_size",
     "schedule",

@@ -238,6 +238,7 @@ class RunRecord:
         wordings: of a head that began at the names of the classes, each wording of the prompts
             alone and then all together.
         between: by ascending alpha, where `graft.interpolate` was asked.
+        adapter_bytes: size of what was trained, kept by itself; 0 where it was not.
     """
 
     model: str
@@ -271,6 +272,7 @@ class RunRecord:
     n_near: int = 0
     wordings: tuple[Wording, ...] = ()
     between: tuple[Between, ...] = ()
+    adapter_bytes: int = 0
 
     @property
     def judged_on(self) -> str:

@@ -18,6 +18,7 @@ from graft.methods.body import full, lp_ft, unfreeze
 from graft.methods.heads import head_only, probe
 from graft.methods.plan import Convex, Gradient, Plan
 from graft.objectives import OBJECTIVES
+from graft.surgery import SURGERIES
 from graft.tasks import TASKS
 from tests.engine.specimens import model_of
 from tests.zoo import WARNINGS, ZOO
@@ -29,6 +30,7 @@ TABLES = {
     "OBJECTIVES": OBJECTIVES,
     "TASKS": TASKS,
     "SOURCES": SOURCES,
+    "SURGERIES": SURGERIES,
     "READERS": READERS,
     "AUGMENTATIONS": AUGMENTATIONS,
 }

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from graft.api.asked import asked_for
-from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
 from graft.data.check import Purpose, check, for_purpose
 from graft.data.doctor.features import constant_features, near_features
@@ -24,6 +23,7 @@ from graft.errors import DataError, InputError, UnknownName
 from graft.job import counted_tokens
 from graft.prepare import read_table, split_of, usable_rows
 from graft.recipe import Recipe
+from graft.surgery.opening import open_whole
 from graft.tasks.labelled import table_stream
 
 PURPOSES: tuple[Purpose, ...] = ("classify", "retrieval")
@@ -123,7 +123,7 @@ def _examined(recipe: Recipe, task: Purpose, own: Backbone | None) -> Diagnosis:
     findings += checked.findings
     stopped_at = "" if splits.how else "splitting the rows"
     if recipe.model is not None or own is not None:
-        backbone = own or open_backbone(recipe.place("model") or "")
+        backbone = own or open_whole(recipe.place("model") or "")
         findings += tuple(_seen_by(backbone, table, splits, checked.near))
     return Diagnosis(findings, len(table), table.because, splits.how, stopped_at)
 

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from graft.adapters import open_model
 from graft.api.both_towers import open_both, table_of_side
 from graft.api.predicting import places, refuse_many_skipped, refuse_other_modality, table_of
 from graft.api.run_limits import RunLimits, limits_of
-from graft.artifact import load_artifact
-from graft.backbones import open_backbone
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import folder_of_both
 from graft.data.check import usable
@@ -26,6 +25,7 @@ from graft.data.table import Origin, Table
 from graft.engine.fingerprint import fingerprint
 from graft.engine.predict import feature_rows, predict_rows
 from graft.errors import UnknownName
+from graft.surgery.opening import open_whole
 from graft.tasks.labelled import table_stream
 
 Precision = Literal["fp32", "bf16"]
@@ -142,13 +142,13 @@ def open_embedder(model: str | Path | Backbone, *, backbone: Backbone | None = N
         return Embedder({"image": towers.image, "text": towers.text}, (towers, matching), limits)
     inner = folder / "model" if (folder / "model" / "graft.json").is_file() else folder
     if (inner / "graft.json").is_file():
-        whole, task = load_artifact(inner, backbone=backbone)
+        whole, task = open_model(inner, backbone=backbone)
         of_model = whole.backbone.eval()
         is_embedding = task.name == "embed"
         return Embedder(
             {of_model.modality: of_model}, (whole, task) if is_embedding else None, limits
         )
-    opened = open_backbone(model) if backbone is None else backbone
+    opened = open_whole(model) if backbone is None else backbone
     return Embedder({opened.modality: opened.eval()}, limits=limits)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graft.adapters import open_model
 from graft.api.both_towers import first_of, open_both, vectors_of_both
 from graft.api.judging import classes_of
 from graft.api.predicting import model_folder, refuse_many_skipped, refuse_other_modality
 from graft.api.run_limits import limits_of
-from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import folder_of_both
 from graft.data.captions import IMAGE_TEXT
@@ -111,7 +111,7 @@ def evaluate(
                 f"{data}: holds no pictures with captions; name both columns: --input image,caption"
             )
     else:
-        opened = load_artifact(model_folder(folder), backbone=backbone)
+        opened = open_model(model_folder(folder), backbone=backbone)
         table = _read(folder, data, {**asked, "target_kind": TARGETS[opened[1].name]})
         refuse_other_modality(opened[0].backbone, table, folder)
     if table.roles.label is None and len(table.roles.inputs) == 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from graft.adapters import save_adapter
 from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
@@ -74,11 +75,15 @@ def finish(
     phases: tuple[PhaseRecord, ...],
     before: Untouched,
     began: float,
+    began_with: str,
     chosen: BlockChoice | None = None,
 ) -> RunRecord:
     """Write what the run leaves behind, and return its record.
 
     The record comes last of what cannot be made again without the model; the page is made of it.
+
+    Args:
+        began_with: fingerprint of the backbone before it was trained.
 
     Raises:
         Diverged: what the model predicts is not finite; no model is written.
@@ -92,6 +97,7 @@ def finish(
     task = job.task.settled(job.model)  # type: ignore[arg-type]
     pair = job.backbone if isinstance(job.backbone, BackbonePair) else None
     opens_with = save_artifact(folder / "model", job.model, task, pair)
+    adapter_bytes = _save_adapter(job, folder / "adapter", task, began_with)
     held = {name: streams[name] for name in before.outputs}
     after = {name: _predict(job, task, part) for name, part in held.items()}
     targets = {name: task.truth(first_of(part)) for name, part in held.items()}
@@ -106,7 +112,7 @@ def finish(
             with storing("predictions", folder, MEND):
                 write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
-    record = replace(record, untouched=before.cache)
+    record = replace(record, untouched=before.cache, adapter_bytes=adapter_bytes)
     if worth.judged_on:
         found = after[worth.judged_on]
         seconds = found.seconds / len(found.outputs[task.output])
@@ -129,6 +135,16 @@ def finish(
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     report(folder)
     return record
+
+
+def _save_adapter(job: Job, folder: Path, task: Labelled, began_with: str) -> int:
+    """Keep by itself what was trained, where that is little; returns its size in bytes."""
+    is_other = job.recipe.at is not None or job.recipe.channels is not None
+    if not isinstance(job.model, Model) or is_other:  # whose backbone no name opens
+        return 0
+    if not save_adapter(folder, job.model, task, job.plan, backbone_sha256=began_with):
+        return 0
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 @dataclass(frozen=True, eq=False)

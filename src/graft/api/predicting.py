@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from graft.adapters import open_model
 from graft.api.run_limits import limits_of
-from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.data.check import usable
 from graft.data.doctor.rows import LARGEST_SKIPPED_SHARE
@@ -69,7 +69,7 @@ def predict(
         values: texts, or paths of images.
         backbone: the network, where it is the user's own, declared as it was for training.
     """
-    model, task = load_artifact(model_folder(folder), backbone=backbone)
+    model, task = open_model(model_folder(folder), backbone=backbone)
     table = Table.of_values(values, model.backbone.modality)
     table = replace(table, max_pixels=limits_of(folder).max_pixels)
     return _predict(model, task, table)
@@ -96,7 +96,7 @@ def predict_data(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
-    model, task = load_artifact(model_folder(folder), backbone=backbone)
+    model, task = open_model(model_folder(folder), backbone=backbone)
     limits = limits_of(folder)
     table, from_files = table_of(
         data, model.backbone.modality, input, follow_links=limits.follow_links

@@ -28,6 +28,7 @@ from graft.engine.precision import choose_precision
 from graft.engine.processes import Processes, from_main, is_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
+from graft.engine.start import backbone_fingerprint
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import items, plain
 from graft.errors import InputError, ModelError, RecipeError, Stopped
@@ -161,6 +162,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     if job.recipe.at == "any":
         found = at_best_block(job, plain(streams["train"]["train"]), settings)
         job = found.job
+    began_with = backbone_fingerprint(job.model)
     phases = run(
         job.plan,
         job.model,
@@ -171,7 +173,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         listener=listener,
         resume=resume,
     )
-    return from_main(lambda: finish(job, folder, streams, phases, before, began, found))
+    return from_main(lambda: finish(job, folder, streams, phases, before, began, began_with, found))
 
 
 def _gone(fault: PlacedError) -> PlacedError:

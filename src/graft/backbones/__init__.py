@@ -70,7 +70,7 @@ def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
     if not random:
         refuse_not_finite(backbone.net, shown(name))
         if is_ours:
-            _read_our_head(backbone, folder)
+            read_our_head(backbone, folder)
     return backbone
 
 
@@ -125,7 +125,7 @@ def read_head(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_our_head(backbone: Backbone, folder: Path) -> None:
+def read_our_head(backbone: Backbone, folder: Path) -> None:
     """Tell the backbone of the linear head that a run of ours left in its folder."""
     about = read_about(folder)
     if about["head"] != "linear":

@@ -15,6 +15,7 @@ from graft.cli.doctor import doctor
 from graft.cli.embed import embed
 from graft.cli.environment import environment
 from graft.cli.evaluate import evaluate
+from graft.cli.export import export
 from graft.cli.index import index
 from graft.cli.plan import plan
 from graft.cli.predict import predict
@@ -43,6 +44,7 @@ app.command(embed, name="embed")
 app.command(index, name="index")
 app.command(search, name="search")
 app.command(convert, name="convert")
+app.command(export, name="export")
 app.command(environment, name="environment")
 app.command(rerun, name="rerun")
 app.command(report, name="report")

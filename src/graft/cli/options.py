@@ -121,6 +121,14 @@ class RecipeOptions:
     "Rate of a block relative to the one above it (unfreeze)."
     l2: Annotated[float | None, _in(TRAINING)] = None
     "Penalty of the convex head; cross-validated unless given (probe)."
+    size: Annotated[int | None, _in(TRAINING)] = None
+    "Units of each adapter (bottleneck; default 64)."
+    rank: Annotated[int | None, _in(TRAINING)] = None
+    "Rank of the products (lora; default 8)."
+    alpha: Annotated[float | None, _in(TRAINING)] = None
+    "The products count alpha / rank times (lora; twice unless given)."
+    placement: Annotated[str | None, _in(TRAINING)] = None
+    "Where adapters stand: houlsby (default), pfeiffer or parallel; residual: parallel or series."
     batch_size: Annotated[int | None, _in(TRAINING)] = None
     "Examples per step."
     micro_batch_size: Annotated[int | None, _in(TRAINING)] = None

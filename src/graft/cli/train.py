@@ -67,6 +67,7 @@ def train(
     from graft.engine.stopping import stoppable
     from graft.errors import InputError
     from graft.records import to_json
+    from graft.wording import human_bytes
 
     if data is None and recipe is None and not (resume and out is not None):
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")
@@ -109,5 +110,12 @@ def train(
         markup=False,
         soft_wrap=True,
     )
+    if record.adapter_bytes:
+        size = human_bytes(record.adapter_bytes)
+        console.print(
+            f"adapter {run.folder / 'adapter'}  ({size}: what was trained, alone)",
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(f"report  {run.folder / 'report.html'}", markup=False, soft_wrap=True)
     console.print(f"run     {run.folder}", markup=False, soft_wrap=True)

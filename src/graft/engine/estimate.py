@@ -17,6 +17,7 @@ from graft.engine.feeds import Streams
 from graft.engine.measuring import untouched
 from graft.engine.prepared import prepare
 from graft.engine.settings import Settings
+from graft.engine.start import put_in
 from graft.engine.trial import Bench, Clock, Cost
 from graft.engine.views import n_examples
 from graft.methods.plan import Convex, Phase, Plan, Rule
@@ -69,6 +70,8 @@ def estimate(
 ) -> Estimate:
     """Estimate what running a plan would take; the model is left as it was.
 
+    Only what the plan inserts stays in it, where it was not there: as the identity.
+
     Args:
         plan: its phases are measured one by one.
         model: on the device on which it would train.
@@ -86,6 +89,7 @@ def estimate(
         if (n := n_examples(next(iter(streams.values()))))
     }
     splits = {name: splits[name] for name in scale}
+    put_in(plan, model, task, splits["train"], settings.seed)
     bench = Bench(model, state, task, splits, scale, settings, clock)
     with untouched(model):
         began = clock()

@@ -7,7 +7,7 @@ three shared matrices of T5) stands once, at its lowest place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -16,6 +16,7 @@ from graft.backbones.backbone import Chain, Tower, join, towers
 from graft.errors import InputError
 from graft.methods.plan import Rule
 from graft.methods.select import Place
+from graft.surgery.inserting import inserted_parameters
 
 STATE = "state"
 """Prefix under which the task's own parameters are named."""
@@ -46,8 +47,11 @@ def locate(model: nn.Module, state: nn.Module | None = None) -> tuple[Located, .
     found: dict[int, Located] = {}
     norms = _norm_parameters(model, state)
     model_towers = towers(model)
+    put_in = inserted_parameters(model)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         place = _place(name, model_towers, id(parameter) in norms)
+        if id(parameter) in put_in:
+            place = replace(place, role="inserted")
         known = found.get(id(parameter))
         if known is None or _depth(place) < _depth(known.place):
             found[id(parameter)] = Located(place, parameter)

@@ -104,10 +104,10 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def trains_backbone(plan: Plan, model: nn.Module) -> bool:
-    """Return whether any phase trains a parameter of a backbone."""
+    """Return whether any phase trains a parameter of a backbone, or of what was put into it."""
     located = locate(model)
     return any(
-        member.place.role == "backbone"
+        member.place.role in ("backbone", "inserted")
         for phase in plan.phases
         for member in trainable(resolve(phase.rules, located))
     )

@@ -28,7 +28,7 @@ from graft.engine.prepared import (
 from graft.engine.processes import Processes
 from graft.engine.settings import Listener, Settings
 from graft.engine.solve import solve_head
-from graft.engine.start import backbone_fingerprint, reset
+from graft.engine.start import backbone_fingerprint, put_in, reset
 from graft.engine.stopping import stop_if_asked
 from graft.engine.stores import attach
 from graft.engine.views import finite, is_endless, n_examples
@@ -75,6 +75,7 @@ def run(
         state.to(processes.device)
     if plan.start == "random":
         reset(model, settings.seed)
+    put_in(plan, model, task, splits["train"], settings.seed)
     processes.equalise(model, state)
     prepared = [prepare(phase, model, state, task, splits["train"]) for phase in plan.phases]
     original = model

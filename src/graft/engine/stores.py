@@ -30,6 +30,7 @@ from graft.engine.replay import Replay, Run
 from graft.engine.row_places import NOTE, difference_by_place
 from graft.engine.views import ENDLESS, is_endless, items, n_numbers
 from graft.records import CacheRecord
+from graft.surgery.inserting import inserted_parameters
 from graft.tasks.task import Progress, Stream, Task
 
 MB = 1_000_000
@@ -126,7 +127,7 @@ def worth_storing(
     budget_bytes: int,
 ) -> tuple[dict[str, Replay], str]:
     """Return the replays to store by key, this phase's first, or none and why not."""
-    in_backbones = frozenset(m.place.name for m in locate(model) if m.place.role == "backbone")
+    in_backbones = frozenset(m.place.name for m in locate(model) if m.place.chain)
     still_frozen = wishes[0].frozen
     wanted: dict[str, Replay] = {}
     n_passes, left_bytes = 0, budget_bytes
@@ -174,15 +175,18 @@ def _below(model: nn.Module, frozen: frozenset[str], replay: Replay) -> str:
     """Fingerprint the frozen parameters of the backbones, and the buffers below the cut.
 
     A stream that passes by a backbone, as captions do by that of the pictures, does not depend on
-    it.
+    it. What surgery put in and nothing has trained changes no number.
     """
+    idle = inserted_parameters(model, idle=True)
     called = [f"{path}." for path, _ in replay.structure]
     read = [t for t in towers(model) if any(path.startswith(f"{t.path}.") for path in called)]
     inside = tuple(f"{tower.path}." for tower in read)
     parameters = [
         (m.place.name, m.parameter)
         for m in locate(model)
-        if m.place.name in frozen and m.place.name.startswith(inside)
+        if m.place.name in frozen
+        and m.place.name.startswith(inside)
+        and id(m.parameter) not in idle
     ]
     below = tuple(f"{path}." for path in replay.cut.below if f"{path}.".startswith(inside))
     chains = [chain for tower in read for chain in tower.chains]

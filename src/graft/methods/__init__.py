@@ -17,6 +17,20 @@ METHODS: dict[str, tuple[str, str]] = {
     "full": ("graft.methods.body:full", "train everything, the body at a lower rate"),
     "lp-ft": ("graft.methods.body:lp_ft", "solve the head first, then train everything"),
     "unfreeze": ("graft.methods.body:unfreeze", "unfreeze block by block from the top"),
+    "bottleneck": (
+        "graft.methods.adapters:bottleneck",
+        "train bottleneck adapters in a frozen transformer; bottleneck:32 for 32 units",
+    ),
+    "residual": (
+        "graft.methods.adapters:residual",
+        "train 1×1 convolutions beside the 3×3 ones of a frozen convolutional network",
+    ),
+    "lora": (
+        "graft.methods.adapters:lora",
+        "train low-rank products beside frozen matrices; lora:4 for rank 4",
+    ),
+    "bias": ("graft.methods.adapters:bias", "train biases and the head (BitFit)"),
+    "norms": ("graft.methods.adapters:norms_only", "train normalisation layers and the head"),
     "auto": (
         "graft.methods.auto:auto",
         "probe, lp-ft or full: decided by the rows' number and a cross-validated look at features",

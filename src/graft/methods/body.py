@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from graft.errors import InputError
 from graft.methods.heads import probe
-from graft.methods.plan import Gradient, Phase, Plan, Rule
+from graft.methods.plan import Phase, Plan, Rule
+from graft.methods.schedule import gradient
 from graft.methods.select import blocks, everything, head, neck, state
 
 
@@ -28,7 +28,7 @@ def full(
         Rule(state(), head_lr),
         Rule(everything(), lr, weight_decay),
     )
-    return Plan((Phase("full", rules, _gradient(epochs, options)),))
+    return Plan((Phase("full", rules, gradient(epochs, options)),))
 
 
 def last(
@@ -51,7 +51,7 @@ def last(
         Rule(blocks(-n), lr, weight_decay),
         Rule(everything(), None),
     )
-    return Plan((Phase(f"last {n}", rules, _gradient(epochs, options)),))
+    return Plan((Phase(f"last {n}", rules, gradient(epochs, options)),))
 
 
 def layerwise(
@@ -75,7 +75,7 @@ def layerwise(
         *_by_depth(n_blocks, lr, decay, weight_decay),
         Rule(everything(), lr * decay**n_blocks, weight_decay),
     )
-    return Plan((Phase("layerwise", rules, _gradient(epochs, options)),))
+    return Plan((Phase("layerwise", rules, gradient(epochs, options)),))
 
 
 def lp_ft(
@@ -116,7 +116,7 @@ def unfreeze(
     gradual unfreezing, discriminative rates and slanted triangular schedules. They divide the rate
     by 2.6 per layer of a 3-layer LSTM; transformers have more layers: our default divides by 1.3.
     """
-    by = _gradient(epochs, {"schedule": schedule, **options}, default=1, min_steps=20)
+    by = gradient(epochs, {"schedule": schedule, **options}, default=1, min_steps=20)
     top = (Rule(head(), head_lr, weight_decay), Rule(state(), head_lr))
     phases = [Phase("head", (*top, Rule(everything(), None)), by)]
     for depth in range(1, n_blocks + 1):
@@ -142,13 +142,3 @@ def _by_depth(n: int, lr: float, decay: float, weight_decay: float) -> tuple[Rul
         Rule(blocks(-d, None if d == 1 else -d + 1), lr * decay ** (d - 1), weight_decay)
         for d in range(1, n + 1)
     )
-
-
-def _gradient(
-    epochs: int | None, options: Mapping[str, Any], *, default: int = 3, min_steps: int = 100
-) -> Gradient:
-    """Return the settings of a phase; epochs that are given are kept, the default makes enough."""
-    if epochs is not None:
-        return Gradient(epochs=epochs, **options)
-    settings: dict[str, Any] = {"epochs": default, "min_steps": min_steps, **options}
-    return Gradient(**settings)

@@ -10,9 +10,12 @@ Nothing here trains anything. `engine` runs every plan with every backbone and e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from graft.methods.select import Selector
+
+if TYPE_CHECKING:
+    from graft.surgery.inserting import Surgery
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,20 @@ class Convex:
 
 @dataclass(frozen=True)
 class Phase:
-    """Train by one set of rules until done."""
+    """Train by one set of rules until done.
+
+    Args:
+        name: of the phase, for people.
+        rules: in order.
+        by: how it is optimised.
+        insert: what surgery puts into the network for it. All of a plan's is put in before its
+            first phase: it is the identity until it is trained.
+    """
 
     name: str
     rules: tuple[Rule, ...]
     by: Gradient | Convex = field(default_factory=Gradient)
+    insert: tuple[Surgery, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,11 @@ class Plan:
 
     phases: tuple[Phase, ...]
     start: Literal["pretrained", "random"] = "pretrained"
+
+    @property
+    def insert(self) -> tuple[Surgery, ...]:
+        """Return what is put into the network for any of its phases, each once."""
+        return tuple(dict.fromkeys(s for phase in self.phases for s in phase.insert))
 
     def __add__(self, other: Plan) -> Plan:
         assert other.start == "pretrained", "a plan that resets the weights can only come first"

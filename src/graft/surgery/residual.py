@@ -1,0 +1,129 @@
+"""Residual adapters of convolutional networks: a 1×1 convolution α at each wide convolution f.
+
+    series      f(x) + α f(x), after it      (Rebuffi et al. 2017, equation 2, without its own norm)
+    parallel    f(x) + α x, beside it        (Rebuffi et al. 2018, equation 4)
+
+α begins with zeros and has the groups of its convolution, so it is diagonal where that is
+depthwise. Both are linear, and fold into the weights of f exactly: in series as (1 + α) f, in
+parallel as α added at the centre of the kernel.
+
+Shapes: f (O, I / G, k, k), G groups; α (O, O / G, 1, 1) in series, (O, I / G, 1, 1) in parallel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graft.errors import InputError
+from graft.surgery.inserting import Inserted, Site
+from graft.surgery.watching import watch
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Insert 1×1 convolutions at all 3×3 (5×5, …) convolutions of the blocks.
+
+    Args:
+        placement: `parallel` or `series`.
+    """
+
+    placement: Literal["parallel", "series"] = "parallel"
+
+    name: ClassVar[str] = "residual"
+    is_linear: ClassVar[bool] = True
+
+    def sites(self, net: nn.Module, blocks: Sequence[str], run: Callable[[], Any]) -> list[Site]:
+        """Return the convolutions that have a centre.
+
+        Raises:
+            InputError: no block has one.
+        """
+        calls = watch(net, blocks, run)
+        found = [Site(c.path, c.shape[1]) for c in calls if _is_wide(c.module)]
+        if not found:
+            raise InputError(
+                f"{type(net).__name__} has no 3×3 convolution in its blocks; residual adapters "
+                "belong into convolutional networks: choose --method bottleneck or lora"
+            )
+        return found
+
+    def make(self, site: Site, host: nn.Module) -> ResidualAdapter:
+        """Return an adapter for a convolution."""
+        return ResidualAdapter(self, site, cast("nn.Conv2d", host))
+
+
+class ResidualAdapter(Inserted):
+    """Add `α` of a convolution's output, or of its input."""
+
+    def __init__(self, surgery: Residual, site: Site, host: nn.Conv2d) -> None:
+        super().__init__(surgery, site)
+        self.is_parallel = surgery.placement == "parallel"
+        # the place of the input that the first output is centred on: 0, or what was padded before
+        self.first = [d * (k - 1) // 2 - p for k, p, d in _geometry(host)]
+        n_in = host.in_channels if self.is_parallel else host.out_channels
+        self.alpha = nn.Conv2d(
+            n_in,
+            host.out_channels,
+            1,
+            stride=host.stride if self.is_parallel else 1,  # type: ignore[arg-type]
+            groups=host.groups,
+            bias=False,
+        )
+        nn.init.zeros_(self.alpha.weight)
+
+    def change(self, given: Tensor, output: Tensor) -> Tensor:
+        """Return (N, O, h, w)."""
+        if not self.is_parallel:
+            return output + self.alpha(output)
+        if any(self.first):
+            given = F.pad(given, [-n for first in reversed(self.first) for n in (first, 0)])
+        return output + self.alpha(given)[..., : output.shape[-2], : output.shape[-1]]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether α is zero."""
+        return not self.alpha.weight.any()
+
+    def fold(self, host: nn.Module) -> None:
+        """Add α to the kernel."""
+        conv = cast("nn.Conv2d", host)
+        alpha = self.alpha.weight
+        if self.is_parallel:
+            before = [(k - 1) // 2 for k in conv.kernel_size]
+            around = [n for k in reversed(before) for n in (k, k)]
+            conv.weight += F.pad(alpha, around)
+            return
+        conv.weight += _per_group(alpha, conv.weight, conv.groups)
+        if conv.bias is not None:
+            conv.bias += _per_group(alpha, conv.bias, conv.groups)
+
+
+def _per_group(alpha: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Return α (O, O / G, 1, 1) times weights (O, …), group by group."""
+    matrices = alpha.reshape(groups, -1, alpha.shape[1])
+    return (matrices @ weight.reshape(groups, alpha.shape[1], -1)).reshape(weight.shape)
+
+
+def _is_wide(module: nn.Module) -> bool:
+    """Whether a module is a convolution wider than 1×1 whose kernel has a centre.
+
+    One that pads its input by itself cannot be told where that centre falls.
+    """
+    if not isinstance(module, nn.Conv2d) or type(module).forward is not nn.Conv2d.forward:
+        return False
+    is_odd = all(k % 2 for k in module.kernel_size) and max(module.kernel_size) > 1
+    return is_odd and module.padding_mode == "zeros"
+
+
+def _geometry(conv: nn.Conv2d) -> list[tuple[int, int, int]]:
+    """Return kernel, padding before and dilation of each axis."""
+    padding = conv.padding
+    if isinstance(padding, str):
+        half = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
+        padding = half if padding == "same" else (0, 0)
+    return list(zip(conv.kernel_size, padding, conv.dilation, strict=True))
