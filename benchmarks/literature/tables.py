@@ -115,12 +115,20 @@ def lines() -> list[Line]:
     found += [
         Line(
             "Howard and Ruder 2018, figure 3",
-            f"transfer beats the same network from scratch (`{name}`; scratch has 480 rows "
-            "and stays at chance)",
+            f"transfer with {rows} rows beats the same network from scratch (`{name}`; scratch has "
+            f"{more})",
             "higher",
-            scratch.paired(name, "scratch"),
+            scratch.paired(label, rival),
         )
-        for name in ("full", "probe", "probe, 48 rows")
+        for rival, more in (
+            ("scratch", "480 rows and stays at chance"),
+            ("scratch, 2,400 rows, rate 1e-4", "2,400 rows and converges"),
+        )
+        for name, rows, label in (
+            ("full", 480, "full"),
+            ("probe", 480, "probe"),
+            ("probe", 48, "probe, 48 rows"),
+        )
     ]
     return [line for line in found if line.ours.n > 1]
 

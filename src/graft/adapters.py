@@ -11,9 +11,8 @@ the adapter was trained on: its weights are compared by their fingerprint.
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,15 @@ from torch import Tensor, nn
 from graft.artifact import about_task, load_artifact, read_task, save_tensors, seal
 from graft.backbones import FORMAT, shown
 from graft.backbones.backbone import Backbone
+from graft.data.table import Table
 from graft.engine.groups import locate, resolve, trainable
+from graft.engine.predict import answers
 from graft.engine.start import backbone_fingerprint
 from graft.errors import ModelError, UnknownName
 from graft.heads import head as new_head
 from graft.methods.plan import Plan
 from graft.model import Model
+from graft.records import Prediction
 from graft.storage import storing, whole_folder
 from graft.surgery.describing import describe, inserted_tensors, restore
 from graft.surgery.inserting import inserted, remove
@@ -132,10 +134,10 @@ class Adapted:
         head.load_state_dict(dict(adapter.head))
         return Model(self.backbone, head).eval(), adapter.task
 
-    def merged(self, name: str) -> tuple[Model, Labelled]:
-        """Return a copy of the backbone with an adapter in it, ready to be saved."""
+    def predict(self, name: str, values: Sequence[Any]) -> list[Prediction]:
+        """Predict with an adapter for texts, or for paths of images."""
         model, task = self.use(name)
-        return copy.deepcopy(model), task
+        return answers(model, task, Table.of_values(values, self.backbone.modality))
 
 
 def save_adapter(
@@ -205,6 +207,11 @@ def read_adapter(folder: Path) -> Adapter:
     )
 
 
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter."""
+    return (folder / ABOUT).is_file()
+
+
 def open_model(
     folder: Path, *, backbone: Backbone | str | Path | None = None
 ) -> tuple[Model, Labelled]:
@@ -217,7 +224,7 @@ def open_model(
     Raises:
         ModelError: as `load_artifact` and `Adapted.load`.
     """
-    if (folder / ABOUT).is_file():
+    if is_adapter(folder):
         adapter = read_adapter(folder)
         adapted = Adapted(adapter.about["backbone"] if backbone is None else backbone)
         adapted.load("only", folder)

@@ -1,4 +1,4 @@
-"""A grid of 24 small trainings to be killed: every method, task and way of the loop.
+"""A grid of 30 small trainings to be killed: every method, task and way of the loop.
 
 Each runs in a fraction of a second in a process that has imported everything, and ends with the
 hash of the weights. `kill_until_done` lives through many lives of one of them.
@@ -24,6 +24,7 @@ from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.heads import Linear
 from graft.killpoints import POINTS
+from graft.methods.adapters import bias, bottleneck, lora, residual
 from graft.methods.body import full, last, layerwise, lp_ft, scratch, unfreeze
 from graft.methods.heads import head_only, probe
 from graft.methods.plan import Plan
@@ -57,6 +58,50 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(self.stem(x))
+
+
+class Residuals(nn.Module):
+    """Blocks whose layer joins a stream, as a transformer's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(WIDTH, WIDTH)
+        self.layers = nn.ModuleList(Joining() for _ in range(N_BLOCKS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Joining(nn.Module):
+    """A layer between norm and dropout, added to what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.layer = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.dropout(self.layer(self.norm(x)))
+
+
+class Convolutions(nn.Module):
+    """3×3 convolutions with batch norm over pictures of two channels and four places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(WIDTH, WIDTH)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Tanh())
+                for _ in range(N_BLOCKS)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(self.stem(x).reshape(-1, 2, 2, 2)).flatten(1)
 
 
 class Varied(ArrayStream):
@@ -103,6 +148,7 @@ class Training:
         kind: of the targets.
         every: steps between checkpoints in the first life; later ones draw their own.
         options: of the task.
+        net: makes the network.
     """
 
     plan: Callable[[], Plan]
@@ -112,6 +158,7 @@ class Training:
     varied: bool = False
     cached: bool = True
     options: dict[str, Any] = field(default_factory=dict)
+    net: Callable[[], nn.Module] = Net
 
 
 BY: dict[str, Any] = {"lr": 1e-2, "head_lr": 1e-2, "epochs": 2, "batch_size": 8}
@@ -156,8 +203,18 @@ TRAININGS: dict[str, Training] = {
         workers=2,
         options={"label_smoothing": 0.1},
     ),
+    "lora": Training(partial(lora, rank=2, **BY)),
+    "lora after a probe, every step": Training(
+        lambda: probe(l2=0.01) + lora(rank=2, **BY), every=1
+    ),
+    "bottleneck": Training(partial(bottleneck, size=3, **BY), net=Residuals),
+    "bottleneck beside, averaged": Training(
+        partial(bottleneck, size=3, placement="parallel", ema=0.9, **BY), net=Residuals
+    ),
+    "residual": Training(partial(residual, **BY), net=Convolutions),
+    "bias, every step": Training(partial(bias, **BY), every=1),
 }
-assert len(TRAININGS) == 24
+assert len(TRAININGS) == 30
 
 
 def train(
@@ -169,7 +226,7 @@ def train(
     """Train a cell, or go on training it in `folder`; returns the hash of the final weights."""
     cell = TRAININGS[name]
     torch.manual_seed(0)
-    fresh = backbone(Net(), blocks="layers.*", width=WIDTH, fresh=Net)
+    fresh = backbone(cell.net(), blocks="layers.*", width=WIDTH, fresh=cell.net)
     task: Any = {
         "single": partial(Classify, tuple("abc")),
         "multi": partial(Multilabel, tuple("abc")),

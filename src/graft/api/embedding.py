@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from graft.adapters import open_model
+from graft.adapters import is_adapter, open_model
 from graft.api.both_towers import open_both, table_of_side
 from graft.api.predicting import places, refuse_many_skipped, refuse_other_modality, table_of
 from graft.api.run_limits import RunLimits, limits_of
@@ -141,7 +141,7 @@ def open_embedder(model: str | Path | Backbone, *, backbone: Backbone | None = N
         towers, matching = open_both(model)
         return Embedder({"image": towers.image, "text": towers.text}, (towers, matching), limits)
     inner = folder / "model" if (folder / "model" / "graft.json").is_file() else folder
-    if (inner / "graft.json").is_file():
+    if (inner / "graft.json").is_file() or is_adapter(inner):
         whole, task = open_model(inner, backbone=backbone)
         of_model = whole.backbone.eval()
         is_embedding = task.name == "embed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.adapters import ABOUT, Adapted, read_adapter
+from graft.adapters import Adapted, is_adapter, read_adapter
 from graft.artifact import save_artifact
 from graft.backbones.backbone import Backbone
 from graft.errors import InputError, ModelError
@@ -49,7 +49,7 @@ def export(
         StorageError: the folder cannot be written.
     """
     folder, out = Path(source), Path(out)
-    if not (folder / ABOUT).is_file() and (folder / "adapter" / ABOUT).is_file():
+    if not is_adapter(folder) and is_adapter(folder / "adapter"):
         folder = folder / "adapter"
     if out.exists():
         raise InputError(f"{out}: is there already; choose another --out")

@@ -24,12 +24,10 @@ from graft.data.images import ENDINGS
 from graft.data.readers import HUB, read
 from graft.data.readers.endings import ending_of
 from graft.data.table import Origin, Table
-from graft.engine.predict import predict_rows
+from graft.engine.predict import answers
 from graft.errors import InputError, ModelError, SkippedTooMany
-from graft.model import Model
 from graft.records import Prediction
 from graft.run_folder import is_unfinished
-from graft.tasks.labelled import Labelled
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def predict(
     model, task = open_model(model_folder(folder), backbone=backbone)
     table = Table.of_values(values, model.backbone.modality)
     table = replace(table, max_pixels=limits_of(folder).max_pixels)
-    return _predict(model, task, table)
+    return answers(model, task, table)
 
 
 def predict_data(
@@ -106,7 +104,7 @@ def predict_data(
     table = replace(table, roles=replace(table.roles, label=None))
     kept, findings = usable(table, max_pixels=limits.max_pixels, follow_links=limits.follow_links)
     refuse(findings)
-    found = dict(zip(places(kept), _predict(model, task, kept), strict=True))
+    found = dict(zip(places(kept), answers(model, task, kept), strict=True))
     return Predictions(
         task.classes,
         tuple(table.origin(i) for i in range(len(table))),
@@ -142,13 +140,6 @@ def refuse_other_modality(backbone: Backbone, table: Table, folder: str | Path) 
             f"{data}: holds {holds}, and the model of {shorten_path(str(folder), 50)} takes "
             f"{takes}; give it {takes} data or name another column with --input"
         )
-
-
-def _predict(model: Model, task: Labelled, table: Table) -> list[Prediction]:
-    stream = task.streams(table, model.backbone)["train"]
-    if not len(stream):
-        return []
-    return task.answers(predict_rows(model, task, stream)[task.output])
 
 
 def table_of(

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from graft.batch import Batch
+from graft.data.table import Table
 from graft.engine.ahead import Ahead, default_workers
 from graft.engine.replay import evaluating
 from graft.model import Model
+from graft.records import Prediction
+from graft.tasks.labelled import Labelled
 from graft.tasks.task import Stream, Task
 
 BATCH = 64
@@ -27,6 +30,12 @@ def predict_rows(
         n_workers: threads that read ahead; one a core unless given.
     """
     return _over_rows(model, stream, lambda batch: task.predict(model, batch), n_workers)
+
+
+def answers(model: Model, task: Labelled, table: Table) -> list[Prediction]:
+    """Return what a model says of each row of a table, for people."""
+    stream = task.streams(table, model.backbone)["train"]
+    return task.answers(predict_rows(model, task, stream)[task.output]) if len(stream) else []
 
 
 def predict_and_embed(
