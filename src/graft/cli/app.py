@@ -18,6 +18,7 @@ from graft.cli.evaluate import evaluate
 from graft.cli.index import index
 from graft.cli.plan import plan
 from graft.cli.predict import predict
+from graft.cli.rank import rank
 from graft.cli.report import report
 from graft.cli.rerun import rerun
 from graft.cli.search import search
@@ -37,6 +38,7 @@ app = App(
 app.command(train, name="train")
 app.command(doctor, name="doctor")
 app.command(plan, name="plan")
+app.command(rank, name="rank")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
