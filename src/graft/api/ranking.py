@@ -20,9 +20,10 @@ from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError
 from graft.prepare import prepare
 from graft.records import to_json
-from graft.storage import write_text
+from graft.storage import storing, write_text
 
 FILE = "rank.json"
+MEND = "choose another --out"
 
 
 def rank(
@@ -63,6 +64,9 @@ def rank(
         raise InputError("rank takes its candidates from `models`; leave `model` out")
     asked = asked_for(data, None, recipe, options).recipe.placed()
     named = candidates(models)
+    if out is not None:
+        with storing(FILE, Path(out), MEND):
+            Path(out).mkdir(parents=True, exist_ok=True)
     prepared = prepare(asked)
     with computing_with(asked.threads or choose_threads()):
         found = comparing.rank(asked, named, prepared, settings_of, listener or Listener())
@@ -70,5 +74,5 @@ def rank(
             found, environment=environment(), seconds=time.perf_counter() - began
         )
     if out is not None:
-        write_text(Path(out) / FILE, to_json(found), mend="choose another --out")
+        write_text(Path(out) / FILE, to_json(found), mend=MEND)
     return found

@@ -90,9 +90,10 @@ def show_ranking(found: Ranking) -> None:
     show_candidates(found, names, metric)
     several = {"classify": "classes", "multilabel": "labels"}.get(found.task)
     what = f", {found.n_classes} {several}" if several else ""
+    rows = f"{found.n_rows:,}" + (f" of {found.n_train:,}" if found.n_rows < found.n_train else "")
     say(
         f"sorted by {metric}: a linear head on frozen features, {found.n_folds}-fold "
-        f"cross-validation on {found.n_rows:,} training rows{what}\n"
+        f"cross-validation on {rows} training rows{what}\n"
         "behind the best: row by row, in brackets the 95 % bootstrap interval; kNN: "
         f"{metric} by the nearest rows of other folds; seconds: one pass",
         style="dim",

@@ -33,13 +33,15 @@ def candidates(models: str | Path | Iterable[str | Path | Backbone]) -> tuple[Ca
         named = [m if isinstance(m, Backbone) else str(m) for m in models]
     elif Path(models).suffix == ".txt":
         named = _of_list(Path(models))
-    elif is_folder(Path(models)):
+    elif str(models) and is_folder(Path(models)):
         named = [str(models)] if _is_model(Path(models)) else _of_folder(Path(models))
     else:
         named = [name.strip() for name in str(models).split(",")]
     found = tuple(dict.fromkeys(name for name in named if name))
     if not found:
-        raise InputError(f"{models}: names no model; give names, a folder of models, or a list")
+        raise InputError(
+            "no model is named; pass --models with names, a folder of models, or a .txt list"
+        )
     return found
 
 

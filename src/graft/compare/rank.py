@@ -26,6 +26,15 @@ from graft.prepare import Prepared, embeds
 from graft.recipe import Recipe
 from graft.transferability import scores_of
 
+KEPT = frozenset(
+    {
+        *("data", "input", "label", "group", "split_column", "target_kind", "allow_leak"),
+        *("fold_labels", "drop_empty_classes", "drop_conflicts", "min_per_class", "max_pixels"),
+        *("max_skip", "follow_links", "encoding", "sep", "validation", "test", "channels"),
+        *("class_weights", "seed", "precision", "threads", "workers", "cache"),
+    }
+)
+"""Fields of a recipe that say which rows train and how they are read; the others train."""
 MOST_ROWS = 20_000
 """Rows on which heads and scores are computed; more would not change the order."""
 
@@ -82,7 +91,9 @@ def rank(
     """
     began = time.perf_counter()
     _refuse_tables(recipe, prepared)
-    recipe = recipe.model_copy(update={"label_smoothing": 0.0, "augment": None, "views": None})
+    recipe = recipe.model_copy(
+        update={name: f.default for name, f in Recipe.model_fields.items() if name not in KEPT}
+    )
     question: Question | None = None
     rows = spread(len(prepared.splits.train), MOST_ROWS)
     entries: list[_Entry] = []
@@ -105,6 +116,7 @@ def rank(
         if not entries or entry.order < min(e.order for e in entries):
             best = seen
         entries.append(entry)
+        del seen  # before the next network is opened
     if best is None or question is None:
         raise ModelError("\n".join(f"{n.model}: {n.why}" for n in not_ranked))
     entries.sort(key=lambda entry: entry.order)
@@ -116,6 +128,7 @@ def rank(
         task=best.job.task.name,
         metric=best.job.task.headline,
         n_rows=len(rows),
+        n_train=len(prepared.splits.train),
         n_classes=0 if question.problem.loss == "squared" else question.problem.n_classes,
         n_folds=len(np.unique(question.folds)),
         how_read=prepared.table.because,

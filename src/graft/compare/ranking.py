@@ -99,7 +99,7 @@ class Ranking:
         data: path of the table.
         task: name in `TASKS`.
         metric: by which `models` are sorted, the best first.
-        n_rows: training rows that were asked.
+        n_rows: training rows that were asked, of `n_train`.
         n_classes: classes or labels; 0 where a number is predicted.
         n_folds: of the cross-validation; the same folds for all.
         baselines: what is known without pretraining.
@@ -110,6 +110,7 @@ class Ranking:
     task: str
     metric: str
     n_rows: int
+    n_train: int
     n_classes: int
     n_folds: int
     how_read: str
