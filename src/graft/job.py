@@ -111,18 +111,25 @@ class Job:
         return streams
 
 
-def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None = None) -> Job:
+def open_job(
+    recipe: Recipe,
+    backbone: Backbone | None = None,
+    plan: Plan | None = None,
+    *,
+    prepared: Prepared | None = None,
+) -> Job:
     """Read the data, split it, open the backbone and build model and plan.
 
     Args:
         recipe: what is asked.
         backbone: a network declared in Python, instead of the one that the recipe names.
         plan: a plan made in Python, instead of the method that the recipe names.
+        prepared: the examples of this recipe, where several jobs share them.
 
     Raises:
         InputError: data, recipe or model are not usable, or do not go together.
     """
-    prepared = prepare(recipe)
+    prepared = prepared or prepare(recipe)
     table, splits, findings = prepared.table, prepared.splits, prepared.findings
     if matches(table):
         return _pair_job(recipe, prepared, plan)

@@ -12,6 +12,7 @@ VERBS = (
     "train",
     "doctor",
     "plan",
+    "rank",
     "predict",
     "evaluate",
     "embed",

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from graft.api.interpolating import Interpolation, interpolate
     from graft.api.planning import Planned, PlannedPhase, plan
     from graft.api.predicting import predict
+    from graft.api.ranking import rank
     from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
     from graft.api.searching import Answer, Answers, Searcher, search
     from graft.api.training import Run, load, train
+    from graft.compare.ranking import Ranking
     from graft.records import Prediction
     from graft.weights.convert import Converted
 
@@ -44,6 +46,7 @@ _HOMES = {
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
+    "Ranking": "graft.compare.ranking",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "Searcher": "graft.api.searching",
@@ -62,6 +65,7 @@ _HOMES = {
     "load": "graft.api.training",
     "plan": "graft.api.planning",
     "predict": "graft.api.predicting",
+    "rank": "graft.api.ranking",
     "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
     "search": "graft.api.searching",
@@ -84,6 +88,7 @@ __all__ = [
     "Planned",
     "PlannedPhase",
     "Prediction",
+    "Ranking",
     "Rerun",
     "Run",
     "Searcher",
@@ -101,6 +106,7 @@ __all__ = [
     "load",
     "plan",
     "predict",
+    "rank",
     "report",
     "rerun",
     "search",

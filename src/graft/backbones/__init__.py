@@ -59,7 +59,7 @@ def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
     """
     source, rest = resolve_source(str(name))
     folder = Path(rest).expanduser()
-    is_ours = _is_folder(folder) and (folder / "graft.json").is_file()
+    is_ours = is_folder(folder) and (folder / "graft.json").is_file()
     if is_ours:
         read_head(folder)  # a newer format and other classes are named before files are compared
         check_manifest(folder)
@@ -154,7 +154,7 @@ def resolve_source(name: str) -> tuple[str, str]:
     if name == "minilm":
         return "minilm", name
     folder = Path(name).expanduser()
-    if _is_folder(folder):
+    if is_folder(folder):
         return _source_of_folder(folder)
     prefix, colon, rest = name.partition(":")
     if colon and rest:
@@ -181,7 +181,8 @@ def resolve_source(name: str) -> tuple[str, str]:
     return _source_of_hub_name(name), name
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there; a name that can be no path is none."""
     try:
         return path.is_dir()
     except (OSError, ValueError):  # too long for a path, or with a null byte: a name at best

@@ -19,6 +19,7 @@ from graft.cli.export import export
 from graft.cli.index import index
 from graft.cli.plan import plan
 from graft.cli.predict import predict
+from graft.cli.rank import rank
 from graft.cli.report import report
 from graft.cli.rerun import rerun
 from graft.cli.search import search
@@ -38,6 +39,7 @@ app = App(
 app.command(train, name="train")
 app.command(doctor, name="doctor")
 app.command(plan, name="plan")
+app.command(rank, name="rank")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")

@@ -12,16 +12,27 @@ MODEL = Group("Model and method", sort_key=2)
 EMBEDDING = Group("Embeddings (--task embed, or a table of pairs or triplets)", sort_key=3)
 TOWERS = Group("Two towers (pictures with captions)", sort_key=4)
 TRAINING = Group("Training (the method's own choice unless given)", sort_key=5)
+RUNNING = Group("How it runs", sort_key=6)
 
 
 def _in(group: Group, **more: Any) -> Parameter:
     return Parameter(group=group, **more)
 
 
+@dataclass(frozen=True)
+class Options:
+    """Know which options were given."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
-class RecipeOptions:
-    """Say what to train and how; None leaves the choice to the recipe file or the method."""
+class DataOptions(Options):
+    """Say how data are read and which rows train; None leaves it to the recipe file."""
 
     input: Annotated[str | None, _in(DATA)] = None
     "Column of the inputs, where it is not found by name."
@@ -57,6 +68,28 @@ class RecipeOptions:
     "Share of the rows kept for choosing (default 0.15)."
     test: Annotated[float | None, _in(DATA)] = None
     "Share of the rows kept for the final figures (default 0.15)."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunningOptions(Options):
+    """Say how to compute, whatever it is; None leaves it to the recipe file or a measurement."""
+
+    seed: Annotated[int | None, _in(RUNNING)] = None
+    "Of everything random (default 0)."
+    threads: Annotated[int | None, _in(RUNNING)] = None
+    "Threads to compute with; measured unless given or OMP_NUM_THREADS is set."
+    workers: Annotated[int | None, _in(RUNNING)] = None
+    "Threads that decode pictures ahead of the network (0 for none; changes no result)."
+    cache: Annotated[str | None, _in(RUNNING)] = None
+    "Folder of feature stores; `off` stores nothing."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RecipeOptions(DataOptions, RunningOptions):
+    """Say what to train and how; None leaves the choice to the recipe file or the method."""
+
     task: Annotated[Literal["embed"] | None, _in(MODEL)] = None
     "embed: vectors that lie near each other where the labels are the same (pairs need no --task)."
     model: Annotated[str | None, _in(MODEL)] = None
@@ -145,22 +178,9 @@ class RecipeOptions:
     "Stop after so many epochs without a better validation loss, and keep the best."
     ema: Annotated[float | None, _in(TRAINING)] = None
     "Keep a moving average of the weights, which is what comes out: its decay, 0.999 for instance."
-    seed: Annotated[int | None, _in(TRAINING)] = None
-    "Of everything random (default 0)."
     precision: Annotated[Literal["auto", "fp32", "bf16"] | None, _in(TRAINING)] = None
     "fp32 or bf16; measured unless given."
     strategy: Annotated[Literal["ddp", "fsdp"] | None, _in(TRAINING)] = None
     "How several processes share the model, under torchrun or accelerate launch."
-    threads: Annotated[int | None, _in(TRAINING)] = None
-    "Threads to compute with; measured unless given or OMP_NUM_THREADS is set."
-    workers: Annotated[int | None, _in(TRAINING)] = None
-    "Threads that decode pictures ahead of the network (0 for none; changes no result)."
-    cache: Annotated[str | None, _in(TRAINING)] = None
-    "Folder of feature stores; `off` stores nothing."
     checkpoint_every: Annotated[int | None, _in(TRAINING)] = None
     "Steps between checkpoints inside an epoch (default 200)."
-
-    def given(self) -> dict[str, Any]:
-        """Return the options that were given."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}

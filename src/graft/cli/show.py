@@ -58,6 +58,32 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
+def show_columns(name: str, rows: Sequence[str], columns: Mapping[str, Sequence[str]]) -> None:
+    """Print columns of figures beside the rows' names, in several tables where one is too wide.
+
+    Args:
+        name: of the rows.
+        columns: header → a cell for each row.
+    """
+    n_names = max(map(len, [name, *rows]))
+    parts: list[list[str]] = [[]]
+    left = console.width - n_names
+    for header, cells in columns.items():
+        n_cells = max(map(len, [header, *cells])) + 2
+        if parts[-1] and n_cells > left:
+            parts.append([])
+            left = console.width - n_names
+        parts[-1].append(header)
+        left -= n_cells
+    for number, part in enumerate(parts):
+        if number:
+            console.print()
+        table = plain_table(name, *part, right=part)
+        for row, *cells in zip(rows, *(columns[header] for header in part), strict=True):
+            table.add_row(Text(row), *cells)
+        console.print(table)
+
+
 def show_run(record: RunRecord) -> None:
     """Print what a run is worth: the untouched backbone beside the trained model, with intervals.
 
@@ -76,9 +102,9 @@ def show_run(record: RunRecord) -> None:
             readable(name),
             f"{before[name].value:.3f}",
             f"{found.value:.3f}",
-            _span(found),
+            span(found),
             f"{moved.value:+.3f}",
-            _span(moved, sign="+"),
+            span(moved, sign="+"),
         )
     console.print(table)
     how = "items are compared by cosine; " if record.task == "embed" else ""
@@ -93,7 +119,7 @@ def show_metrics(intervals: Mapping[str, Interval], title: str) -> None:
     """Print metrics, each with its interval."""
     table = plain_table(title, "value", "95 % interval", right=("value",))
     for name, found in intervals.items():
-        table.add_row(readable(name), f"{found.value:.3f}", _span(found))
+        table.add_row(readable(name), f"{found.value:.3f}", span(found))
     console.print(table)
 
 
@@ -119,7 +145,8 @@ def show_findings(findings: Sequence[Finding]) -> None:
         errors.print(f"note: {line}", markup=False, soft_wrap=True)
 
 
-def _span(interval: Interval, sign: str = "") -> str:
+def span(interval: Interval, sign: str = "") -> str:
+    """Return the ends of an interval in brackets, each with its sign where `sign` is `+`."""
     return f"({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 

@@ -77,12 +77,26 @@ def search(features: np.ndarray, problem: ConvexProblem, n_folds: int, seed: int
         n_folds: of the cross-validation; fewer where there are fewer rows or groups.
         seed: of the folds.
     """
+    return search_on(features, problem, folds_of(problem, n_folds, seed))
+
+
+def folds_of(problem: ConvexProblem, n_folds: int, seed: int) -> np.ndarray:
+    """Return the fold (N,) of each row: the same for any features of the same problem.
+
+    Raises:
+        InputError: no fold could be scored.
+    """
     folds = _folds(problem, n_folds, seed)
     if problem.groups is not None and _tears_classes(problem, folds):
         raise InputError(
             "l2 cannot be chosen on whole groups: each class lies in one of them; pass --l2, or "
             "leave out --group"
         )
+    return folds
+
+
+def search_on(features: np.ndarray, problem: ConvexProblem, folds: np.ndarray) -> Search:
+    """Choose l2 on given folds (N,) and solve."""
     if problem.loss == "squared":
         return search_ridge(features, problem.targets, folds=folds, sample_weights=problem.weights)
     return search_l2(

@@ -23,8 +23,15 @@ A_MODEL = {
 """task → what a trained model is; `{n}` is the number of its outputs."""
 
 
-NAMES = {"mrr": "MRR", "map_at_r": "MAP at R", "ndcg_at_10": "NDCG at 10"}
-"""metric → its name for people, where letters stand for words."""
+NAMES = {
+    "mrr": "MRR",
+    "map_at_r": "MAP at R",
+    "ndcg_at_10": "NDCG at 10",
+    "logme": "LogME",
+    "h_score": "H-score",
+    "leep": "LEEP",
+}
+"""metric or score → its name for people, where letters stand for words."""
 
 
 def readable(metric: str) -> str:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from graft.errors import InputError
-from graft.solvers.family import ABSENT, Family
+from graft.solvers.family import Family
+from graft.solvers.held_out import HeldOut, by_folds, held_out_scores, score
 from graft.solvers.link import Sigmoid, Softmax
 from graft.solvers.logistic import check_l2, refuse_empty, single, to_solution
 from graft.solvers.newton import Minimum, minimise
@@ -55,6 +56,8 @@ class Search:
         chosen_on: "folds" or "validation".
         solution: the fit at the chosen penalty: on all rows with folds, on the training rows
             with a validation set.
+        held_out: (N, C) scores of each held-out row at the chosen penalty, by a fit that did not
+            see it: logits, or the numbers that a regression predicts.
     """
 
     l2s: tuple[float, ...]
@@ -68,21 +71,12 @@ class Search:
     n_products: int
     chosen_on: Literal["folds", "validation"]
     solution: Solution
+    held_out: Tensor
 
     @property
     def l2(self) -> float:
         """Return the chosen penalty."""
         return self.l2s[self.chosen]
-
-
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """Hold what is scored: rows, their targets, and weights (N, F), zero where not held out."""
-
-    rows: Rows
-    targets: Targets
-    weights: Tensor
-    n_unscored: int
 
 
 def search_l2(
@@ -130,7 +124,7 @@ def search_l2(
     everything = single(Family(rows, known, link, weights[:, None], weights.new_zeros(0)))
     _refuse_unlearnable(known, weights)
     if folds is not None:
-        family, held_out = _fold(everything, weights, as_tensor(folds))
+        family, held_out = by_folds(everything, weights, as_tensor(folds))
     elif validation is not None:
         family, held_out = everything, _validate(everything, validation, loss)
     else:
@@ -156,13 +150,16 @@ def search_l2(
         n_products=walk.n_products,
         chosen_on="folds" if validation is None else "validation",
         solution=to_solution(minimum, 0, l2=walk.l2s[chosen], shift_free=link.shift_free),
+        held_out=held_out_scores(
+            held_out.rows, held_out.problem, start[0], start[1] + family.offset
+        ),
     )
 
 
 class _Walk:
     """Walk a family down a path of penalties, scoring and remembering."""
 
-    def __init__(self, family: Family, held_out: _HeldOut, patience: int | None) -> None:
+    def __init__(self, family: Family, held_out: HeldOut, patience: int | None) -> None:
         self.family = family
         self.held_out = held_out
         self.patience = patience
@@ -216,7 +213,7 @@ class _Walk:
             self.family, weight, bias, l2=l2, tolerance=PATH_TOLERANCE, max_iterations=100,
             warm=near, rough=True,
         )  # fmt: skip
-        fold_losses, mean, accuracy = _score(self.family, self.held_out, minimum)
+        fold_losses, mean, accuracy = score(self.family, self.held_out, minimum)
         place = 0 if front else len(self.l2s)
         self.l2s.insert(place, l2)
         self.losses.insert(place, mean)
@@ -231,78 +228,20 @@ class _Walk:
         return minimum
 
 
-def _score(
-    family: Family, held_out: _HeldOut, minimum: Minimum
-) -> tuple[tuple[float, ...], float, float]:
-    """Return held-out loss per fold, over all folds, and accuracy."""
-    total = family.weights.new_zeros(family.n_problems)
-    right = family.weights.new_zeros(())
-    for span in held_out.rows.spans(family.n_columns):
-        block = held_out.rows.block(span, torch.float64)
-        target, _ = held_out.targets.block(span)
-        z = family.logits(block, minimum.point.weight, minimum.point.bias)
-        v = held_out.weights[span]
-        if family.link.shift_free:
-            hit = (z.argmax(dim=2) == target.argmax(dim=1)[:, None]).to(z.dtype)
-        else:
-            hit = ((z > 0) == (target[:, None] > 0.5)).to(z.dtype).mean(dim=2)
-        loss, _ = family.link.loss(z, target)
-        total += torch.linalg.vecdot(v, loss, dim=0)
-        right += (v * hit).sum()
-    weight = held_out.weights.sum(dim=0)
-    return (
-        tuple((total / weight.clamp(min=1e-300)).tolist()),
-        float(total.sum() / weight.sum()),
-        float(right / weight.sum()),
-    )
-
-
-def _fold(everything: Family, weights: Tensor, folds: Tensor) -> tuple[Family, _HeldOut]:
-    """Return one problem per fold, trained on the other folds, and the rows that score it."""
-    rows, targets = everything.rows, everything.targets
-    if folds.shape != (rows.n_rows,) or folds.is_floating_point():
-        raise InputError(f"folds must be ({rows.n_rows},) integers, not {tuple(folds.shape)}")
-    ids = torch.unique(folds.to(rows.device))
-    if len(ids) < 2:
-        raise InputError("cross-validation needs at least two folds")
-    inside = folds.to(rows.device)[:, None] == ids
-    train = torch.where(inside, 0.0, weights[:, None])
-    scored = torch.where(inside, weights[:, None], 0.0)
-    masses = targets.masses(train)
-    never = masses <= 0
-    always = torch.zeros_like(never)
-    if not targets.exclusive:
-        always = train.sum(dim=0)[:, None] - masses <= 0
-    offset = torch.where(never, ABSENT, 0.0) - torch.where(always, ABSENT, 0.0)
-    unscored = torch.zeros_like(inside)
-    if bool((never | always).any()):
-        for span in rows.spans(targets.n_classes):
-            target, _ = targets.block(span)
-            unscored[span] = target @ never.T.to(target.dtype) > 0
-            if not targets.exclusive:
-                unscored[span] |= (1 - target) @ always.T.to(target.dtype) > 0
-    scored = torch.where(unscored, 0.0, scored)
-    if not bool(scored.any()):
-        raise InputError(
-            "no fold can be scored: outside of each fold its classes have no row; give a penalty, "
-            "or folds that share out every class"
-        )
-    family = Family(rows, targets, everything.link, train / train.sum(dim=0), offset.double())
-    return family, _HeldOut(rows, targets, scored, int((unscored & inside).sum()))
-
-
 def _validate(
     everything: Family,
     validation: tuple[Tensor | np.ndarray, Tensor | np.ndarray],
     loss: Literal["softmax", "sigmoid"],
-) -> _HeldOut:
+) -> HeldOut:
     """Return a validation set as rows that score the one problem."""
     rows = read_rows(validation[0])
     if rows.width != everything.rows.width:
         raise InputError(f"validation features have width {rows.width}: {everything.rows.width}")
     targets = everything.targets
     known = _read(validation[1], rows, loss, targets.class_weights, targets.n_classes)
-    return _HeldOut(rows, known, known.row_masses()[:, None], 0)
+    weights = known.row_masses()[:, None]
+    only = torch.zeros(rows.n_rows, dtype=torch.int64, device=rows.device)
+    return HeldOut(rows, known, weights, only, 0)
 
 
 def _read(

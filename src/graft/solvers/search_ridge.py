@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graft.errors import InputError
+from graft.solvers.held_out import held_out_scores
 from graft.solvers.ridge import read_values, solve_ridge
 from graft.solvers.rows import Rows, as_tensor, read_rows
 from graft.solvers.search import MAX_EXTENSIONS, Search, penalty_grid
@@ -54,7 +55,7 @@ def search_ridge(
         powers = range(1, MAX_EXTENSIONS + 1)
         grid = [grid[0] / ratio**k for k in reversed(powers)] + grid
         grid += [grid[-1] * ratio**k for k in powers]
-    columns, held_weights = [], []
+    paths, columns, held_weights = [], [], []
     if folds is not None:
         ids = as_tensor(folds).to(rows.device)
         if ids.shape != (rows.n_rows,) or ids.is_floating_point() or len(ids.unique()) < 2:
@@ -62,24 +63,28 @@ def search_ridge(
         for fold in ids.unique():
             train = torch.where(ids == fold, 0.0, weights)
             held = torch.where(ids == fold, weights, 0.0)
-            solutions = solve_ridge(rows, values, train / train.sum(), grid)
-            columns.append(_score(rows, values, held, solutions))
+            paths.append(solve_ridge(rows, values, train / train.sum(), grid))
+            columns.append(_score(rows, values, held, paths[-1]))
             held_weights.append(held.sum())
+        other, problem = rows, torch.searchsorted(ids.unique(), ids)
     elif validation is not None:
         other = read_rows(validation[0])
         known = read_values(validation[1], n_rows=other.n_rows, device=other.device)
         if other.width != rows.width or known.shape[1] != values.shape[1]:
             raise InputError("the validation set has another width than the training set")
         held = torch.ones(other.n_rows, dtype=torch.float64, device=other.device)
-        solutions = solve_ridge(rows, values, weights / weights.sum(), grid)
-        columns.append(_score(other, known, held, solutions))
+        paths.append(solve_ridge(rows, values, weights / weights.sum(), grid))
+        columns.append(_score(other, known, held, paths[-1]))
         held_weights.append(held.sum())
+        problem = torch.zeros(other.n_rows, dtype=torch.int64, device=rows.device)
     else:
         raise InputError("give either folds or a validation set")
     per_fold = torch.stack(columns, dim=1)
     shares = torch.stack(held_weights)
     losses = (per_fold @ (shares / shares.sum())).tolist()
     chosen = losses.index(min(losses))
+    weight = torch.stack([path[chosen].weight for path in paths])
+    bias = torch.stack([path[chosen].bias for path in paths])
     return Search(
         l2s=tuple(grid),
         losses=tuple(losses),
@@ -92,6 +97,7 @@ def search_ridge(
         n_products=0,
         chosen_on="folds" if validation is None else "validation",
         solution=solve_ridge(rows, values, weights / weights.sum(), grid[chosen : chosen + 1])[0],
+        held_out=held_out_scores(other, problem, weight, bias),
     )
 
 

@@ -1,0 +1,99 @@
+"""What is known without pretraining: pixels or words, and its network, random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from torch import nn
+
+from graft.compare.looking import Look, features_of
+from graft.compare.question import Question, paired
+from graft.compare.ranking import Baseline
+from graft.compare.words import hashed_words
+from graft.data.table import Table
+from graft.engine.settings import Listener, Settings
+from graft.engine.start import reset
+
+MOST_ROWS = 5_000
+"""Rows on which words are asked: they are as many columns as there are bins."""
+MOST_RANDOM_ROWS = 500
+"""Rows on which random weights are asked: each costs a pass that nothing else needs."""
+
+
+def baselines(
+    question: Question,
+    table: Table,
+    best: Look,
+    rows: np.ndarray,
+    settings: Settings,
+    listener: Listener,
+) -> tuple[Baseline, ...]:
+    """Return what is known without pretraining, each beside the best candidate on the same rows.
+
+    Args:
+        question: N rows.
+        table: the same rows.
+        best: the best candidate.
+        rows: (N,) their numbers among those that it looked at.
+    """
+    features = best.features[rows]
+    found = []
+    some = spread(len(table), MOST_ROWS)
+    name, plain = of_inputs(table.take(some))
+    if plain is not None:
+        found.append(_beside(question, some, features, name, plain))
+    if best.backbone.origin.fresh is not None:
+        some = spread(len(table), MOST_RANDOM_ROWS)
+        stream = best.stream
+        if len(some) < len(stream):
+            stream = best.job.task.streams(table.take(some), best.backbone)["train"]
+        with weights_kept(best.job.model):
+            reset(best.job.model, settings.seed)
+            random, _ = features_of(best.job, stream, settings, listener, f"random {best.name}")
+            name = "its network, random weights"
+            found.append(_beside(question, some, features, name, random))
+    return tuple(found)
+
+
+def of_inputs(table: Table) -> tuple[str, np.ndarray | None]:
+    """Return what inputs tell by themselves: small grey pictures, or bags of words.
+
+    Returns:
+        Its name, and (N, K) float32; None where pictures were not examined.
+    """
+    if table.roles.modality == "text":
+        return "bags of words", hashed_words(table.inputs())
+    if table.thumbnails is None:
+        return "pixels", None
+    return "pixels (16 × 16, grey)", table.thumbnails.reshape(len(table), -1) / np.float32(255)
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Return at most `most` of n row numbers, evenly spread, ascending."""
+    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
+
+
+@contextmanager
+def weights_kept(model: nn.Module) -> Iterator[None]:
+    """Give a model its weights back when the context ends: they may be the user's own."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        yield
+    finally:
+        model.load_state_dict(before)
+
+
+def _beside(
+    question: Question, rows: np.ndarray, best: np.ndarray, name: str, features: np.ndarray
+) -> Baseline:
+    """Return what a head on features (n, K) of some rows is worth beside the best candidate's.
+
+    Args:
+        best: (N, D).
+    """
+    some = question if len(rows) == len(best) else question.take(rows)
+    without, with_ = some.probe(features), some.probe(best[rows])
+    _, lead = paired(without, with_)
+    return Baseline(name, len(rows), without.value, with_.value, lead)
