@@ -47,6 +47,17 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def forget_peak() -> bool:
+    """Let `peak_bytes` count from now on; returns whether the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text(
+            "5", encoding="ascii"
+        )  # Linux: the high-water mark
+    except OSError:
+        return False
+    return True
+
+
 def _of_system(read: Read) -> int | None:
     for line in (read("/proc/meminfo") or "").splitlines():
         if line.startswith("MemAvailable:"):

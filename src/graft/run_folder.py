@@ -3,7 +3,8 @@
 `recipe.yaml` says what was asked, resolved; `record.json` what happened; `predictions.csv` has the
 held-out rows with labels and probabilities; `skipped.csv` the rows that could not be used, where
 there are some; `report.html` is the page that shows it all, made of the record and of
-`report.json`; `model/` is the artifact; `index/` is what `graft index` made. `checkpoints/` is
+`report.json`; `model/` is the artifact; `adapter/` what was trained, alone, where that is little;
+`index/` is what `graft index` made. `checkpoints/` is
 there while the run is not finished.
 """
 
@@ -41,6 +42,7 @@ OURS = frozenset(
         "report.json",
         "README.md",
         "model",
+        "adapter",
         "checkpoints",
         INDEX,
     }

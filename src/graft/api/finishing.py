@@ -52,6 +52,18 @@ MEND = "free some space, then pass --resume"
 
 
 @dataclass(frozen=True, eq=False)
+class Finished:
+    """Hold what a training came to.
+
+    Args:
+        outputs: by held-out split, what the trained model answers for each row.
+    """
+
+    record: RunRecord
+    outputs: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Untouched:
     """Hold what the backbone gave before anything trained.
 
@@ -77,7 +89,7 @@ def finish(
     began: float,
     began_with: str,
     chosen: BlockChoice | None = None,
-) -> RunRecord:
+) -> Finished:
     """Write what the run leaves behind, and return its record.
 
     The record comes last of what cannot be made again without the model; the page is made of it.
@@ -134,7 +146,7 @@ def finish(
     fail_at("before_cleaning")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     report(folder)
-    return record
+    return Finished(record, outputs)
 
 
 def _save_adapter(job: Job, folder: Path, task: Labelled, began_with: str) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from graft.api.asked import asked_for
 from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
-from graft.api.finishing import Streams, Untouched, finish
+from graft.api.finishing import Finished, Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
 from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
@@ -24,7 +24,7 @@ from graft.backbones.backbone import Backbone
 from graft.data.faults import PlacedError, data_error, shorten
 from graft.engine.ahead import default_workers
 from graft.engine.embed import pooled_features
-from graft.engine.precision import choose_precision
+from graft.engine.precision import Precision, choose_precision, trains_backbone
 from graft.engine.processes import Processes, from_main, is_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
@@ -46,6 +46,7 @@ from graft.run_folder import (
 from graft.tasks.tuples import TupleStream
 
 RECIPE = "recipe.yaml"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -131,21 +132,51 @@ def train(
             )
         )
         try:
-            record = _train(job, folder, listener or Listener(), resume=resume, began=began)
+            done = train_job(job, folder, listener or Listener(), resume=resume, began=began)
         except Stopped as stop:
             began_here = (folder / RECIPE).is_file()
             raise Stopped(stop.signal, stop.saved, str(folder) if began_here else "") from None
         except PlacedError as fault:
             raise _gone(fault) from fault
-    return Run(folder, record, asked.backbone)
+    return Run(folder, done.record, asked.backbone)
 
 
-def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: float) -> RunRecord:
-    streams = job.streams()
+class Once:
+    """Remember what several trainings on the same rows and network have in common."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for the key, made now if it was not."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+
+def train_job(
+    job: Job,
+    folder: Path,
+    listener: Listener,
+    *,
+    resume: bool,
+    began: float,
+    once: Once | None = None,
+) -> Finished:
+    """Train a job into a folder that is held.
+
+    Args:
+        began: when, by the performance counter.
+        once: remembers what other jobs on these rows and this network computed.
+    """
+    once = once or Once()
+    streams = once("streams", job.streams)
     if job.recipe.method == "auto":
         train = plain(streams["train"]["train"])
         job = with_method(job, train, settings_of(job))
-    job = _with_precision(job, streams)
+    trains = trains_backbone(job.plan, job.model)
+    chosen = once(("precision", trains), lambda: _precision(job, streams))
+    job = _with_precision(job, chosen)
     if not (resume and (folder / RECIPE).is_file()):
         from_main(lambda: write_recipe(folder / RECIPE, job.recipe.model_dump()))
     skipped = [finding for finding in job.findings if finding.severity == "skip"]
@@ -155,7 +186,8 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     for note in job.notes:
         listener.on_note(note)
     settings = settings_of(job, folder / "checkpoints")
-    before = _before(job, streams, settings, listener)
+    start = job.plan.start
+    before = once(("untouched", start), lambda: untouched(job, streams, settings, listener))
     if job.recipe.mine is not None:
         streams = _with_hard_negatives(job, streams, before, listener)
     found = None
@@ -207,18 +239,21 @@ def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
     return Run(Path(folder), record, backbone)
 
 
-def _with_precision(job: Job, streams: Streams) -> Job:
-    """Return the job with the precision that is fastest, where the recipe leaves it open."""
+def _precision(job: Job, streams: Streams) -> Precision | None:
+    """Return the precision that is fastest, where the recipe leaves it open."""
+    if job.recipe.precision != "auto":
+        return None
+    stream = first_of(streams["train"])
+    device = Processes().device
+    return from_main(lambda: choose_precision(job.model, job.task, stream, job.plan, device=device))
+
+
+def _with_precision(job: Job, chosen: Precision | None) -> Job:
     notes = job.notes
     if job.augment is not None:
         notes = (*notes, f"training pictures vary: {job.augment}")
-    if job.recipe.precision != "auto":
+    if chosen is None:
         return replace(job, notes=notes)
-    stream = first_of(streams["train"])
-    device = Processes().device
-    chosen = from_main(
-        lambda: choose_precision(job.model, job.task, stream, job.plan, device=device)
-    )
     recipe = job.recipe.model_copy(update={"precision": chosen.name})
     chosen_on = {**job.chosen_on, "precision": f"{chosen.name}: {chosen.because}"}
     return replace(job, recipe=recipe, notes=notes, chosen_on=chosen_on)
@@ -263,7 +298,7 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     )
 
 
-def _before(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
+def untouched(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
     """Return what the untouched backbone's features answer for each held-out split."""
     if is_paired(streams["train"]):
         return _before_of_both(job, streams)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from graft.cli.compare import compare
 from graft.cli.convert import convert
 from graft.cli.doctor import doctor
 from graft.cli.embed import embed
@@ -45,6 +46,7 @@ app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")
 app.command(index, name="index")
 app.command(search, name="search")
+app.command(compare, name="compare")
 app.command(convert, name="convert")
 app.command(export, name="export")
 app.command(environment, name="environment")
