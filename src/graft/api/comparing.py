@@ -42,7 +42,7 @@ from graft.methods.plan import Gradient
 from graft.metrics.headline import headline_scorer
 from graft.metrics.scorer import Scorer
 from graft.prepare import Prepared, prepare
-from graft.recipe import Recipe, build_plan, with_own_options
+from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, build_plan, with_own_options
 from graft.records import RunRecord, from_json, to_json
 from graft.report.cost_picture import Spot, draw_costs
 from graft.report.words import human_seconds, readable
@@ -112,7 +112,7 @@ def compare(
         raise InputError(f"--seeds {seeds}: give 1 or more")
     folder = Path(out) if out else _new_folder(asked.data)
     _begin(folder, asked, names, seeds, budget, resume=resume)
-    listener = listener or Listener()
+    listener = _telling_once(listener or Listener())
     done: dict[str, list[_Done]] = {name: [] for name in names}
     left_out: dict[str, str] = {}
     shared_seconds, first = 0.0, None
@@ -150,6 +150,18 @@ def compare(
     return found
 
 
+def _telling_once(listener: Listener) -> Listener:
+    """Return a listener that is told each note once: all trainings have most of them in common."""
+    told: set[str] = set()
+
+    def on_note(note: str) -> None:
+        if note not in told:
+            told.add(note)
+            listener.on_note(note)
+
+    return dataclasses.replace(listener, on_note=on_note)
+
+
 class _Shared:
     """What all methods of one seed have in common."""
 
@@ -167,7 +179,10 @@ class _Shared:
         Raises:
             InputError: the method does not fit the network.
         """
-        own, _ = with_own_options(self.recipe.model_copy(update={"method": method, **more}))
+        asked = {"method": method, **more}
+        if self.recipe.model is None and self._is_text:
+            asked["model"] = DEFAULT_TEXT_MODEL
+        own, _ = with_own_options(self.recipe.model_copy(update=asked))
         job = open_job(own, self._backbone(own), prepared=self.prepared)
         self.job = self.job or job
         return job
@@ -205,7 +220,7 @@ class _Shared:
 
     def _backbone(self, recipe: Recipe) -> Backbone | None:
         """Return a copy of the pristine network; None where the job must open it itself."""
-        name = recipe.place("model") or ("minilm" if self._is_text else None)
+        name = recipe.place("model")
         if name is None or folder_of_both(name) is not None or recipe.init_head is not None:
             return None
         is_random = recipe.method == "scratch"
@@ -258,7 +273,8 @@ def _cell(
         began = time.perf_counter()
         forget_peak()
         with held_folder(own, overwrite=False):
-            found = train_job(job, own, listener, resume=True, began=began, once=shared.once)
+            is_begun = (own / RECIPE).is_file()
+            found = train_job(job, own, listener, resume=is_begun, began=began, once=shared.once)
         return _scored(shared, job, found, _of_record(method, shared, name, found.record, epochs))
     except GraftError as error:
         return str(error).partition("\n")[0]
