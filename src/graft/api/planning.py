@@ -19,7 +19,7 @@ from graft.engine.groups import locate, resolve
 from graft.engine.solve import why_not_convex
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import ENDLESS
-from graft.job import Job, open_job
+from graft.job import PARTS, Job, open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
 from graft.tasks.task import Stream
@@ -98,7 +98,7 @@ def plan(
             state=job.state,
             settings=settings_of(job),
         )
-    stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
+    stream = job.streams_of("train", 64)
     phases = []
     for phase, cost in zip(job.plan.phases, costs.phases, strict=True):
         groups = resolve(phase.rules, locate(job.model, job.state))
@@ -152,14 +152,8 @@ def plan(
 
 def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, int]]:
     """Return streams of up to MOST_ROWS rows of each split, and how many rows it has."""
-    parts = {
-        "train": job.splits.train,
-        "validation": job.splits.validation,
-        "test": job.splits.test,
-    }
+    n_rows: dict[str, int] = {part: len(getattr(job.splits, part)) for part in PARTS}
     streams: dict[str, Mapping[str, Stream]] = {
-        name: job.task.streams(job.table.take(rows[:MOST_ROWS]), job.backbone)
-        for name, rows in parts.items()
-        if len(rows)
+        part: job.streams_of(part, MOST_ROWS) for part in PARTS if n_rows[part]
     }
-    return streams, {name: len(rows) for name, rows in parts.items()}
+    return streams, n_rows

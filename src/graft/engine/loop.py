@@ -69,6 +69,7 @@ class LoopState:
     loss_sum: float = 0.0
     loss_count: float = 0.0
     best_loss: float = math.inf
+    """What the best epoch was chosen by: its validation loss, or the task's criterion."""
     best_epoch: int | None = None
     n_bad: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -204,7 +205,7 @@ class Loop:
         try:
             with nullcontext() if self.average is None else self.average.in_place():
                 validation, scores = self._validate()
-                self._judge(validation)
+                self._judge(validation, scores)
         except Stopped as stop:
             self.checkpoint(self, True)
             raise self._stopped(stop.signal) from None
@@ -351,12 +352,16 @@ class Loop:
         where: dict[str, Any] = {"split": "validation", "ahead": self.ahead}
         return mean_loss(*read, **where), measured(*read, **where)
 
-    def _judge(self, validation: float | None) -> None:
+    def _judge(self, validation: float | None, scores: Mapping[str, float]) -> None:
         """Keep the best epoch and stop when patience is over."""
-        if self.by.patience is None or validation is None or math.isnan(validation):
+        if self.by.patience is None or validation is None:
             return
-        if validation < self.at.best_loss:
-            self.at.best_loss, self.at.best_epoch = validation, self.at.epoch
+        criterion = getattr(self.task, "criterion", None)
+        value = validation if criterion is None else criterion(validation, scores)
+        if math.isnan(value):
+            return
+        if value < self.at.best_loss:
+            self.at.best_loss, self.at.best_epoch = value, self.at.epoch
             self.best = {k: whole(t).detach().clone() for k, t in self.trained_tensors().items()}
         elif self.at.epoch - (self.at.best_epoch or 0) >= self.by.patience:
             self.at.stopped = True
