@@ -16,12 +16,13 @@ from graft.data.table import Table
 from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.engine.precision import trains_backbone
 from graft.errors import InputError
-from graft.methods.plan import Plan, Rule
+from graft.methods.plan import Convex, Phase, Plan
 from graft.methods.select import state
 from graft.recipe import Recipe
 from graft.tasks.adapted import ADAPTATIONS, Adapted
 from graft.tasks.classify import Classify
 from graft.tasks.labelled import Labelled
+from graft.wording import counted
 
 FEWEST_ROWS = 3
 CLASSIFIER_LR = 1e-3
@@ -96,8 +97,8 @@ def read_target(recipe: Recipe, table: Table) -> Target | None:
     splits = split(read.table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
     if len(splits.train) < FEWEST_ROWS:
         raise InputError(
-            f"{place}: {len(splits.train)} rows are left to adapt to, of {len(read.table)}; add "
-            "some, or lower --validation and --test"
+            f"{place}: holds {counted(len(read.table), 'row')}, too few to adapt to; add some, or "
+            "lower --validation and --test"
         )
     return Target(read, splits)
 
@@ -122,14 +123,17 @@ def refuse_frozen_body(recipe: Recipe, plan: Plan, model: nn.Module) -> None:
 
 
 def adapted_plan(recipe: Recipe, plan: Plan) -> Plan:
-    """Return the plan of a method with a rate of its own for the domain classifier."""
-    if recipe.target is None or recipe.head_lr is not None:
+    """Return the plan of a method with a rate of its own for the domain classifier.
+
+    Where a head is solved it has nothing to do yet.
+    """
+    if recipe.target is None:
         return plan
+    rate = recipe.head_lr or CLASSIFIER_LR
 
-    def at_rate(rule: Rule) -> Rule:
-        return dataclasses.replace(rule, lr=CLASSIFIER_LR) if rule.where == state() else rule
+    def adapted(phase: Phase) -> Phase:
+        lr = None if isinstance(phase.by, Convex) else rate
+        rules = (dataclasses.replace(r, lr=lr) if r.where == state() else r for r in phase.rules)
+        return dataclasses.replace(phase, rules=tuple(rules))
 
-    phases = tuple(
-        dataclasses.replace(phase, rules=tuple(map(at_rate, phase.rules))) for phase in plan.phases
-    )
-    return dataclasses.replace(plan, phases=phases)
+    return dataclasses.replace(plan, phases=tuple(map(adapted, plan.phases)))

@@ -53,7 +53,12 @@ class PlannedPhase:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a training would do."""
+    """What a training would do.
+
+    Args:
+        n_target: rows of another domain that it would adapt to, and
+        adapt: how; empty where there is none.
+    """
 
     model: str
     method: str
@@ -70,6 +75,8 @@ class Planned:
     seconds: float = 0.0
     memory_bytes: int = 0
     store_bytes: int = 0
+    n_target: int = 0
+    adapt: str = ""
 
 
 def plan(
@@ -147,6 +154,8 @@ def plan(
         loading + costs.seconds,
         costs.memory_bytes,
         costs.store_bytes,
+        0 if job.target is None else len(job.target.splits.train),
+        getattr(job.task, "adapt", ""),
     )
 
 

@@ -177,6 +177,11 @@ class Adapted:
         return getattr(self.task, name)
 
     @property
+    def strength(self) -> float:
+        """Return the weight of what brings the domains together."""
+        return ADAPTATIONS[self.adapt].weight if self.weight is None else self.weight
+
+    @property
     def is_joint(self) -> bool:
         """Return whether the loss of a step is no sum over its rows."""
         return ADAPTATIONS[self.adapt].is_joint
@@ -206,10 +211,9 @@ class Adapted:
         own = self.task.loss({SOURCE: source["logits"]}, batches, None, progress)
         if TARGET not in encoded:
             return own
-        adaptation = ADAPTATIONS[self.adapt]
-        weight = adaptation.weight if self.weight is None else self.weight
         features = source["pooled"], encoded[TARGET]["pooled"]
-        return Loss(own.total + adaptation.loss(*features, state, weight, progress), own.count)
+        apart = ADAPTATIONS[self.adapt].loss(*features, state, self.strength, progress)
+        return Loss(own.total + apart, own.count)
 
     def measure(
         self, outputs: Mapping[str, Mapping[str, np.ndarray]], streams: Mapping[str, Any]
