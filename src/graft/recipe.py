@@ -108,6 +108,7 @@ class Recipe(BaseModel):
     lr: float | None = Field(None, gt=0)
     head_lr: float | None = Field(None, gt=0)
     weight_decay: float | None = Field(None, ge=0)
+    l2_sp: float | None = Field(None, gt=0)
     decay: float | None = Field(None, gt=0, le=1)
     l2: float | None = Field(None, gt=0)
     batch_size: int | None = Field(None, ge=1)
@@ -273,6 +274,7 @@ OPTIONS = (
     "lr",
     "head_lr",
     "weight_decay",
+    "l2_sp",
     "decay",
     "l2",
     "batch_size",

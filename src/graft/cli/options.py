@@ -124,6 +124,8 @@ class RecipeOptions:
     "Peak rate of the head."
     weight_decay: Annotated[float | None, _in(TRAINING)] = None
     "Decoupled weight decay; never on norms and biases."
+    l2_sp: Annotated[float | None, _in(TRAINING)] = None
+    "Pull the body to the weights it began with, not to zero: 1000 at rate 5e-5 undoes 5 % a step."
     decay: Annotated[float | None, _in(TRAINING)] = None
     "Rate of a block relative to the one above it (unfreeze)."
     l2: Annotated[float | None, _in(TRAINING)] = None

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from graft.backbones.backbone import join
 from graft.engine.ahead import N_STEPS, Ahead
+from graft.engine.anchor import pull
 from graft.engine.average import Average, begin_average
 from graft.engine.evaluation import mean_loss, measured
 from graft.engine.feeds import PhaseFeeds, Streams
@@ -92,6 +93,7 @@ class Loop:
             where one must be: after an epoch, or because what comes next is not certain.
         n_workers: threads that read ahead.
         on_note: told what is done about a lack of memory.
+        start: weights that the phase is pulled to, by name.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Loop:
     average: Average | None = None
     n_workers: int = 0
     on_note: Callable[[str], None] = lambda _: None
+    start: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ahead = Ahead()
@@ -270,6 +273,8 @@ class Loop:
             self._refuse(rows, progress)
             return None
         self.at.n_bad = 0
+        if self.by.l2_sp is not None:
+            pull(self.optimizer, self.start, self.by.l2_sp)
         self.optimizer.step()
         # fused kernels move weights without counting it, and fingerprints go by that count
         torch.autograd.graph.increment_version(parameters)
