@@ -21,8 +21,16 @@ from graft.data.augment import Augment, read_augment
 from graft.data.doctor.near import Near
 from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
 from graft.data.faults import Finding
-from graft.data.split import Splits
+from graft.data.split import Part, Splits
 from graft.data.table import Table
+from graft.domain_job import (
+    Target,
+    adapted_plan,
+    adapted_task,
+    read_target,
+    refuse_frozen_body,
+    refuse_target,
+)
 from graft.embedding_job import (
     embed_task,
     refuse_options_of_embeddings,
@@ -48,6 +56,7 @@ from graft.records import Wording
 from graft.surgery.channels import with_channels
 from graft.surgery.opening import open_whole
 from graft.surgery.truncate import truncated
+from graft.tasks.adapted import SOURCE, TARGET
 from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.labelled import Labelled
@@ -56,6 +65,7 @@ from graft.tasks.regress import Regress
 from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
 N_CHARACTERS_LOOKED_AT = 5_000_000
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class Job:
     Args:
         backbone: a `Backbone`, or a `BackbonePair` where pictures come with captions.
         state: what the task keeps beside the model while it trains, or None.
+        target: unlabelled rows of another domain that the task also sees, or None.
     """
 
     recipe: Recipe
@@ -81,11 +92,18 @@ class Job:
     chosen_on: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[int, Near] = field(default_factory=dict)
     wordings: tuple[Wording, ...] = ()
+    target: Target | None = None
 
     @property
     def n_blocks(self) -> int:
         """Blocks of the backbone's longest chain."""
         return count_blocks(self.backbone)
+
+    @property
+    def data_hash(self) -> str:
+        """Return a hash of all rows: of the target's inputs too, but of none of its labels."""
+        own = self.table.content_hash()
+        return own if self.target is None else f"{own} {self.target.table.content_hash()}"
 
     @property
     def varies_without_end(self) -> bool:
@@ -94,20 +112,28 @@ class Job:
 
     def streams(self) -> dict[str, dict[str, Any]]:
         """Return the task's streams for each split; training pictures vary where that is asked."""
-        parts = {
-            "train": self.splits.train,
-            "validation": self.splits.validation,
-            "test": self.splits.test,
-        }
-        streams: dict[str, dict[str, Any]] = {
-            name: self.task.streams(self.table.take(rows), self.backbone)
-            for name, rows in parts.items()
-        }
+        streams: dict[str, dict[str, Any]] = {part: self.streams_of(part) for part in PARTS}
         if self.augment is not None:
             streams["train"] = {
                 name: AugmentedStream(stream, self.augment)
                 for name, stream in streams["train"].items()
             }
+        return streams
+
+    def streams_of(self, part: Part, most: int | None = None) -> dict[str, Any]:
+        """Return the task's streams for one part of the split, as they are.
+
+        Args:
+            most: rows of each stream.
+        """
+        rows = getattr(self.splits, part)[:most]
+        streams: dict[str, Any] = dict(self.task.streams(self.table.take(rows), self.backbone))
+        if self.target is not None:
+            rows = getattr(self.target.splits, part)[:most]
+            if len(rows):
+                streams[TARGET] = self.task.streams(self.target.table.take(rows), self.backbone)[
+                    SOURCE
+                ]
         return streams
 
 
@@ -131,6 +157,8 @@ def open_job(
     """
     prepared = prepared or prepare(recipe)
     table, splits, findings = prepared.table, prepared.splits, prepared.findings
+    refuse_target(recipe, table)
+    target = read_target(recipe, table)
     if matches(table):
         return _pair_job(recipe, prepared, plan)
     refuse_options_of_towers(recipe)
@@ -168,19 +196,23 @@ def open_job(
         )
     findings = (*findings, *token_faults(table, counted_tokens(backbone, table)))
     augment = _augment(recipe, backbone)
-    task = (
+    own = (
         embed_task(recipe, table, splits) if embeds(recipe, table) else _task(recipe, table, splits)
     )
+    task: Any = own if target is None else adapted_task(recipe, own)
     torch.manual_seed(recipe.seed)
     model, state = task.build(backbone)
-    plan = plan or build_plan(recipe, count_blocks(backbone))
+    plan = plan or adapted_plan(recipe, build_plan(recipe, count_blocks(backbone)))
     insert(plan, model, task, table.take(splits.train[:2]), backbone, recipe.seed)
     plan, notes = without_idle_phases(plan, model, state)
+    if target is not None:
+        refuse_frozen_body(recipe, plan, model)
+        findings, notes = (*findings, *target.read.findings), (*notes, target.note)
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
-        assert isinstance(task, Classify)
-        wordings, note = begin_at_names(names, model, task, table, splits)
+        assert isinstance(own, Classify)
+        wordings, note = begin_at_names(names, model, own, table, splits)
         notes = (*notes, note)
     return Job(
         recipe,
@@ -196,6 +228,7 @@ def open_job(
         notes,
         near=prepared.near,
         wordings=wordings,
+        target=target,
     )
 
 

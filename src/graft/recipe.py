@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -34,6 +34,9 @@ HIGHEST = 4
 CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
+
+Placed = Literal["data", "model", "text_model", "target"]
+"""Fields that name a place."""
 
 SWITCHES = frozenset(
     [
@@ -57,6 +60,9 @@ class Recipe(BaseModel):
     model: str | None = None
     text_model: str | None = None
     lock: Literal["image", "text"] | None = None
+    target: str | None = None
+    adapt: Literal["dann", "coral", "mmd"] | None = None
+    adapt_weight: float | None = Field(None, gt=0)
     init_head: Literal["zero-shot"] | None = None
     template: tuple[str, ...] | None = None
     task: Literal["embed"] | None = None
@@ -102,6 +108,7 @@ class Recipe(BaseModel):
     lr: float | None = Field(None, gt=0)
     head_lr: float | None = Field(None, gt=0)
     weight_decay: float | None = Field(None, ge=0)
+    l2_sp: float | None = Field(None, gt=0)
     decay: float | None = Field(None, gt=0, le=1)
     l2: float | None = Field(None, gt=0)
     size: int | None = Field(None, ge=1)
@@ -149,7 +156,7 @@ class Recipe(BaseModel):
             raise ValueError("goes with method `probe` alone: pass --method probe or leave it out")
         return value
 
-    def place(self, field: Literal["data", "model", "text_model"]) -> str | None:
+    def place(self, field: Placed) -> str | None:
         """Return where a path lies: seen from here, or from the nearest folder above the recipe's.
 
         So a run goes on, or is repeated, from any working directory and after its project has
@@ -166,8 +173,7 @@ class Recipe(BaseModel):
 
     def placed(self) -> Recipe:
         """Return the recipe with its paths as `place` finds them."""
-        fields: tuple[Literal["data", "model", "text_model"], ...] = ("data", "model", "text_model")
-        return self.model_copy(update={field: self.place(field) for field in fields})
+        return self.model_copy(update={field: self.place(field) for field in get_args(Placed)})
 
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
@@ -186,7 +192,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-NO_RESULT = {"data", "cache", "checkpoint_every", "workers", "max_skip"}
+NO_RESULT = {"data", "target", "cache", "checkpoint_every", "workers", "max_skip"}
 """Fields that change no weight."""
 
 
@@ -278,6 +284,7 @@ OPTIONS = (
     "lr",
     "head_lr",
     "weight_decay",
+    "l2_sp",
     "decay",
     "l2",
     "size",

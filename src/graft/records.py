@@ -2,7 +2,7 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores, FindingRecord
+              └ Interval, ClassScores, FindingRecord, DomainRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -217,6 +217,44 @@ class Between:
 
 
 @dataclass(frozen=True)
+class DomainRecord:
+    """How a classifier does in the domain that it was adapted to, without a label of it.
+
+    Args:
+        data: the rows of the domain, as the user named them.
+        data_hash: of their inputs.
+        adapt: name in `ADAPTATIONS`.
+        weight: of what brought the domains together.
+        n_train: rows that training saw without their labels.
+        n_validation: rows that `scores` are of.
+        n_test: rows that nothing saw before the end.
+        told_before: how often a linear probe of the untouched features tells the domain of a
+            held-out row: 0.5 is chance; None where there are too few rows.
+        told_after: likewise, of the trained features.
+        criterion: by which epochs, or runs, compare without a label of the domain: less is better.
+        scores: what it is made of, in the epoch that was kept.
+        label: the column that holds labels for the evaluation at the end; empty where none does.
+        n_scored: held-out rows that have a label that the model knows.
+        intervals: on them `before`, `after` and `change` by metric; empty without labels.
+    """
+
+    data: str
+    data_hash: str
+    adapt: str
+    weight: float
+    n_train: int
+    n_validation: int
+    n_test: int
+    told_before: float | None = None
+    told_after: float | None = None
+    criterion: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    label: str = ""
+    n_scored: int = 0
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -239,6 +277,7 @@ class RunRecord:
             alone and then all together.
         between: by ascending alpha, where `graft.interpolate` was asked.
         adapter_bytes: size of what was trained, kept by itself; 0 where it was not.
+        domain: what adapting to another domain came to; None where none was asked for.
     """
 
     model: str
@@ -273,6 +312,7 @@ class RunRecord:
     wordings: tuple[Wording, ...] = ()
     between: tuple[Between, ...] = ()
     adapter_bytes: int = 0
+    domain: DomainRecord | None = None
 
     @property
     def judged_on(self) -> str:

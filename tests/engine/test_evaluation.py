@@ -53,12 +53,12 @@ def test_outputs_come_once_an_item_in_their_order(monkeypatch, kind):
     stream = task.streams(table, encoder)["train"]
     seen = {}
     monkeypatch.setattr(
-        Embed, "measure", lambda self, outputs, stream: seen.update(outputs) or {"mrr": 0.5}
+        Embed, "measure", lambda self, outputs, streams: seen.update(outputs) or {"mrr": 0.5}
     )
     assert over(task, model, stream) == {"mrr": 0.5}
     expected = predict_rows(model, task, items(stream), n_workers=0)["embedding"]
-    assert seen["embedding"].shape == expected.shape == (len(items(stream)), encoder.width)
-    assert np.allclose(seen["embedding"], expected, atol=1e-5)
+    assert seen["train"]["embedding"].shape == expected.shape == (len(items(stream)), encoder.width)
+    assert np.allclose(seen["train"]["embedding"], expected, atol=1e-5)
 
 
 def test_a_task_that_measures_nothing_is_not_run():

@@ -189,6 +189,8 @@ GIVEN: dict = {
     "proxy_anchor": PROXIES,
     "cosent": SCORED,
     "cosine_regression": SCORED,
+    "coral": PAIRS,
+    "mmd": PAIRS,
 }
 """name → what is per item, and what is not; all others take logits and soft targets."""
 

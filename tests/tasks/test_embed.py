@@ -219,11 +219,11 @@ def test_of_many_items_some_are_measured(monkeypatch, kind):
         table = pair_table(scores=scores)
     stream = task.streams(table, encoder)["train"]
     vectors = random.normal(size=(len(TEXTS), 4)).astype(np.float32)
-    whole = task.measure({"embedding": vectors}, stream)
+    whole = task.measure({"train": {"embedding": vectors}}, {"train": stream})
     expected = embedding_scorer(task.truth(stream), vectors).scores()[task.headline]
     assert whole == {task.headline: pytest.approx(expected)}
     monkeypatch.setattr(embed, "MOST_MEASURED", 4)
-    some = task.measure({"embedding": vectors}, stream)
+    some = task.measure({"train": {"embedding": vectors}}, {"train": stream})
     drawn = np.array([0, 1, 3, 5])
     truth = task.truth(stream)
     if kind == "labels":

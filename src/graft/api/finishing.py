@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from graft.adapters import save_adapter
+from graft.api.adapting import Seen, compared, domain_map, domain_record
 from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
@@ -31,15 +33,18 @@ from graft.errors import Diverged
 from graft.job import Job
 from graft.killpoints import fail_at
 from graft.memory import peak_bytes
+from graft.methods.select import state
 from graft.metrics import is_better
 from graft.model import Model, Towers
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
+from graft.report.facts import Facts
 from graft.report.words import UNTOUCHED, readable, spelled
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
+from graft.tasks.adapted import CHOSEN_BY, TARGET, Adapted
 from graft.tasks.aims import Learned
 from graft.tasks.labelled import Labelled, Truth, keeps_head
 from graft.tasks.streams import TableStream
@@ -72,12 +77,14 @@ class Untouched:
         features: by held-out split, (K, D) of the rows that the report's map shows.
         cache: of the pass over the training rows.
         known: (N, D) features of the training rows, or of their different items.
+        target: what it gave for held-out rows of the domain that is adapted to.
     """
 
     outputs: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
     cache: CacheRecord | None = None
     known: np.ndarray | None = None
+    target: Seen | None = None
 
 
 def finish(
@@ -140,6 +147,9 @@ def finish(
         name = worth.judged_on
         judged = _judged(job, record, targets[name], after[name], before)
     facts = collect(task, job.table, job.splits, judged)
+    if job.target is not None:
+        features = after[worth.judged_on].features if worth.judged_on else None
+        record, facts = _adapted(job, record, facts, streams, before, features)
     write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
     fail_at("before_record")
     write_text(folder / "record.json", to_json(record), mend=MEND)
@@ -157,6 +167,36 @@ def _save_adapter(job: Job, folder: Path, task: Labelled, began_with: str) -> in
     if not save_adapter(folder, job.model, task, job.plan, backbone_sha256=began_with):
         return 0
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _adapted(
+    job: Job,
+    record: RunRecord,
+    facts: Facts,
+    streams: Streams,
+    before: Untouched,
+    after: np.ndarray | None,
+) -> tuple[RunRecord, Facts]:
+    """Return record and facts with what adapting to another domain came to.
+
+    Args:
+        after: (K, D) trained features of the held-out source rows in the map, where there are any.
+    """
+    assert job.target is not None and isinstance(job.model, Model)
+    task: Any = job.task
+    domain = domain_record(task, job.target, record.phases)
+    if before.target is not None and after is not None:
+        part = record.judged_on
+        stream = streams[part][TARGET]
+        outputs, features = predict_and_embed(
+            job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers
+        )
+        seen = before.target, Seen(features, outputs[task.output])
+        source = before.features[part], after
+        rows = getattr(job.target.splits, part)
+        domain = compared(domain, task, job.target, rows, source, seen, job.recipe.seed)
+        facts = replace(facts, domain_map=domain_map(source, seen))
+    return replace(record, domain=domain), facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +271,9 @@ def _record(
             f"the trained model has a worse {spelled(job.task.headline)} than the "
             f"{UNTOUCHED[job.task.name]}: {_mend(job.task, phases)}"
         )
-    n_trained = [sum(g.n_parameters for g in p.groups if g.lr is not None) for p in phases]
+    # of the model: what a task keeps beside it is not in what the parameters are counted against
+    trained = [[g for g in p.groups if g.lr is not None and g.rule != str(state())] for p in phases]
+    n_trained = [sum(g.n_parameters for g in groups) for groups in trained]
     return RunRecord(
         model=job.recipe.model or "",
         method=job.recipe.method,
@@ -252,7 +294,7 @@ def _record(
         n_trained=max(n_trained, default=0),
         environment=environment(),
         notes=tuple(notes),
-        chosen_on={**job.chosen_on, **_chosen_on(phases)},
+        chosen_on={**job.chosen_on, **_chosen_on(phases, job.task)},
         task=job.task.name,
         headline=job.task.headline,
         intervals=worth.intervals,
@@ -291,15 +333,18 @@ def _mend(task: Labelled, phases: tuple[PhaseRecord, ...]) -> str:
         return "lower the rate, train for more epochs, or try another --objective"
     if all(phase.convex is not None for phase in phases):
         return "add rows, or try another --model"
+    if isinstance(task, Adapted):
+        return "lower the rate, or --adapt-weight"
     return "lower the rate, or try --method probe"
 
 
-def _chosen_on(phases: tuple[PhaseRecord, ...]) -> dict[str, str]:
+def _chosen_on(phases: tuple[PhaseRecord, ...], task: Labelled) -> dict[str, str]:
     """Say what was chosen on which rows; what was given is not chosen."""
     found = {}
     for phase in phases:
         if phase.convex is not None and phase.convex.chosen_by != "given":
             found["l2"] = phase.convex.chosen_by
         if phase.best_epoch is not None:
-            found["epoch"] = "loss on validation rows"
+            is_adapted = isinstance(task, Adapted)
+            found["epoch"] = CHOSEN_BY if is_adapted else "loss on validation rows"
     return found

@@ -5,6 +5,9 @@
 Fine-tuning gains on the rows it has seen the like of and may lose on others; a model between both
 often keeps most of the gain and most of what was there. α is chosen on validation rows.
 
+A head that began at random is no start: there the start is the untouched body under the head that
+is best on it, solved exactly. A head that cannot be solved is the trained one at every α.
+
 Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), section 3.
 """
 
@@ -22,13 +25,19 @@ from torch import Tensor, nn
 from graft.api.both_towers import first_of, vectors_of_both
 from graft.api.predicting import model_folder
 from graft.api.reporting import report
+from graft.api.training import settings_of
 from graft.artifact import load_artifact, save_artifact
+from graft.engine.keeper import under
+from graft.engine.run import run as run_plan
 from graft.errors import InputError, ModelError
+from graft.heads import Linear
 from graft.job import Job, open_job
+from graft.methods.heads import probe
 from graft.metrics import is_better, scorer_of
 from graft.recipe import read_recipe
 from graft.records import Between, RunRecord, from_json, to_json
 from graft.storage import write_text
+from graft.tasks.labelled import keeps_head
 
 ALPHAS = tuple(i / 10 for i in range(11))
 
@@ -59,6 +68,7 @@ def interpolate(
     """Score models between the weights of a run before training and after it.
 
     The data of the run must still lie where it was. The curve goes into the run's record and page.
+    Where the head of a classifier began at random, alpha 0 is a probe of the untouched body.
 
     Args:
         run: folder of a finished run on one backbone.
@@ -78,11 +88,12 @@ def interpolate(
     if not len(job.splits.validation):
         raise InputError(f"{run}: held out no validation rows to choose alpha on")
     tuned, task = load_artifact(model_folder(run))
-    before = _detached(job.model)
     after = _detached(tuned)
+    before = start_of(job, after)
     if {k: t.shape for k, t in before.items()} != {k: t.shape for k, t in after.items()}:
         raise ModelError(f"{run}: the run ended with another network than it began with")
-    streams = {k: v for k, v in job.streams().items() if k != "train" and len(first_of(v))}
+    held_out = {k: first_of(v) for k, v in job.streams().items() if k != "train"}
+    streams = {k: {"train": stream} for k, stream in held_out.items() if len(stream)}
     points: list[Between] = []
     for alpha in sorted(set(alphas)):
         tuned.load_state_dict(mixed(before, after, alpha))
@@ -114,6 +125,26 @@ def mixed(
         name: torch.lerp(before[name], end, alpha) if end.is_floating_point() else end
         for name, end in after.items()
     }
+
+
+def start_of(job: Job, after: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights at alpha 0, in place of those that the job's model has.
+
+    Args:
+        job: of the run, opened again, its model as it was before training.
+        after: the weights at the end.
+    """
+    model: Any = job.model
+    task = job.task
+    is_new = job.recipe.init_head is None and not keeps_head(task, job.backbone)
+    if is_new and hasattr(task, "convex"):
+        if not isinstance(model.head, Linear) or getattr(task, "why_not_convex", ""):
+            model.head.load_state_dict(under("head.", after))
+            return _detached(model)
+        streams = {"train": job.streams()["train"]}
+        run_plan(probe(), model, task, streams, state=job.state, settings=settings_of(job))
+    task.settled(model)
+    return _detached(model)
 
 
 def _detached(model: nn.Module) -> dict[str, Tensor]:

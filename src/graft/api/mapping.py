@@ -26,9 +26,9 @@ N_CORNERS = 36
 L2 = 1e-3
 
 
-def drawn_rows(n_rows: int) -> np.ndarray:
+def drawn_rows(n_rows: int, most: int = MOST_ROWS) -> np.ndarray:
     """Return the numbers of the rows that are shown: all, or as many as the page can hold."""
-    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, MOST_ROWS)).astype(np.int64))
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, most)).astype(np.int64))
 
 
 def lay_out(

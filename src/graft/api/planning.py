@@ -19,7 +19,7 @@ from graft.engine.groups import locate, resolve
 from graft.engine.solve import why_not_convex
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import ENDLESS
-from graft.job import Job, open_job
+from graft.job import PARTS, Job, open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
 from graft.tasks.task import Stream
@@ -53,7 +53,12 @@ class PlannedPhase:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a training would do."""
+    """What a training would do.
+
+    Args:
+        n_target: rows of another domain that it would adapt to, and
+        adapt: how; empty where there is none.
+    """
 
     model: str
     method: str
@@ -70,6 +75,8 @@ class Planned:
     seconds: float = 0.0
     memory_bytes: int = 0
     store_bytes: int = 0
+    n_target: int = 0
+    adapt: str = ""
 
 
 def plan(
@@ -98,7 +105,7 @@ def plan(
             state=job.state,
             settings=settings_of(job),
         )
-    stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
+    stream = job.streams_of("train", 64)
     phases = []
     for phase, cost in zip(job.plan.phases, costs.phases, strict=True):
         groups = resolve(phase.rules, locate(job.model, job.state))
@@ -147,19 +154,15 @@ def plan(
         loading + costs.seconds,
         costs.memory_bytes,
         costs.store_bytes,
+        0 if job.target is None else len(job.target.splits.train),
+        getattr(job.task, "adapt", ""),
     )
 
 
 def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, int]]:
     """Return streams of up to MOST_ROWS rows of each split, and how many rows it has."""
-    parts = {
-        "train": job.splits.train,
-        "validation": job.splits.validation,
-        "test": job.splits.test,
-    }
+    n_rows: dict[str, int] = {part: len(getattr(job.splits, part)) for part in PARTS}
     streams: dict[str, Mapping[str, Stream]] = {
-        name: job.task.streams(job.table.take(rows[:MOST_ROWS]), job.backbone)
-        for name, rows in parts.items()
-        if len(rows)
+        part: job.streams_of(part, MOST_ROWS) for part in PARTS if n_rows[part]
     }
-    return streams, {name: len(rows) for name, rows in parts.items()}
+    return streams, n_rows

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from graft.api.adapting import Seen, held_out_target
 from graft.api.asked import asked_for
 from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.cache import cache_folder
@@ -43,6 +44,7 @@ from graft.run_folder import (
     new_folder,
     write_recipe,
 )
+from graft.tasks.adapted import TARGET
 from graft.tasks.tuples import TupleStream
 
 RECIPE = "recipe.yaml"
@@ -306,6 +308,9 @@ def untouched(job: Job, streams: Streams, settings: Settings, listener: Listener
     parts = {
         name: items(plain(part["train"])) for name, part in streams.items() if len(part["train"])
     }
+    target = held_out_target(streams)
+    if target is not None:
+        parts[TARGET] = target
     passes = pooled_features(
         job.model,
         job.task,
@@ -317,11 +322,16 @@ def untouched(job: Job, streams: Streams, settings: Settings, listener: Listener
     )
     known = passes.pop("train")
     targets: Any = job.task.truth(streams["train"]["train"])
+    seen = None
+    if target is not None:
+        of_target = passes.pop(TARGET).features
+        answers = job.task.untrained(known.features, targets, of_target)
+        seen = Seen(np.array(of_target[drawn_rows(len(of_target))]), answers)
     outputs, features = {}, {}
     for name, found in passes.items():
         outputs[name] = job.task.untrained(known.features, targets, found.features)
         features[name] = np.array(found.features[drawn_rows(len(found.features))])
-    return Untouched(outputs, features, known.cache, known.features)
+    return Untouched(outputs, features, known.cache, known.features, seen)
 
 
 def _with_hard_negatives(
@@ -366,6 +376,6 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         checkpoint_every=recipe.checkpoint_every,
         workers=default_workers() if recipe.workers is None else recipe.workers,
         recipe=recipe.digest(),
-        data=job.table.content_hash(),
+        data=job.data_hash,
         checks_memory=checkpoints is not None,
     )

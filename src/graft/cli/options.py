@@ -11,8 +11,9 @@ DATA = Group("Data", sort_key=1)
 MODEL = Group("Model and method", sort_key=2)
 EMBEDDING = Group("Embeddings (--task embed, or a table of pairs or triplets)", sort_key=3)
 TOWERS = Group("Two towers (pictures with captions)", sort_key=4)
-TRAINING = Group("Training (the method's own choice unless given)", sort_key=5)
-RUNNING = Group("How it runs", sort_key=6)
+DOMAIN = Group("Another domain (rows without labels)", sort_key=5)
+TRAINING = Group("Training (the method's own choice unless given)", sort_key=6)
+RUNNING = Group("How it runs", sort_key=7)
 
 
 def _in(group: Group, **more: Any) -> Parameter:
@@ -138,6 +139,12 @@ class RecipeOptions(DataOptions, RunningOptions):
     "Give each pair a hard negative, less similar than its positive by so much: 0.05 for instance."
     items_per_class: Annotated[int | None, _in(EMBEDDING)] = None
     "Items of one class in a batch (default 4)."
+    target: Annotated[str | None, _in(DOMAIN)] = None
+    "File or folder of rows to adapt to; labels in it only serve to evaluate at the end."
+    adapt: Annotated[Literal["dann", "coral", "mmd"] | None, _in(DOMAIN)] = None
+    "dann (default): features that do not tell the domain. Quieter: coral, mmd."
+    adapt_weight: Annotated[float | None, _in(DOMAIN)] = None
+    "How much the domains are drawn together (default 1)."
     augment: Annotated[str | None, _in(TRAINING)] = None
     "Vary training pictures: light, strong, or a list such as crop,flip,colour."
     views: Annotated[int | None, _in(TRAINING)] = None
@@ -150,6 +157,8 @@ class RecipeOptions(DataOptions, RunningOptions):
     "Peak rate of the head."
     weight_decay: Annotated[float | None, _in(TRAINING)] = None
     "Decoupled weight decay; never on norms and biases."
+    l2_sp: Annotated[float | None, _in(TRAINING)] = None
+    "Pull the body to the weights it began with, not to zero: 1000 at rate 5e-5 undoes 5 % a step."
     decay: Annotated[float | None, _in(TRAINING)] = None
     "Rate of a block relative to the one above it (unfreeze)."
     l2: Annotated[float | None, _in(TRAINING)] = None

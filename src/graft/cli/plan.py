@@ -55,6 +55,12 @@ def plan(
         f"({planned.how_split}); {len(planned.classes)} classes",
         markup=False,
     )
+    if planned.n_target:
+        console.print(
+            f"each step also takes as many of {planned.n_target:,} rows of another domain, without "
+            f"labels ({planned.adapt})",
+            soft_wrap=True,
+        )
     for finding in planned.findings:
         console.print(f"{finding.severity}: {finding}", markup=False)
     for note in planned.notes:

@@ -17,7 +17,7 @@ from graft.report.words import UNTOUCHED, readable
 
 if TYPE_CHECKING:
     from graft.data.faults import Finding
-    from graft.records import ClassScores, DepthRecord, Interval, RunRecord
+    from graft.records import ClassScores, DepthRecord, DomainRecord, Interval, RunRecord
 
 TABLES = {
     "methods": "graft.methods:METHODS",
@@ -113,6 +113,24 @@ def show_run(record: RunRecord) -> None:
         style="dim",
         soft_wrap=True,
     )
+
+
+def show_domain(domain: DomainRecord, headline: str) -> None:
+    """Print what a model is worth in the domain that it was adapted to."""
+    table = plain_table("another domain", "before", "after", "", right=("before", "after"))
+    if domain.intervals:
+        before, after = (domain.intervals[key][headline] for key in ("before", "after"))
+        name = f"{readable(headline)} on {domain.n_scored:,} rows"
+        table.add_row(name, f"{before.value:.3f}", f"{after.value:.3f}", span(after))
+    if domain.told_before is not None and domain.told_after is not None:
+        told = (f"{share:.3f}" for share in (domain.told_before, domain.told_after))
+        table.add_row("domain told by a linear probe", *told, "(0.5 is chance)")
+    if table.row_count:
+        console.print(table)
+    shown = f"{domain.data}: {domain.n_train:,} rows without labels ({domain.adapt})"
+    if domain.criterion is not None:
+        shown += f"; criterion without its labels {domain.criterion:.3f}, less is better"
+    console.print(shown, style="dim", markup=False, soft_wrap=True)
 
 
 def show_metrics(intervals: Mapping[str, Interval], title: str) -> None:

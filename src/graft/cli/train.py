@@ -34,6 +34,8 @@ def train(
 
         graft train photos/ --model timm:mobilenetv3_small_100 --method probe
 
+        graft train reviews.csv --target new-reviews.csv
+
         graft train --out runs/tickets-lp-ft-1 --resume
 
     Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and stop with 130, 143 or 129.
@@ -60,7 +62,7 @@ def train(
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, show_depths, show_run
+    from graft.cli.show import console, show_depths, show_domain, show_run
     from graft.cli.stopped import told_when_stopped
     from graft.data.faults import Finding, first_lines
     from graft.engine.processes import is_main
@@ -100,6 +102,8 @@ def train(
         console.print("by cross-validation on training rows\n", style="dim")
     if record.after:
         show_run(record)
+    if record.domain is not None:
+        show_domain(record.domain, record.headline)
     console.print(
         f"\n{record.model} · {record.method} · {record.n_trained:,} of {record.n_parameters:,} "
         f"parameters trained · {record.seconds:.1f} s",

@@ -103,8 +103,8 @@ def measured(
 ) -> dict[str, float]:
     """Return the metrics that the task takes of a split, in eval mode; none where it takes none.
 
-    Each different item of the first stream is predicted once, from what is stored of it where
-    there is a store. Every process does the same, and the first one's numbers count.
+    Each different item of each stream is predicted once, from what is stored of it where there is
+    a store. Every process does the same, and the first one's numbers count.
 
     Raises:
         Stopped: a signal asks for it, and this process is alone.
@@ -112,14 +112,30 @@ def measured(
     measure = getattr(step.task, "measure", None)
     if measure is None:
         return {}
-    name, stream = next(iter(streams.items()))
+    outputs = {}
+    with evaluating(step), torch.no_grad():
+        for name, stream in streams.items():
+            own = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
+            outputs[name] = _predicted(step, name, stream, feeds, processes, split, own)
+    return processes.agree(measure(outputs, streams))
+
+
+def _predicted(
+    step: Step,
+    name: str,
+    stream: Stream,
+    feeds: PhaseFeeds,
+    processes: Processes,
+    split: str,
+    ahead: Ahead,
+) -> dict[str, np.ndarray]:
+    """Return what the task predicts for each different item of one stream, in their order."""
     rows = _one_row_an_item(stream)
     order = np.arange(len(rows))
     if stream.lengths is not None:
         order = np.argsort(stream.lengths[rows], kind="stable")
     starts = range(0, len(order), EVALUATION_BATCH)
     cuts = [rows[order[start : start + EVALUATION_BATCH]] for start in starts]
-    ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
 
     def predicted(some: np.ndarray) -> list[Mapping[str, Tensor]]:
         try:
@@ -132,14 +148,13 @@ def measured(
         return [part for half in np.array_split(some, 2) for part in predicted(half)]
 
     parts: list[Mapping[str, Tensor]] = []
-    with evaluating(step), torch.no_grad():
-        for some in ahead.over(stream, cuts):
-            if processes.n == 1:
-                stop_if_asked()
-            parts += predicted(some)
+    for some in ahead.over(stream, cuts):
+        if processes.n == 1:
+            stop_if_asked()
+        parts += predicted(some)
     outputs = {key: torch.cat([part[key].float().cpu() for part in parts]) for key in parts[0]}
     back = np.argsort(order, kind="stable")
-    return processes.agree(measure({k: v.numpy()[back] for k, v in outputs.items()}, stream))
+    return {key: value.numpy()[back] for key, value in outputs.items()}
 
 
 def _one_row_an_item(stream: Stream) -> np.ndarray:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from graft.backbones.backbone import join
 from graft.engine.ahead import N_STEPS, Ahead
+from graft.engine.anchor import pull
 from graft.engine.average import Average, begin_average
 from graft.engine.evaluation import mean_loss, measured
 from graft.engine.feeds import PhaseFeeds, Streams
@@ -69,6 +70,7 @@ class LoopState:
     loss_sum: float = 0.0
     loss_count: float = 0.0
     best_loss: float = math.inf
+    """What the best epoch was chosen by: its validation loss, or the task's criterion."""
     best_epoch: int | None = None
     n_bad: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -91,6 +93,7 @@ class Loop:
             where one must be: after an epoch, or because what comes next is not certain.
         n_workers: threads that read ahead.
         on_note: told what is done about a lack of memory.
+        start: weights that the phase is pulled to, by name.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Loop:
     average: Average | None = None
     n_workers: int = 0
     on_note: Callable[[str], None] = lambda _: None
+    start: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ahead = Ahead()
@@ -204,7 +208,7 @@ class Loop:
         try:
             with nullcontext() if self.average is None else self.average.in_place():
                 validation, scores = self._validate()
-                self._judge(validation)
+                self._judge(validation, scores)
         except Stopped as stop:
             self.checkpoint(self, True)
             raise self._stopped(stop.signal) from None
@@ -269,6 +273,8 @@ class Loop:
             self._refuse(rows, progress)
             return None
         self.at.n_bad = 0
+        if self.by.l2_sp is not None:
+            pull(self.optimizer, self.start, self.by.l2_sp)
         self.optimizer.step()
         # fused kernels move weights without counting it, and fingerprints go by that count
         torch.autograd.graph.increment_version(parameters)
@@ -351,12 +357,16 @@ class Loop:
         where: dict[str, Any] = {"split": "validation", "ahead": self.ahead}
         return mean_loss(*read, **where), measured(*read, **where)
 
-    def _judge(self, validation: float | None) -> None:
+    def _judge(self, validation: float | None, scores: Mapping[str, float]) -> None:
         """Keep the best epoch and stop when patience is over."""
-        if self.by.patience is None or validation is None or math.isnan(validation):
+        if self.by.patience is None or validation is None:
             return
-        if validation < self.at.best_loss:
-            self.at.best_loss, self.at.best_epoch = validation, self.at.epoch
+        criterion = getattr(self.task, "criterion", None)
+        value = validation if criterion is None else criterion(validation, scores)
+        if math.isnan(value):
+            return
+        if value < self.at.best_loss:
+            self.at.best_loss, self.at.best_epoch = value, self.at.epoch
             self.best = {k: whole(t).detach().clone() for k, t in self.trained_tensors().items()}
         elif self.at.epoch - (self.at.best_epoch or 0) >= self.by.patience:
             self.at.stopped = True

@@ -83,7 +83,7 @@ def refuse_too_large(
 
 def fixed_bytes(by: Gradient, groups: tuple[Group, ...]) -> int:
     """Return the bytes that a phase needs whatever its batch: gradients, moments, copies."""
-    n_copies = 3 + (by.patience is not None) + (by.ema is not None)
+    n_copies = 3 + sum(option is not None for option in (by.patience, by.ema, by.l2_sp))
     return sum(
         m.parameter.numel() * m.parameter.element_size() * n_copies for m in trainable(groups)
     )

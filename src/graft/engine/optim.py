@@ -9,20 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from graft.engine.groups import Group
+from graft.engine.groups import Group, Located
 from graft.errors import InputError
 from graft.methods.plan import Gradient
 
 
 def build_optimizer(groups: Sequence[Group], by: Gradient) -> torch.optim.AdamW:
-    """Build AdamW with one entry per rule and decay; norms and biases never decay."""
+    """Build AdamW with one entry per rule and decay; norms and biases never decay.
+
+    Nor does a body that is pulled to its start instead (`anchor.py`).
+    """
     entries: list[dict[str, Any]] = []
     for group in groups:
         rule = group.rule
         if rule.lr is None:
             continue
         for decays in (True, False):
-            members = [m for m in group.members if (m.place.kind == "weight") == decays]
+            members = [m for m in group.members if _decays(m, by) == decays]
             if members:
                 entries.append(
                     {
@@ -37,6 +40,11 @@ def build_optimizer(groups: Sequence[Group], by: Gradient) -> torch.optim.AdamW:
     # one pass over memory instead of ten; sharded parameters have no such kernel on the CPU
     fused = all(type(p) is nn.Parameter and p.is_floating_point() for p in parameters)
     return torch.optim.AdamW(entries, betas=by.betas, eps=by.eps, fused=fused)
+
+
+def _decays(member: Located, by: Gradient) -> bool:
+    is_pulled = by.l2_sp is not None and member.place.role == "backbone"
+    return member.place.kind == "weight" and not is_pulled
 
 
 def set_rates(optimizer: torch.optim.Optimizer, by: Gradient, step: int, n_steps: int) -> None:

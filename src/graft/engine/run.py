@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from graft.backbones.backbone import towers
+from graft.engine.anchor import starting_weights
 from graft.engine.checkpoint import restore_optimizer
 from graft.engine.feeds import Streams, find_feeds
 from graft.engine.groups import set_trainable
@@ -32,7 +33,7 @@ from graft.engine.start import backbone_fingerprint, put_in, reset
 from graft.engine.stopping import stop_if_asked
 from graft.engine.stores import attach
 from graft.engine.views import finite, is_endless, n_examples
-from graft.methods.plan import Convex, Plan
+from graft.methods.plan import Convex, Gradient, Plan
 from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
 from graft.tasks.task import Task
 
@@ -82,6 +83,9 @@ def run(
     model = processes.sharded(original, _paths_to_shard)
     if model is not original:
         prepared = [regrouped(p, model, state) for p in prepared]
+    start = starting_weights(
+        (p.phase.by, p.groups) for p in prepared if isinstance(p.phase.by, Gradient)
+    )
     weights = "" if plan.start == "random" else backbone_fingerprint(original)
     keeper = Keeper(settings, processes, weights, listener)
     done, loop_state, restored = keeper.restore(model, state) if resume else ([], None, {})
@@ -109,6 +113,7 @@ def run(
             keeper=keeper.after(done),
             loop_state=loop_state,
             restored=restored,
+            start=start,
         )
         loop_state, restored = None, {}
         done.append(record)
@@ -142,6 +147,7 @@ def _run_phase(
     keeper: Callable[[Loop, bool], None],
     loop_state: LoopState | None,
     restored: Mapping[str, Tensor],
+    start: Mapping[str, Tensor],
 ) -> PhaseRecord:
     began = time.perf_counter()
     item = rest[0]
@@ -191,6 +197,7 @@ def _run_phase(
         keeper,
         n_workers=settings.workers,
         on_note=listener.on_note,
+        start=start,
     )
     if loop_state is not None:
         loop.at = loop_state

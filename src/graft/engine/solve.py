@@ -38,7 +38,7 @@ def why_not_convex(task: Task, model: nn.Module, feeds: PhaseFeeds) -> str:
         return reason
     if not isinstance(getattr(model, "head", None), Linear):
         return "only a linear head has a convex form"
-    if len(feeds.replays) != 1 or any(len(r.taps) != 1 for r in feeds.replays.values()):
+    if not feeds.replays or any(len(r.taps) != 1 for r in feeds.replays.values()):
         return feeds.reason or "the head reads more than pooled features"
     return ""
 

@@ -131,6 +131,8 @@ def unfreeze(
 
 def scratch(n_blocks: int = 0, *, lr: float = 5e-4, epochs: int = 20, **options: Any) -> Plan:
     """Train everything from random weights, the baseline that transfer has to beat."""
+    if options.get("l2_sp") is not None:
+        raise InputError("scratch throws away what --l2-sp stays close to; leave out one of both")
     plan = full(n_blocks, lr=lr, head_lr=options.pop("head_lr", lr), epochs=epochs, **options)
     phase = dataclasses.replace(plan.phases[0], name="scratch")
     return Plan((phase,), start="random")

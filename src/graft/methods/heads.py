@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graft.errors import InputError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head, state
 
@@ -24,6 +25,8 @@ def head_only(
 ) -> Plan:
     """Train the head by gradient on frozen features."""
     del n_blocks, lr
+    if options.get("l2_sp") is not None:
+        raise InputError("the head has no start to stay close to; leave out --l2-sp")
     rules = (Rule(head(), head_lr, 0.01), Rule(state(), head_lr), Rule(everything(), None))
     return Plan((Phase("head", rules, Gradient(epochs=epochs, **options)),))
 

@@ -55,6 +55,8 @@ class Gradient:
             best epoch; None runs all epochs and keeps the last.
         ema: decay of a moving average of the weights, which is what is validated and what the phase
             ends with; None for no average.
+        l2_sp: strength of a pull of the body to the weights that it began with, in the place of
+            weight decay (Li et al. 2018); None for none.
         betas: decay of the two moments of AdamW (Loshchilov and Hutter 2019).
         eps: added to the root of the second moment.
     """
@@ -68,6 +70,7 @@ class Gradient:
     clip: float | None = 1.0
     patience: int | None = None
     ema: float | None = None
+    l2_sp: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 

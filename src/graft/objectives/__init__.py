@@ -91,5 +91,13 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.scored_pairs:cosine_regression",
         "scored pairs: the cosine is the score",
     ),
+    "coral": (
+        "graft.objectives.coral:coral",
+        "two domains: the same covariance of the features (--adapt coral)",
+    ),
+    "mmd": (
+        "graft.objectives.mmd:mmd",
+        "two domains: the same mean in five Gaussian kernels (--adapt mmd)",
+    ),
 }
 """name → (where the function is, one-line summary)."""

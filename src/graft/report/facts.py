@@ -154,6 +154,7 @@ class Facts:
         embedding: what only embeddings have.
         near_map: the rows laid out so that near ones stay near; of embeddings.
         near_map_note: why there is no such map.
+        domain_map: held-out rows of both domains, where one was adapted to another.
     """
 
     modality: str
@@ -167,3 +168,4 @@ class Facts:
     embedding: EmbeddingFacts | None = None
     near_map: FeatureMap | None = None
     near_map_note: str = ""
+    domain_map: FeatureMap | None = None

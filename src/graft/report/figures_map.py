@@ -21,7 +21,14 @@ READING_OF_EMBEDDINGS = {
     "before": "As the untouched backbone sees the items: near each other is what is alike for it.",
     "after": "As the trained network sees them: what belongs together should have come nearer.",
 }
-Kind = Literal["map", "near"]
+READING_OF_DOMAINS = {
+    "before": "As the untouched backbone sees rows of both domains: where they lie apart, what is "
+    "learned of the one need not hold for the other.",
+    "after": "As the trained network sees them: the better they mix, the less its features tell "
+    "where a row comes from.",
+}
+Kind = Literal["map", "near", "domains"]
+TITLES = {"near": "Near items", "domains": "Both domains"}
 FEW_ROWS, MANY_ROWS = 200, 1_000
 LONG_NAME, LONGER_NAME = 14, 20
 """Characters of a class name, above which the legend has two columns, and one."""
@@ -34,7 +41,8 @@ def maps(record: RunRecord, found: FeatureMap | None, kind: Kind = "map") -> lis
     """Draw one picture, or two where training moved the features; both have the same axes.
 
     Args:
-        kind: `map` for directions in the features, `near` for a map in which near stays near.
+        kind: `map` for directions in the features, `near` for a map in which near stays near,
+            `domains` for rows of two domains.
     """
     if found is None:
         return []
@@ -67,13 +75,19 @@ def _map(
     return Figure(
         f"{kind}-{when}",
         _title(record, when, alone, kind),
-        (READING_OF_EMBEDDINGS if record.task == "embed" else READING)[when],
+        _reading(record, kind)[when],
         says,
         base(says, (440 if alone else 380) + _legend_height(names), layer=layers),
         ("class", "mean, first direction", "second"),
         tuple(rows),
         size="wide" if alone else "half",
     )
+
+
+def _reading(record: RunRecord, kind: Kind) -> dict[str, str]:
+    if kind == "domains":
+        return READING_OF_DOMAINS
+    return READING_OF_EMBEDDINGS if record.task == "embed" else READING
 
 
 def _columns(names: list[str]) -> int:
@@ -90,7 +104,7 @@ def _title(record: RunRecord, when: str, alone: bool, kind: Kind) -> str:
     what = "Embeddings" if record.task == "embed" else "Features"
     if alone:
         return f"{what} of the held-out rows"
-    return f"{'Near items' if kind == 'near' else what} {when} training"
+    return f"{TITLES.get(kind, what)} {when} training"
 
 
 def _says(record: RunRecord, side: MapSide, kind: Kind) -> str:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def render(
         ],
         "map": figures_map.maps(record, found.map),
         "near": figures_map.maps(record, found.near_map, kind="near"),
+        "domains": figures_map.maps(record, found.domain_map, kind="domains"),
         "depths": _some(figures_data.depths(record)),
         "between": _some(figures_between.between(record, meanings or {})),
     }
@@ -104,6 +106,10 @@ def render(
         kind=A_MODEL[record.task].format(n=len(record.classes)),
         untouched=UNTOUCHED[record.task],
         metrics=tables.metric_rows(record, meanings or {}),
+        domain=record.domain,
+        domain_metrics=()
+        if record.domain is None
+        else tables.metric_rows(replace(record, intervals=record.domain.intervals), meanings or {}),
         plan=tables.plan_rows(record),
         cost=tables.cost_rows(record),
         findings=tables.finding_rows(record.findings),

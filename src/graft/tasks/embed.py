@@ -215,12 +215,14 @@ class Embed:
         """Return `embedding` (n, E), of length one."""
         return {self.output: unit(model(batch.inputs).float())}
 
-    def measure(self, outputs: Mapping[str, np.ndarray], stream: Any) -> dict[str, float]:
+    def measure(
+        self, outputs: Mapping[str, Mapping[str, np.ndarray]], streams: Mapping[str, Any]
+    ) -> dict[str, float]:
         """Return the headline metric of a stream, whose items have `embedding` (U, E).
 
         Of many items or tuples `MOST_MEASURED` are taken, evenly drawn.
         """
-        truth, embeddings = self.truth(stream), outputs[self.output]
+        truth, embeddings = self.truth(streams["train"]), outputs["train"][self.output]
         n = len(truth) if isinstance(truth, np.ndarray) else len(truth.members)
         if n > MOST_MEASURED:
             drawn = np.linspace(0, n - 1, MOST_MEASURED).astype(np.int64)

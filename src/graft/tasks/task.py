@@ -93,8 +93,10 @@ class Task(Protocol):
     Besides these five a task may have `convex(stream) -> ConvexProblem`, if its loss is convex in a
     linear head, and `why_not_convex: str` where its settings may make it none (empty otherwise);
     `after_step(model, state, progress)`, called when the weights have moved;
-    `measure(outputs, stream) -> dict[str, float]`, which after every epoch scores what `predict`
-    gives for each different item of the validation stream; `is_joint = True`, if the loss of a step
+    `measure(outputs, streams) -> dict[str, float]`, which after every epoch scores what `predict`
+    gives for each different item of the validation streams, by stream; `criterion(loss, scores) ->
+    float`, the least of which makes the best epoch, where that is not the validation loss;
+    `is_joint = True`, if the loss of a step
     is no sum over its examples (in-batch negatives): what it encodes is then computed in several
     passes and joined along the first dimension, and its loss sees targets and rows of the batches
     but no inputs; and `is_aligned = True`, if row i of every stream is the same example (a picture

@@ -1,0 +1,238 @@
+"""A labelled task that also sees rows of another domain, without their labels.
+
+    train (source, labelled) ──encode→ logits, pooled ─task's own loss──┐
+    target (no labels) ───────encode→          pooled ─ADAPTATIONS──────┴→ one loss
+
+What is predicted, how it is scored and how it is saved stay the task's own affair: whatever is not
+said here is asked of it. The target is a second stream: a step takes as many rows of it as of the
+source, and it begins anew when it ends.
+
+Each stream passes through the network by itself, so batch norm in training mode takes each domain
+by its own mean and variance, and its running statistics see both in turn. In one batch together
+the difference of the means would be left for the features to undo (Li et al. 2018, "Adaptive Batch
+Normalization for practical domain adaptation").
+
+Quantities: n source rows and n target rows of a step, D width of the pooled features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graft.backbones.backbone import Backbone
+from graft.batch import Batch
+from graft.errors import UnknownName
+from graft.metrics.classification import accuracy, log_loss
+from graft.metrics.label_free import information
+from graft.model import Model
+from graft.objectives.adversarial import reversal_scale, reversed_gradient
+from graft.objectives.binary_cross_entropy import binary_cross_entropy
+from graft.objectives.coral import coral
+from graft.objectives.distances import wide
+from graft.objectives.mmd import mmd
+from graft.tasks.classify import Classify
+from graft.tasks.task import Loss, Progress
+
+SOURCE, TARGET = "train", "target"
+"""The streams of a step."""
+
+LOG_LOSS, INFORMATION = "log_loss", "target_information"
+CHOSEN_BY = (
+    "log loss of source validation rows less the information of the predictions for target ones, "
+    "no label of the target"
+)
+"""What `Adapted.criterion` goes by, in words."""
+
+N_HIDDEN = 100
+"""Of the domain classifier: as for MNIST in Ganin et al. 2016, section 5.2."""
+
+
+class DomainClassifier(nn.Module):
+    """Score by pooled features (N, D) how surely each row is of the target: (N,) logits."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, N_HIDDEN)
+        self.out = nn.Linear(N_HIDDEN, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.out(torch.relu(self.hidden(features))).squeeze(-1)
+
+
+Discrepancy = Callable[[Tensor, Tensor, nn.Module | None, float, Progress], Tensor]
+"""Of source and target features (n, D), the domain classifier, a weight: a summed loss."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Say how two domains are brought together.
+
+    Args:
+        summary: what it is, in one line.
+        loss: what is added to the task's own.
+        weight: that it has unless another is asked for.
+        has_classifier: it learns to tell the domains apart.
+        is_joint: its loss is of a whole step, and no sum over rows.
+    """
+
+    summary: str
+    loss: Discrepancy
+    weight: float
+    has_classifier: bool = False
+    is_joint: bool = True
+
+
+def _adversarial(
+    source: Tensor, target: Tensor, classifier: nn.Module | None, weight: float, progress: Progress
+) -> Tensor:
+    """Return the domain classifier's loss; only its gradient below is turned and weighted.
+
+    The classifier itself learns at its full rate from the first step on, as in Ganin et al. 2016,
+    section 5.2.
+    """
+    assert classifier is not None
+    scale = weight * reversal_scale(progress.step / max(progress.n_steps, 1))
+    logits = classifier(reversed_gradient(torch.cat([source, target]), scale))
+    is_target = torch.arange(len(logits), device=logits.device) >= len(source)
+    losses, _ = binary_cross_entropy(logits.float()[:, None], is_target[:, None])
+    return losses.sum()
+
+
+def _discrepancy(objective: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Discrepancy:
+    """Return a discrepancy of features that are brought to one scale.
+
+    So a weight means the same for every backbone; the scale is taken as a constant.
+    """
+
+    def loss(
+        source: Tensor, target: Tensor, classifier: nn.Module | None, weight: float, _: Progress
+    ) -> Tensor:
+        del classifier
+        source, target = wide(source), wide(target)
+        with torch.no_grad():
+            joined = torch.cat([source, target])
+            scale = (joined - joined.mean(0)).square().mean().sqrt().clamp_min(1e-12)
+        return weight * objective(source / scale, target / scale)[0].sum()
+
+    return loss
+
+
+ADAPTATIONS: dict[str, Adaptation] = {
+    "dann": Adaptation(
+        "features that a classifier of the domain, trained beside, cannot tell apart",
+        _adversarial,
+        weight=1.0,
+        has_classifier=True,
+        is_joint=False,
+    ),
+    "coral": Adaptation("features with the same covariance", _discrepancy(coral), weight=1.0),
+    "mmd": Adaptation(
+        "features with the same mean in five Gaussian kernels", _discrepancy(mmd), weight=1.0
+    ),
+}
+"""name → how the features of two domains are brought together."""
+
+
+def find_adaptation(name: str) -> Adaptation:
+    """Return an adaptation by its name.
+
+    Raises:
+        UnknownName: there is no such adaptation.
+    """
+    if name not in ADAPTATIONS:
+        raise UnknownName("adaptation", name, ADAPTATIONS)
+    return ADAPTATIONS[name]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Learn to classify so that it also holds for the rows of another domain.
+
+    No label of the target is ever asked for. Whatever is not said here is the task's own.
+
+    Args:
+        task: learned from the labelled rows, the source.
+        adapt: name in `ADAPTATIONS`.
+        weight: of what brings the domains together; the adaptation's own unless given.
+
+    Source: Ganin and Lempitsky 2015, equations 1 to 3.
+    """
+
+    task: Classify
+    adapt: str = "dann"
+    weight: float | None = None
+
+    def __post_init__(self) -> None:
+        find_adaptation(self.adapt)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked for before there is a task, by whoever copies
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    @property
+    def strength(self) -> float:
+        """Return the weight of what brings the domains together."""
+        return ADAPTATIONS[self.adapt].weight if self.weight is None else self.weight
+
+    @property
+    def is_joint(self) -> bool:
+        """Return whether the loss of a step is no sum over its rows."""
+        return ADAPTATIONS[self.adapt].is_joint
+
+    def build(self, backbone: Backbone) -> tuple[Model, nn.Module | None]:
+        """Return the task's own model, and the domain classifier where there is one."""
+        model, _ = self.task.build(backbone)
+        if not ADAPTATIONS[self.adapt].has_classifier:
+            return model, None
+        return model, DomainClassifier(backbone.width)
+
+    def encode(self, model: nn.Module, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """Return `logits` (n, C) and `pooled` features (n, D)."""
+        del progress
+        features = model.backbone(batch.inputs)  # type: ignore[operator]
+        return {"logits": model.head(features), "pooled": features.pooled}  # type: ignore[operator]
+
+    def loss(
+        self,
+        encoded: Mapping[str, Any],
+        batches: Mapping[str, Batch],
+        state: nn.Module | None,
+        progress: Progress,
+    ) -> Loss:
+        """Return the task's own loss on the source, and what brings the domains together."""
+        source = encoded[SOURCE]
+        own = self.task.loss({SOURCE: source["logits"]}, batches, None, progress)
+        if TARGET not in encoded:
+            return own
+        features = source["pooled"], encoded[TARGET]["pooled"]
+        apart = ADAPTATIONS[self.adapt].loss(*features, state, self.strength, progress)
+        return Loss(own.total + apart, own.count)
+
+    def measure(
+        self, outputs: Mapping[str, Mapping[str, np.ndarray]], streams: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Return what is known of validation rows: scores of the source, sureness of the target."""
+        probabilities = outputs[SOURCE][self.task.output]
+        labels = self.task.truth(streams[SOURCE])
+        found = {
+            "accuracy": accuracy(labels, probabilities.argmax(1)),
+            LOG_LOSS: log_loss(labels, probabilities),
+        }
+        if TARGET in outputs:
+            found[INFORMATION] = information(outputs[TARGET][self.task.output])
+        return found
+
+    def criterion(self, loss: float, scores: Mapping[str, float]) -> float:
+        """Return by what the best epoch is chosen: small where both domains are told well.
+
+        That is the log loss of the source less the information of the target's predictions.
+        """
+        del loss  # it counts how well the domains are told apart as well
+        return scores[LOG_LOSS] - scores.get(INFORMATION, 0.0)
