@@ -91,5 +91,17 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.scored_pairs:cosine_regression",
         "scored pairs: the cosine is the score",
     ),
+    "softmax_distillation": (
+        "graft.objectives.distillation:softmax_distillation",
+        "softened probabilities of classes as near as may be to a teacher's (temperature)",
+    ),
+    "sigmoid_distillation": (
+        "graft.objectives.distillation:sigmoid_distillation",
+        "the same for labels of which any number may hold",
+    ),
+    "cosine_distillation": (
+        "graft.objectives.distillation:cosine_distillation",
+        "each vector in the direction of a teacher's",
+    ),
 }
 """name → (where the function is, one-line summary)."""
