@@ -1,4 +1,4 @@
-"""Distillation: each formula against its slow loop, finite differences and the paper's own limit."""
+"""Distillation: each formula against its slow loop, finite differences and the paper's limit."""
 
 from __future__ import annotations
 
