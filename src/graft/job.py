@@ -49,9 +49,19 @@ from graft.surgery.channels import with_channels
 from graft.surgery.truncate import truncated
 from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
+from graft.tasks.distilled import UNLABELLED, Distilled, say
 from graft.tasks.labelled import Labelled
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
+from graft.teacher_job import (
+    Taught,
+    Teacher,
+    distilled,
+    open_teacher,
+    refuse_frozen_students,
+    refuse_options_of_teachers,
+    student_of,
+)
 from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
 N_CHARACTERS_LOOKED_AT = 5_000_000
@@ -64,6 +74,9 @@ class Job:
     Args:
         backbone: a `Backbone`, or a `BackbonePair` where pictures come with captions.
         state: what the task keeps beside the model while it trains, or None.
+        teacher: that the task learns from, or None.
+        taught: what it says of every row, once it was asked.
+        unlabelled: rows that are learned from its answers alone, or None.
     """
 
     recipe: Recipe
@@ -80,6 +93,9 @@ class Job:
     chosen_on: Mapping[str, str] = field(default_factory=dict)
     near: Mapping[int, Near] = field(default_factory=dict)
     wordings: tuple[Wording, ...] = ()
+    teacher: Teacher | None = None
+    taught: Taught | None = None
+    unlabelled: Table | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -91,17 +107,45 @@ class Job:
         """Whether every epoch sees new variants of the training pictures."""
         return self.augment is not None and self.augment.views is None
 
-    def streams(self) -> dict[str, dict[str, Any]]:
-        """Return the task's streams for each split; training pictures vary where that is asked."""
-        parts = {
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """Return the rows of each split."""
+        return {
             "train": self.splits.train,
             "validation": self.splits.validation,
             "test": self.splits.test,
         }
+
+    def content_hash(self) -> str:
+        """Hash all that is learned from: the rows, those without labels, and who teaches them."""
+        parts = [self.table.content_hash()]
+        parts += [] if self.unlabelled is None else [self.unlabelled.content_hash()]
+        parts += [] if self.taught is None else [self.taught.fingerprint]
+        return " ".join(parts)
+
+    def plain_streams(self, most_rows: int | None = None) -> dict[str, dict[str, Any]]:
+        """Return the task's streams for each split, of the rows as they are.
+
+        Args:
+            most_rows: of each, the first ones; None for all.
+        """
         streams: dict[str, dict[str, Any]] = {
-            name: self.task.streams(self.table.take(rows), self.backbone)
-            for name, rows in parts.items()
+            name: self.task.streams(self.table.take(rows[:most_rows]), self.backbone)
+            for name, rows in self.parts.items()
         }
+        if self.unlabelled is not None and isinstance(self.task, Distilled):
+            some = self.unlabelled.take(np.arange(len(self.unlabelled))[:most_rows])
+            streams["train"][UNLABELLED] = self.task.unlabelled(some, self.backbone)
+        return streams
+
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """Return the task's streams for each split, with what a teacher said of their rows.
+
+        Training pictures vary where that is asked.
+        """
+        streams = self.plain_streams()
+        for (part, name), said in ({} if self.taught is None else self.taught.said).items():
+            say(streams[part][name], said)
         if self.augment is not None:
             streams["train"] = {
                 name: AugmentedStream(stream, self.augment)
@@ -126,6 +170,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     if matches(table):
         return _pair_job(recipe, prepared, plan)
     refuse_options_of_towers(recipe)
+    refuse_options_of_teachers(recipe)
     if embeds(recipe, table):
         recipe = without_options_of_labels(recipe, table)
         splits = rows_that_count(recipe, table, splits)
@@ -134,6 +179,8 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         refuse_options_of_embeddings(recipe)
     if recipe.patience is not None and not len(splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
+    recipe, student = student_of(recipe)
+    backbone = backbone if student is None else student
     if recipe.model is None and backbone is None:
         if table.roles.modality != "text":
             raise InputError(
@@ -160,18 +207,24 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         )
     findings = (*findings, *token_faults(table, counted_tokens(backbone, table)))
     augment = _augment(recipe, backbone)
-    task = (
+    own = (
         embed_task(recipe, table, splits) if embeds(recipe, table) else _task(recipe, table, splits)
     )
+    task: Any = own
+    teacher = None if recipe.teacher is None else open_teacher(recipe, own, table)
+    if teacher is not None:
+        task = distilled(recipe, own, teacher)
     torch.manual_seed(recipe.seed)
     model, state = task.build(backbone)
     plan = plan or build_plan(recipe, count_blocks(backbone))
     plan, notes = without_idle_phases(plan, model, state)
+    if isinstance(task, Distilled):
+        refuse_frozen_students(task, plan, model)
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
-        assert isinstance(task, Classify)
-        wordings, note = begin_at_names(names, model, task, table, splits)
+        assert isinstance(own, Classify)
+        wordings, note = begin_at_names(names, model, own, table, splits)
         notes = (*notes, note)
     return Job(
         recipe,
@@ -187,6 +240,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         notes,
         near=prepared.near,
         wordings=wordings,
+        teacher=teacher,
     )
 
 

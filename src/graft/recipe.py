@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -34,6 +34,9 @@ HIGHEST = 4
 CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
+
+PathField = Literal["data", "model", "text_model", "teacher", "unlabeled"]
+"""Fields that name a file or folder."""
 
 SWITCHES = frozenset(
     [
@@ -96,6 +99,12 @@ class Recipe(BaseModel):
     distance: str | None = None
     mine: float | None = Field(None, ge=0, le=2)
     items_per_class: int | None = Field(None, ge=2)
+    teacher: str | None = None
+    distil: Literal["logits", "features", "embedding"] | None = None
+    distil_weight: float | None = Field(None, gt=0, le=1)
+    distil_temperature: float | None = Field(None, gt=0)
+    unlabeled: str | None = None
+    student_blocks: int | None = Field(None, ge=1)
     augment: str | None = None
     views: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
@@ -145,7 +154,7 @@ class Recipe(BaseModel):
             raise ValueError("goes with method `probe` alone: pass --method probe or leave it out")
         return value
 
-    def place(self, field: Literal["data", "model", "text_model"]) -> str | None:
+    def place(self, field: PathField) -> str | None:
         """Return where a path lies: seen from here, or from the nearest folder above the recipe's.
 
         So a run goes on, or is repeated, from any working directory and after its project has
@@ -162,8 +171,7 @@ class Recipe(BaseModel):
 
     def placed(self) -> Recipe:
         """Return the recipe with its paths as `place` finds them."""
-        fields: tuple[Literal["data", "model", "text_model"], ...] = ("data", "model", "text_model")
-        return self.model_copy(update={field: self.place(field) for field in fields})
+        return self.model_copy(update={field: self.place(field) for field in get_args(PathField)})
 
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
@@ -182,7 +190,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-NO_RESULT = {"data", "cache", "checkpoint_every", "workers", "max_skip"}
+NO_RESULT = {"data", "unlabeled", "cache", "checkpoint_every", "workers", "max_skip"}
 """Fields that change no weight."""
 
 

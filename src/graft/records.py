@@ -2,7 +2,7 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores, FindingRecord
+              └ Interval, ClassScores, FindingRecord, TeacherRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -217,6 +217,32 @@ class Between:
 
 
 @dataclass(frozen=True)
+class TeacherRecord:
+    """What a student learned from, and what that is worth on the rows that judge the student.
+
+    Args:
+        name: of the run or model.
+        learned: which of its numbers: `logits`, `features` or `embedding`.
+        weight: of them beside the labels, 0 to 1.
+        temperature: by which logits were softened.
+        has_head: the scores are its own head's; else what its features answer, as `before` is
+            what those of the untouched student do.
+        scores: metrics by held-out split.
+        n_unlabelled: rows without labels that it spoke of.
+        cache: of the pass over the training rows.
+    """
+
+    name: str
+    learned: str
+    weight: float
+    temperature: float
+    has_head: bool
+    scores: dict[str, dict[str, float]]
+    n_unlabelled: int = 0
+    cache: CacheRecord | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -238,6 +264,7 @@ class RunRecord:
         wordings: of a head that began at the names of the classes, each wording of the prompts
             alone and then all together.
         between: by ascending alpha, where `graft.interpolate` was asked.
+        teacher: that the model learned from, or None.
     """
 
     model: str
@@ -271,6 +298,7 @@ class RunRecord:
     n_near: int = 0
     wordings: tuple[Wording, ...] = ()
     between: tuple[Between, ...] = ()
+    teacher: TeacherRecord | None = None
 
     @property
     def judged_on(self) -> str:

@@ -98,7 +98,7 @@ def plan(
             state=job.state,
             settings=settings_of(job),
         )
-    stream = job.task.streams(job.table.take(job.splits.train[:64]), job.backbone)
+    stream = job.plain_streams(64)["train"]
     phases = []
     for phase, cost in zip(job.plan.phases, costs.phases, strict=True):
         groups = resolve(phase.rules, locate(job.model, job.state))
@@ -152,14 +152,9 @@ def plan(
 
 def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, int]]:
     """Return streams of up to MOST_ROWS rows of each split, and how many rows it has."""
-    parts = {
-        "train": job.splits.train,
-        "validation": job.splits.validation,
-        "test": job.splits.test,
-    }
     streams: dict[str, Mapping[str, Stream]] = {
-        name: job.task.streams(job.table.take(rows[:MOST_ROWS]), job.backbone)
-        for name, rows in parts.items()
-        if len(rows)
+        name: found
+        for name, found in job.plain_streams(MOST_ROWS).items()
+        if len(getattr(job.splits, name))
     }
-    return streams, {name: len(rows) for name, rows in parts.items()}
+    return streams, {name: len(rows) for name, rows in job.parts.items()}

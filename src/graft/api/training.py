@@ -20,6 +20,7 @@ from graft.api.mapping import drawn_rows
 from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
 from graft.api.reporting import report
+from graft.api.teaching import taught
 from graft.backbones.backbone import Backbone
 from graft.data.faults import PlacedError, data_error, shorten
 from graft.engine.ahead import default_workers
@@ -140,6 +141,7 @@ def train(
 
 
 def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: float) -> RunRecord:
+    job = taught(job, settings_of(job), listener)
     streams = job.streams()
     if job.recipe.method == "auto":
         train = plain(streams["train"]["train"])
@@ -329,6 +331,6 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         checkpoint_every=recipe.checkpoint_every,
         workers=default_workers() if recipe.workers is None else recipe.workers,
         recipe=recipe.digest(),
-        data=job.table.content_hash(),
+        data=job.content_hash(),
         checks_memory=checkpoints is not None,
     )

@@ -11,7 +11,8 @@ DATA = Group("Data", sort_key=1)
 MODEL = Group("Model and method", sort_key=2)
 EMBEDDING = Group("Embeddings (--task embed, or a table of pairs or triplets)", sort_key=3)
 TOWERS = Group("Two towers (pictures with captions)", sort_key=4)
-TRAINING = Group("Training (the method's own choice unless given)", sort_key=5)
+TEACHER = Group("Distillation (learn from a larger network too)", sort_key=5)
+TRAINING = Group("Training (the method's own choice unless given)", sort_key=6)
 
 
 def _in(group: Group, **more: Any) -> Parameter:
@@ -105,6 +106,18 @@ class RecipeOptions:
     "Give each pair a hard negative, less similar than its positive by so much: 0.05 for instance."
     items_per_class: Annotated[int | None, _in(EMBEDDING)] = None
     "Items of one class in a batch (default 4)."
+    teacher: Annotated[str | None, _in(TEACHER)] = None
+    "Run or model whose answers are learned beside the labels; asked once for each row, and stored."
+    distil: Annotated[Literal["logits", "features", "embedding"] | None, _in(TEACHER)] = None
+    "What of the teacher is learned: logits (default), features, or embedding (default for those)."
+    distil_weight: Annotated[float | None, _in(TEACHER)] = None
+    "Share of the teacher beside the labels, above 0 and up to 1 (default 0.5)."
+    distil_temperature: Annotated[float | None, _in(TEACHER)] = None
+    "Softens logits (default 2); at 1 a linear head on frozen features is solved exactly."
+    unlabeled: Annotated[str | None, _in(TEACHER)] = None
+    "File or folder of more rows, without labels, that the teacher alone speaks of."
+    student_blocks: Annotated[int | None, _in(TEACHER)] = None
+    "The student is the lowest so many blocks of the teacher, instead of --model."
     augment: Annotated[str | None, _in(TRAINING)] = None
     "Vary training pictures: light, strong, or a list such as crop,flip,colour."
     views: Annotated[int | None, _in(TRAINING)] = None
