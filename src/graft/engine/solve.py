@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import reduce
 
 import numpy as np
+import torch
 from torch import nn
 
 from graft.data.split import folds
@@ -74,8 +75,9 @@ def solve_head(
     )
 
 
+@torch.autocast("cpu", enabled=False)
 def search(features: np.ndarray, problem: ConvexProblem, n_folds: int, seed: int) -> Search:
-    """Choose l2 by cross-validation and solve.
+    """Choose l2 by cross-validation and solve, in full precision under autocast too.
 
     Args:
         features: (N, D).
@@ -109,6 +111,7 @@ def _tears_classes(problem: ConvexProblem, folds: np.ndarray) -> bool:
     return len(set(zip(labels.tolist(), folds.tolist(), strict=True))) == len(set(labels.tolist()))
 
 
+@torch.autocast("cpu", enabled=False)
 def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:
     weights = problem.weights
     if problem.loss == "squared":

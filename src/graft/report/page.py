@@ -30,6 +30,7 @@ from graft.report import (
 )
 from graft.report.facts import Facts
 from graft.report.figure import Figure
+from graft.report.teacher import how_taught, teacher_rows
 from graft.report.verdict import verdict
 from graft.report.words import (
     A_MODEL,
@@ -104,6 +105,8 @@ def render(
         kind=A_MODEL[record.task].format(n=len(record.classes)),
         untouched=UNTOUCHED[record.task],
         metrics=tables.metric_rows(record, meanings or {}),
+        taught=teacher_rows(record),
+        how_taught=how_taught,
         plan=tables.plan_rows(record),
         cost=tables.cost_rows(record),
         findings=tables.finding_rows(record.findings),
