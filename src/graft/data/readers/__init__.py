@@ -15,12 +15,12 @@ from graft.data.faults import data_error
 from graft.data.files import kind_of
 from graft.data.readers.endings import READERS, ending_of, load
 from graft.data.roles import Asked
-from graft.data.rows import assembled
+from graft.data.rows import Rows, assembled
 from graft.data.table import Table
 from graft.data.targets import KINDS, TargetKind
 from graft.errors import UnknownName
 
-__all__ = ["HUB", "READERS", "load", "read", "reader_for"]
+__all__ = ["HUB", "READERS", "load", "read", "read_rows", "reader_for"]
 
 HUB = "hub:"
 SHOWN_ENDINGS = ".csv .tsv .jsonl .parquet .zip .tar (.gz)"
@@ -63,6 +63,29 @@ def read(
     """
     if target_kind is not None and target_kind not in KINDS:
         raise UnknownName("target kind", target_kind, KINDS)
+    rows = read_rows(
+        path,
+        encoding=encoding,
+        sep=sep,
+        follow_links=follow_links,
+        drop_empty_classes=drop_empty_classes,
+    )
+    return assembled(rows, Asked(input, label, group, split, target_kind))
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    sep: str | None = None,
+    follow_links: bool = False,
+    drop_empty_classes: bool = False,
+) -> Rows:
+    """Read a file or folder as `read` does, up to where roles are found.
+
+    Raises:
+        DataError: as `read`.
+    """
     reader = load(reader_for(path))
     options = {
         name: value for name, value in (("encoding", encoding), ("sep", sep)) if value is not None
@@ -72,8 +95,7 @@ def read(
         raise data_error(f"--{name} has no meaning here; leave it out", path=path)
     switches = {"follow_links": follow_links, "drop_empty_classes": drop_empty_classes}
     given = {name: True for name, is_set in switches.items() if is_set and name in takes}
-    rows = reader(str(path), **options, **given)
-    return assembled(rows, Asked(input, label, group, split, target_kind))
+    return reader(str(path), **options, **given)
 
 
 def reader_for(path: str | Path) -> str:
