@@ -22,8 +22,9 @@ from graft.data.augment import Augment, read_augment
 from graft.data.doctor.near import Near
 from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
 from graft.data.faults import Finding
-from graft.data.split import Splits
+from graft.data.split import Part, Splits
 from graft.data.table import Table
+from graft.data.unlabelled import Unlabelled
 from graft.embedding_job import (
     embed_task,
     refuse_options_of_embeddings,
@@ -58,6 +59,7 @@ from graft.teacher_job import (
     Teacher,
     distilled,
     open_teacher,
+    read_unlabelled_rows,
     refuse_frozen_students,
     refuse_options_of_teachers,
     student_of,
@@ -65,6 +67,7 @@ from graft.teacher_job import (
 from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
 N_CHARACTERS_LOOKED_AT = 5_000_000
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Job:
     wordings: tuple[Wording, ...] = ()
     teacher: Teacher | None = None
     taught: Taught | None = None
-    unlabelled: Table | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -108,42 +111,19 @@ class Job:
         return self.augment is not None and self.augment.views is None
 
     @property
-    def parts(self) -> dict[str, np.ndarray]:
-        """Return the rows of each split."""
-        return {
-            "train": self.splits.train,
-            "validation": self.splits.validation,
-            "test": self.splits.test,
-        }
-
-    def content_hash(self) -> str:
-        """Hash all that is learned from: the rows, those without labels, and who teaches them."""
-        parts = [self.table.content_hash()]
-        parts += [] if self.unlabelled is None else [self.unlabelled.content_hash()]
-        parts += [] if self.taught is None else [self.taught.fingerprint]
-        return " ".join(parts)
-
-    def plain_streams(self, most_rows: int | None = None) -> dict[str, dict[str, Any]]:
-        """Return the task's streams for each split, of the rows as they are.
-
-        Args:
-            most_rows: of each, the first ones; None for all.
-        """
-        streams: dict[str, dict[str, Any]] = {
-            name: self.task.streams(self.table.take(rows[:most_rows]), self.backbone)
-            for name, rows in self.parts.items()
-        }
-        if self.unlabelled is not None and isinstance(self.task, Distilled):
-            some = self.unlabelled.take(np.arange(len(self.unlabelled))[:most_rows])
-            streams["train"][UNLABELLED] = self.task.unlabelled(some, self.backbone)
-        return streams
+    def data_hash(self) -> str:
+        """Return a hash of all rows, of those without labels too, and of who teaches them."""
+        hashes = [self.table.content_hash()]
+        hashes += [] if self.unlabelled is None else [self.unlabelled.table.content_hash()]
+        hashes += [] if self.taught is None else [self.taught.fingerprint]
+        return " ".join(hashes)
 
     def streams(self) -> dict[str, dict[str, Any]]:
         """Return the task's streams for each split, with what a teacher said of their rows.
 
         Training pictures vary where that is asked.
         """
-        streams = self.plain_streams()
+        streams: dict[str, dict[str, Any]] = {part: self.streams_of(part) for part in PARTS}
         for (part, name), said in ({} if self.taught is None else self.taught.said).items():
             say(streams[part][name], said)
         if self.augment is not None:
@@ -151,6 +131,21 @@ class Job:
                 name: AugmentedStream(stream, self.augment)
                 for name, stream in streams["train"].items()
             }
+        return streams
+
+    def streams_of(self, part: Part, most: int | None = None) -> dict[str, Any]:
+        """Return the task's streams for one part of the split, as they are.
+
+        Args:
+            most: rows of each stream.
+        """
+        rows = getattr(self.splits, part)[:most]
+        streams: dict[str, Any] = dict(self.task.streams(self.table.take(rows), self.backbone))
+        if self.unlabelled is not None and part == "train":
+            assert isinstance(self.task, Distilled)
+            table = self.unlabelled.table
+            some = table.take(np.arange(len(table))[:most])
+            streams[UNLABELLED] = self.task.unlabelled(some, self.backbone)
         return streams
 
 
@@ -214,12 +209,15 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     teacher = None if recipe.teacher is None else open_teacher(recipe, own, table)
     if teacher is not None:
         task = distilled(recipe, own, teacher)
+    unlabelled = read_unlabelled_rows(recipe, table)
     torch.manual_seed(recipe.seed)
     model, state = task.build(backbone)
     plan = plan or build_plan(recipe, count_blocks(backbone))
     plan, notes = without_idle_phases(plan, model, state)
     if isinstance(task, Distilled):
         refuse_frozen_students(task, plan, model)
+    if unlabelled is not None:
+        findings, notes = (*findings, *unlabelled.findings), (*notes, unlabelled.note)
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
@@ -241,6 +239,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         near=prepared.near,
         wordings=wordings,
         teacher=teacher,
+        unlabelled=unlabelled,
     )
 
 

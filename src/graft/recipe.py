@@ -35,8 +35,8 @@ CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
 
-PathField = Literal["data", "model", "text_model", "teacher", "unlabeled"]
-"""Fields that name a file or folder."""
+Placed = Literal["data", "model", "text_model", "teacher", "unlabeled"]
+"""Fields that name a place."""
 
 SWITCHES = frozenset(
     [
@@ -154,7 +154,7 @@ class Recipe(BaseModel):
             raise ValueError("goes with method `probe` alone: pass --method probe or leave it out")
         return value
 
-    def place(self, field: PathField) -> str | None:
+    def place(self, field: Placed) -> str | None:
         """Return where a path lies: seen from here, or from the nearest folder above the recipe's.
 
         So a run goes on, or is repeated, from any working directory and after its project has
@@ -171,7 +171,7 @@ class Recipe(BaseModel):
 
     def placed(self) -> Recipe:
         """Return the recipe with its paths as `place` finds them."""
-        return self.model_copy(update={field: self.place(field) for field in get_args(PathField)})
+        return self.model_copy(update={field: self.place(field) for field in get_args(Placed)})
 
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.

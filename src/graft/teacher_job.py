@@ -20,6 +20,7 @@ from graft.backbones import open_backbone, shown
 from graft.backbones.backbone import Backbone
 from graft.batch import Batch
 from graft.data.table import Table
+from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.engine.precision import trains_backbone
 from graft.errors import InputError
 from graft.features import Features
@@ -197,6 +198,30 @@ def distilled(recipe: Recipe, task: Labelled, teacher: Teacher) -> Distilled:
         WEIGHT if weight is None else weight,
         TEMPERATURE if temperature is None else temperature,
         width,
+    )
+
+
+def read_unlabelled_rows(recipe: Recipe, table: Table) -> Unlabelled | None:
+    """Return the rows that only the teacher speaks of; None where there are none.
+
+    Raises:
+        InputError: they cannot be used, or rows of the data have several inputs.
+    """
+    place = recipe.place("unlabeled")
+    if place is None:
+        return None
+    if len(table.roles.inputs) > 1:
+        raise InputError(
+            f"--unlabeled goes with one input a row, not with {recipe.data}; leave it out"
+        )
+    return read_unlabelled(
+        place,
+        table,
+        encoding=recipe.encoding,
+        sep=recipe.sep,
+        max_pixels=recipe.max_pixels,
+        max_skip=recipe.max_skip,
+        follow_links=recipe.follow_links,
     )
 
 

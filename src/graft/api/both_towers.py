@@ -24,11 +24,12 @@ from graft.errors import InputError, ModelError
 from graft.model import Towers
 from graft.prompts import image_vectors, text_vectors
 from graft.tasks.match import Match
+from graft.tasks.paired import PairedStream
 
 
 def is_paired(streams: Mapping[str, Any]) -> bool:
     """Return whether a split feeds two towers."""
-    return len(streams) > 1
+    return isinstance(first_of(streams), PairedStream)
 
 
 def vectors_of_both(

@@ -19,7 +19,7 @@ from graft.engine.groups import locate, resolve
 from graft.engine.solve import why_not_convex
 from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import ENDLESS
-from graft.job import Job, open_job
+from graft.job import PARTS, Job, open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
 from graft.tasks.task import Stream
@@ -98,7 +98,7 @@ def plan(
             state=job.state,
             settings=settings_of(job),
         )
-    stream = job.plain_streams(64)["train"]
+    stream = job.streams_of("train", 64)
     phases = []
     for phase, cost in zip(job.plan.phases, costs.phases, strict=True):
         groups = resolve(phase.rules, locate(job.model, job.state))
@@ -152,9 +152,8 @@ def plan(
 
 def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, int]]:
     """Return streams of up to MOST_ROWS rows of each split, and how many rows it has."""
+    n_rows: dict[str, int] = {part: len(getattr(job.splits, part)) for part in PARTS}
     streams: dict[str, Mapping[str, Stream]] = {
-        name: found
-        for name, found in job.plain_streams(MOST_ROWS).items()
-        if len(getattr(job.splits, name))
+        part: job.streams_of(part, MOST_ROWS) for part in PARTS if n_rows[part]
     }
-    return streams, {name: len(rows) for name, rows in job.parts.items()}
+    return streams, n_rows

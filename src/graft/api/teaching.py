@@ -12,7 +12,7 @@ from graft.engine.fingerprint import fingerprint
 from graft.engine.processes import Processes, is_main
 from graft.engine.settings import Listener, Settings
 from graft.engine.views import items
-from graft.job import Job
+from graft.job import PARTS, Job
 from graft.metrics import scorer_of
 from graft.records import TeacherRecord
 from graft.tasks.distilled import UNLABELLED, Distilled
@@ -33,11 +33,11 @@ def taught(job: Job, settings: Settings, listener: Listener) -> Job:
     own: Labelled = task.task
     streams: dict[str, Any] = {
         part: own.streams(job.table.take(rows), teacher.backbone)["train"]
-        for part, rows in job.parts.items()
-        if len(rows)
+        for part in PARTS
+        if len(rows := getattr(job.splits, part))
     }
     if job.unlabelled is not None:
-        streams[UNLABELLED] = table_stream(job.unlabelled, teacher.backbone, {})["train"]
+        streams[UNLABELLED] = table_stream(job.unlabelled.table, teacher.backbone, {})["train"]
     teacher.to(Processes().device)
     told = listener if is_main() else Listener()
     passes = pooled_features(
@@ -66,7 +66,7 @@ def taught(job: Job, settings: Settings, listener: Listener) -> Job:
         task.temperature,
         teacher.head is not None,
         _scores(teacher, own, streams, features),
-        0 if job.unlabelled is None else len(job.unlabelled),
+        0 if job.unlabelled is None else len(job.unlabelled.table),
         passes["train"].cache,
     )
     weights = fingerprint(teacher.tensors())

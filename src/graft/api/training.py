@@ -331,6 +331,6 @@ def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
         checkpoint_every=recipe.checkpoint_every,
         workers=default_workers() if recipe.workers is None else recipe.workers,
         recipe=recipe.digest(),
-        data=job.content_hash(),
+        data=job.data_hash,
         checks_memory=checkpoints is not None,
     )
