@@ -59,6 +59,7 @@ from graft.teacher_job import (
     Teacher,
     distilled,
     open_teacher,
+    projecting,
     read_unlabelled_rows,
     refuse_frozen_students,
     refuse_options_of_teachers,
@@ -215,6 +216,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
     plan = plan or build_plan(recipe, count_blocks(backbone))
     plan, notes = without_idle_phases(plan, model, state)
     if isinstance(task, Distilled):
+        plan = projecting(recipe, plan, state)
         refuse_frozen_students(task, plan, model)
     if unlabelled is not None:
         findings, notes = (*findings, *unlabelled.findings), (*notes, unlabelled.note)

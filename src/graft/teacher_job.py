@@ -24,18 +24,20 @@ from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.engine.precision import trains_backbone
 from graft.errors import InputError
 from graft.features import Features
-from graft.methods.plan import Plan
+from graft.methods.plan import Convex, Phase, Plan, Rule
+from graft.methods.select import named
 from graft.model import Model
 from graft.recipe import Recipe
 from graft.records import TeacherRecord
 from graft.surgery.truncate import truncated
-from graft.tasks.distilled import Distilled, Kind
+from graft.tasks.distilled import Beside, Distilled, Kind
 from graft.tasks.labelled import Labelled, keeps_head
 
 OPTIONS = ("distil", "distil_temperature", "distil_weight", "unlabeled", "student_blocks")
 """Fields of a recipe that need a teacher."""
 WEIGHT, TEMPERATURE = 0.5, 2.0
 """Of the teacher's answers, unless said."""
+PROJECTION_LR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +225,21 @@ def read_unlabelled_rows(recipe: Recipe, table: Table) -> Unlabelled | None:
         max_skip=recipe.max_skip,
         follow_links=recipe.follow_links,
     )
+
+
+def projecting(recipe: Recipe, plan: Plan, state: nn.Module | None) -> Plan:
+    """Return the plan with a rate of its own for the projection to the teacher's width, if any.
+
+    It begins at random, whatever the head begins at. Where a head is solved it stays.
+    """
+    if not isinstance(state, Beside) or state.projection is None:
+        return plan
+
+    def projecting_too(phase: Phase) -> Phase:
+        rate = None if isinstance(phase.by, Convex) else recipe.head_lr or PROJECTION_LR
+        return replace(phase, rules=(Rule(named("state.projection.*"), rate), *phase.rules))
+
+    return replace(plan, phases=tuple(map(projecting_too, plan.phases)))
 
 
 def refuse_frozen_students(task: Distilled, plan: Plan, model: Model) -> None:

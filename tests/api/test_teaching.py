@@ -202,3 +202,33 @@ def test_another_set_of_classes_is_refused_by_name(place, tmp_path):
     renamed.write_text(text, encoding="utf-8")
     with pytest.raises(GraftError, match="does not know 'beast' among its 3 classes"):
         graft.train(renamed, model=str(place / "bert"), teacher=str(place / "teacher"))
+
+
+def test_rows_without_labels_are_learned_from_the_teacher(place, tmp_path):
+    """Three labelled rows of a class say little; the teacher says the rest of a hundred others."""
+    lines = (place / "things.csv").read_text(encoding="utf-8").splitlines()
+    few, rest = tmp_path / "few.csv", tmp_path / "rest.csv"
+    rows = sorted(lines[1:], key=lambda line: line.rpartition(",")[2])
+    kept = [row for i, row in enumerate(rows) if i % 60 < 20]
+    few.write_text("\n".join(["text,label", *kept]), encoding="utf-8")
+    texts = [row.rpartition(",")[0] for i, row in enumerate(rows) if i % 60 >= 20]
+    rest.write_text("\n".join(["text", *texts]), encoding="utf-8")
+    options = {"model": str(place / "bert"), "teacher": str(place / "teacher"), "test": 0.4}
+    options |= {"validation": 0.2, **LEARNS}
+    alone = graft.train(few, out=tmp_path / "a", **options)
+    both = graft.train(few, out=tmp_path / "b", unlabeled=str(rest), **options)
+    assert both.record.teacher.n_unlabelled == len(texts)
+    assert f"{len(texts)} rows read for their inputs alone" in " ".join(both.record.notes)
+    assert both.metrics["accuracy"] > alone.metrics["accuracy"]
+    planned = graft.plan(few, unlabeled=str(rest), **options)
+    assert planned.phases[0].seconds > 0
+
+
+def test_a_probe_with_rows_without_labels_is_solved(place, tmp_path):
+    rest = tmp_path / "rest.csv"
+    rest.write_text("text\n" + "\n".join(f"my {w}" for g in WORDS.values() for w in g), "utf-8")
+    options = {"model": "bert", "teacher": str(place / "teacher"), "distil_temperature": 1.0}
+    run = train(place, tmp_path / "a", method="probe", unlabeled=str(rest), **options)
+    assert run.record.phases[0].convex is not None
+    alone = train(place, tmp_path / "b", method="probe", **options)
+    assert run.record.weights_sha256 != alone.record.weights_sha256

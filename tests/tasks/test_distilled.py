@@ -122,7 +122,7 @@ def test_features_are_projected_beside_the_model_which_begins_as_without_a_teach
     encoded, loss = step(task, model, state, streams)
     pooled = model.backbone(streams["train"].batch(np.arange(4)).inputs).pooled
     torch.testing.assert_close(encoded["train"]["pooled"], pooled)
-    error = (state.added(pooled) - torch.tensor(said, dtype=torch.float32)).square().mean(1)
+    error = (state.projection(pooled) - torch.tensor(said, dtype=torch.float32)).square().mean(1)
     logits, labels = model.head(Features(pooled=pooled)), streams["train"].targets["label"]
     labelled = functional.cross_entropy(logits, labels)
     torch.testing.assert_close(loss.total / 4, 0.5 * labelled + 0.5 * error.mean() / 2)
@@ -139,7 +139,7 @@ def test_embeddings_of_one_width_need_no_projection_and_a_pair_counts_once():
     cosines = functional.cosine_similarity(encoded["train"]["own"], torch.tensor(said))
     torch.testing.assert_close(loss.total, (1 - cosines).sum())
     wide = Distilled(Embed(CLASSES, n_classes=3), "embedding", 1.0, width=7)
-    assert wide.build(backbone())[1].added.out_features == 7
+    assert wide.build(backbone())[1].projection.out_features == 7
 
 
 def test_pairs_are_taught_item_by_item():

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 
 @dataclass(frozen=True)
 class Decorated:
@@ -29,21 +27,3 @@ class Decorated:
     def encodes_as(self) -> str:
         """Name the task whose way to encode this is: both read the same feature stores."""
         return type(self.task).__qualname__
-
-
-class Beside(nn.Module):
-    """Hold what a decoration learns beside the model, and what the task inside does.
-
-    Args:
-        own: of the task inside, or None.
-        added: of the decoration, or None.
-    """
-
-    def __init__(self, own: nn.Module | None, added: nn.Module | None) -> None:
-        super().__init__()
-        self.own, self.added = own, added
-
-
-def beside(own: nn.Module | None, added: nn.Module | None) -> Beside | None:
-    """Return what is kept beside the model, or None where there is nothing."""
-    return None if own is None and added is None else Beside(own, added)

@@ -36,7 +36,7 @@ from graft.objectives.distillation import (
     softmax_distillation,
 )
 from graft.objectives.squared_error import squared_error
-from graft.tasks.decorated import Beside, Decorated, beside
+from graft.tasks.decorated import Decorated
 from graft.tasks.labelled import table_stream
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem, Loss, Progress
@@ -47,6 +47,19 @@ SAID = "teacher"
 """Target of a row: what the teacher says of it, (N, D)."""
 UNLABELLED = "unlabelled"
 """Stream of the rows without labels."""
+
+
+class Beside(nn.Module):
+    """Hold what trains beside the model.
+
+    Args:
+        own: what the task inside keeps, or None.
+        projection: from the student's numbers to the teacher's, or None.
+    """
+
+    def __init__(self, own: nn.Module | None, projection: nn.Linear | None) -> None:
+        super().__init__()
+        self.own, self.projection = own, projection
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ class Distilled(Decorated):
             projection = nn.Linear(width, self.width)
             nn.init.orthogonal_(projection.weight)
             nn.init.zeros_(projection.bias)
-        return model, beside(own, projection)
+        return model, None if own is None and projection is None else Beside(own, projection)
 
     def streams(self, table: Table, backbone: Backbone) -> dict[str, Any]:
         """Return the task's stream; of its items the teacher says nothing yet: zeros."""
@@ -133,8 +146,8 @@ class Distilled(Decorated):
         self, encoded: Mapping[str, Tensor], targets: Mapping[str, Tensor], state: Beside | None
     ) -> Loss:
         found = encoded["pooled" if self.reads_features else "own"].float()
-        if state is not None and state.added is not None:
-            found = state.added(found).float()
+        if state is not None and state.projection is not None:
+            found = state.projection(found).float()
         losses, weights = self._objective(found, targets[SAID])
         # of a pair both members are learned, and it counts once, as in the task's own loss
         n_roles = int(targets["role"].max()) + 1 if "role" in targets and len(losses) else 1
