@@ -23,6 +23,7 @@ from graft.data.doctor.tokens import N_LOOKED_AT, TokenCounts, token_faults
 from graft.data.faults import Finding
 from graft.data.split import Part, Splits
 from graft.data.table import Table
+from graft.data.unlabelled import Unlabelled
 from graft.domain_job import (
     Target,
     adapted_plan,
@@ -59,9 +60,21 @@ from graft.surgery.truncate import truncated
 from graft.tasks.adapted import SOURCE, TARGET
 from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
+from graft.tasks.distilled import UNLABELLED, Distilled, say
 from graft.tasks.labelled import Labelled
 from graft.tasks.multilabel import Multilabel
 from graft.tasks.regress import Regress
+from graft.teacher_job import (
+    Taught,
+    Teacher,
+    distilled,
+    open_teacher,
+    projecting,
+    read_unlabelled_rows,
+    refuse_frozen_students,
+    refuse_options_of_teachers,
+    student_of,
+)
 from graft.zero_shot_job import begin_at_names, names_of, tower_for
 
 N_CHARACTERS_LOOKED_AT = 5_000_000
@@ -76,6 +89,9 @@ class Job:
         backbone: a `Backbone`, or a `BackbonePair` where pictures come with captions.
         state: what the task keeps beside the model while it trains, or None.
         target: unlabelled rows of another domain that the task also sees, or None.
+        teacher: that the task learns from, or None.
+        taught: what it says of every row, once it was asked.
+        unlabelled: rows that are learned from its answers alone, or None.
     """
 
     recipe: Recipe
@@ -93,6 +109,9 @@ class Job:
     near: Mapping[int, Near] = field(default_factory=dict)
     wordings: tuple[Wording, ...] = ()
     target: Target | None = None
+    teacher: Teacher | None = None
+    taught: Taught | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -100,19 +119,27 @@ class Job:
         return count_blocks(self.backbone)
 
     @property
-    def data_hash(self) -> str:
-        """Return a hash of all rows: of the target's inputs too, but of none of its labels."""
-        own = self.table.content_hash()
-        return own if self.target is None else f"{own} {self.target.table.content_hash()}"
-
-    @property
     def varies_without_end(self) -> bool:
         """Whether every epoch sees new variants of the training pictures."""
         return self.augment is not None and self.augment.views is None
 
+    @property
+    def data_hash(self) -> str:
+        """Return a hash of all rows, of those without labels too, and of who teaches them."""
+        hashes = [self.table.content_hash()]
+        hashes += [] if self.target is None else [self.target.table.content_hash()]
+        hashes += [] if self.unlabelled is None else [self.unlabelled.table.content_hash()]
+        hashes += [] if self.taught is None else [self.taught.fingerprint]
+        return " ".join(hashes)
+
     def streams(self) -> dict[str, dict[str, Any]]:
-        """Return the task's streams for each split; training pictures vary where that is asked."""
+        """Return the task's streams for each split, with what a teacher said of their rows.
+
+        Training pictures vary where that is asked.
+        """
         streams: dict[str, dict[str, Any]] = {part: self.streams_of(part) for part in PARTS}
+        for (part, name), said in ({} if self.taught is None else self.taught.said).items():
+            say(streams[part][name], said)
         if self.augment is not None:
             streams["train"] = {
                 name: AugmentedStream(stream, self.augment)
@@ -134,6 +161,11 @@ class Job:
                 streams[TARGET] = self.task.streams(self.target.table.take(rows), self.backbone)[
                     SOURCE
                 ]
+        if self.unlabelled is not None and part == "train":
+            assert isinstance(self.task, Distilled)
+            table = self.unlabelled.table
+            some = table.take(np.arange(len(table))[:most])
+            streams[UNLABELLED] = self.task.unlabelled(some, self.backbone)
         return streams
 
 
@@ -162,6 +194,7 @@ def open_job(
     if matches(table):
         return _pair_job(recipe, prepared, plan)
     refuse_options_of_towers(recipe)
+    refuse_options_of_teachers(recipe)
     if embeds(recipe, table):
         recipe = without_options_of_labels(recipe, table)
         splits = rows_that_count(recipe, table, splits)
@@ -170,6 +203,8 @@ def open_job(
         refuse_options_of_embeddings(recipe)
     if recipe.patience is not None and not len(splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
+    recipe, student = student_of(recipe)
+    backbone = backbone if student is None else student
     if recipe.model is None and backbone is None:
         if table.roles.modality != "text":
             raise InputError(
@@ -199,7 +234,13 @@ def open_job(
     own = (
         embed_task(recipe, table, splits) if embeds(recipe, table) else _task(recipe, table, splits)
     )
+    if target is not None and recipe.teacher is not None:
+        raise InputError("--teacher and --target do not go together; train twice, first with one")
     task: Any = own if target is None else adapted_task(recipe, own)
+    teacher = None if recipe.teacher is None else open_teacher(recipe, own, table)
+    if teacher is not None:
+        task = distilled(recipe, own, teacher)
+    unlabelled = read_unlabelled_rows(recipe, table)
     torch.manual_seed(recipe.seed)
     model, state = task.build(backbone)
     plan = plan or adapted_plan(recipe, build_plan(recipe, count_blocks(backbone)))
@@ -208,6 +249,11 @@ def open_job(
     if target is not None:
         refuse_frozen_body(recipe, plan, model)
         findings, notes = (*findings, *target.read.findings), (*notes, target.note)
+    if isinstance(task, Distilled):
+        plan = projecting(recipe, plan, state)
+        refuse_frozen_students(task, plan, model)
+    if unlabelled is not None:
+        findings, notes = (*findings, *unlabelled.findings), (*notes, unlabelled.note)
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
@@ -229,6 +275,8 @@ def open_job(
         near=prepared.near,
         wordings=wordings,
         target=target,
+        teacher=teacher,
+        unlabelled=unlabelled,
     )
 
 

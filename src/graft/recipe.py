@@ -35,7 +35,7 @@ CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
 
-Placed = Literal["data", "model", "text_model", "target"]
+Placed = Literal["data", "model", "text_model", "target", "teacher", "unlabeled"]
 """Fields that name a place."""
 
 SWITCHES = frozenset(
@@ -102,6 +102,12 @@ class Recipe(BaseModel):
     distance: str | None = None
     mine: float | None = Field(None, ge=0, le=2)
     items_per_class: int | None = Field(None, ge=2)
+    teacher: str | None = None
+    distil: Literal["logits", "features", "embedding"] | None = None
+    distil_weight: float | None = Field(None, gt=0, le=1)
+    distil_temperature: float | None = Field(None, gt=0)
+    unlabeled: str | None = None
+    student_blocks: int | None = Field(None, ge=1)
     augment: str | None = None
     views: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
@@ -192,7 +198,9 @@ def _exists(path: Path) -> bool:
         return False
 
 
-NO_RESULT = {"data", "target", "cache", "checkpoint_every", "workers", "max_skip"}
+NO_RESULT = {
+    *("data", "target", "unlabeled", "cache", "checkpoint_every", "workers", "max_skip"),
+}
 """Fields that change no weight."""
 
 

@@ -2,7 +2,7 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores, FindingRecord, DomainRecord
+              └ Interval, ClassScores, FindingRecord, DomainRecord, TeacherRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -255,6 +255,32 @@ class DomainRecord:
 
 
 @dataclass(frozen=True)
+class TeacherRecord:
+    """What a student learned from, and what that is worth on the rows that judge the student.
+
+    Args:
+        name: of the run or model.
+        learned: which of its numbers: `logits`, `features` or `embedding`.
+        weight: of them beside the labels, 0 to 1.
+        temperature: by which logits were softened.
+        has_head: the scores are its own head's; else what its features answer, as `before` is
+            what those of the untouched student do.
+        scores: metrics by held-out split.
+        n_unlabelled: rows without labels that it spoke of.
+        cache: of the pass over the training rows.
+    """
+
+    name: str
+    learned: str
+    weight: float
+    temperature: float
+    has_head: bool
+    scores: dict[str, dict[str, float]]
+    n_unlabelled: int = 0
+    cache: CacheRecord | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -278,6 +304,7 @@ class RunRecord:
         between: by ascending alpha, where `graft.interpolate` was asked.
         adapter_bytes: size of what was trained, kept by itself; 0 where it was not.
         domain: what adapting to another domain came to; None where none was asked for.
+        teacher: that the model learned from, or None.
     """
 
     model: str
@@ -313,6 +340,7 @@ class RunRecord:
     between: tuple[Between, ...] = ()
     adapter_bytes: int = 0
     domain: DomainRecord | None = None
+    teacher: TeacherRecord | None = None
 
     @property
     def judged_on(self) -> str:

@@ -9,8 +9,10 @@ from sklearn.linear_model import LogisticRegression
 
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
+from graft.engine.solve import search
 from graft.methods.heads import probe
 from graft.tasks.classify import Classify
+from graft.tasks.task import ConvexProblem
 from tests.engine.test_loop import make_model, make_stream
 
 TASK = Classify(("a", "b", "c"))
@@ -55,6 +57,18 @@ def test_penalty_is_chosen_by_cross_validation_and_said():
     record = solve(make_model())
     assert record.convex.l2 > 0
     assert "5-fold cross-validation" in record.convex.chosen_by
+
+
+def test_autocast_that_the_network_runs_in_does_not_reach_the_solver():
+    """In bfloat16 the products of the solver lost their way, at small penalties to NaN."""
+    source = np.random.default_rng(0)
+    x = source.normal(size=(60, 200)).astype(np.float32)
+    problem = ConvexProblem("softmax", source.dirichlet(np.ones(4), 60), 4)
+    found = search(x, problem, 3, 0).solution
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again = search(x, problem, 3, 0).solution
+    assert found.converged and again.l2 == found.l2
+    np.testing.assert_array_equal(again.weight, found.weight)
 
 
 def test_body_does_not_move():

@@ -302,6 +302,7 @@ def _record(
         findings=tuple(f.record() for f in job.findings),
         n_near=worth.n_near,
         wordings=job.wordings,
+        teacher=None if job.taught is None else job.taught.record,
     )
 
 

@@ -22,6 +22,7 @@ from graft.engine.views import ENDLESS
 from graft.job import PARTS, Job, open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
+from graft.tasks.distilled import UNLABELLED
 from graft.tasks.task import Stream
 
 MOST_ROWS = 4096
@@ -165,4 +166,6 @@ def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, 
     streams: dict[str, Mapping[str, Stream]] = {
         part: job.streams_of(part, MOST_ROWS) for part in PARTS if n_rows[part]
     }
+    if job.unlabelled is not None:
+        n_rows[f"train/{UNLABELLED}"] = len(job.unlabelled.table)
     return streams, n_rows

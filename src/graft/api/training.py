@@ -21,6 +21,7 @@ from graft.api.mapping import drawn_rows
 from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
 from graft.api.reporting import report
+from graft.api.teaching import taught
 from graft.backbones.backbone import Backbone
 from graft.data.faults import PlacedError, data_error, shorten
 from graft.engine.ahead import default_workers
@@ -172,6 +173,7 @@ def train_job(
         once: remembers what other jobs on these rows and this network computed.
     """
     once = once or Once()
+    job = taught(job, settings_of(job), listener)
     streams = once("streams", job.streams)
     if job.recipe.method == "auto":
         train = plain(streams["train"]["train"])

@@ -12,8 +12,9 @@ MODEL = Group("Model and method", sort_key=2)
 EMBEDDING = Group("Embeddings (--task embed, or a table of pairs or triplets)", sort_key=3)
 TOWERS = Group("Two towers (pictures with captions)", sort_key=4)
 DOMAIN = Group("Another domain (rows without labels)", sort_key=5)
-TRAINING = Group("Training (the method's own choice unless given)", sort_key=6)
-RUNNING = Group("How it runs", sort_key=7)
+TEACHER = Group("Distillation (learn from a larger network too)", sort_key=6)
+TRAINING = Group("Training (the method's own choice unless given)", sort_key=7)
+RUNNING = Group("How it runs", sort_key=8)
 
 
 def _in(group: Group, **more: Any) -> Parameter:
@@ -145,6 +146,18 @@ class RecipeOptions(DataOptions, RunningOptions):
     "dann (default): features that do not tell the domain. Quieter: coral, mmd."
     adapt_weight: Annotated[float | None, _in(DOMAIN)] = None
     "How much the domains are drawn together (default 1)."
+    teacher: Annotated[str | None, _in(TEACHER)] = None
+    "Run or model whose answers are learned beside the labels; asked once for each row, and stored."
+    distil: Annotated[Literal["logits", "features", "embedding"] | None, _in(TEACHER)] = None
+    "What of the teacher is learned: logits (default), features, or embedding (default for those)."
+    distil_weight: Annotated[float | None, _in(TEACHER)] = None
+    "Share of the teacher beside the labels, above 0 and up to 1 (default 0.5)."
+    distil_temperature: Annotated[float | None, _in(TEACHER)] = None
+    "Softens logits (default 2); at 1 a linear head on frozen features is solved exactly."
+    unlabeled: Annotated[str | None, _in(TEACHER)] = None
+    "File or folder of more rows, without labels, that the teacher alone speaks of."
+    student_blocks: Annotated[int | None, _in(TEACHER)] = None
+    "The student is the lowest so many blocks of the teacher, instead of --model."
     augment: Annotated[str | None, _in(TRAINING)] = None
     "Vary training pictures: light, strong, or a list such as crop,flip,colour."
     views: Annotated[int | None, _in(TRAINING)] = None

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.errors import UnknownName
+from graft.report.teacher import beside_teacher, how_taught
 from graft.report.words import UNTOUCHED, readable
 
 if TYPE_CHECKING:
@@ -113,6 +114,10 @@ def show_run(record: RunRecord) -> None:
         style="dim",
         soft_wrap=True,
     )
+    if record.teacher is not None:
+        taught = f"teacher: {record.teacher.name}, {how_taught(record.teacher)}"
+        console.print(taught, style="dim", markup=False, soft_wrap=True)
+        console.print(beside_teacher(record), soft_wrap=True)
 
 
 def show_domain(domain: DomainRecord, headline: str) -> None:

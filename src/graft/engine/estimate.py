@@ -77,7 +77,8 @@ def estimate(
         model: on the device on which it would train.
         task: encodes and scores.
         splits: `train`, and perhaps `validation` and `test`, each with the task's streams.
-        n_rows: rows of each split, where the streams hold only some of them.
+        n_rows: rows of each split, and by `split/stream` of further streams, where the streams hold
+            only some of them.
         state: what the task keeps beside the model.
         settings: whether and where features would be stored.
         clock: returns seconds.
@@ -90,6 +91,12 @@ def estimate(
     }
     splits = {name: splits[name] for name in scale}
     put_in(plan, model, task, splits["train"], settings.seed)
+    scale |= {
+        f"{split}/{name}": n / len(stream)
+        for split, streams in splits.items()
+        for name, stream in streams.items()
+        if (n := (n_rows or {}).get(f"{split}/{name}"))
+    }
     bench = Bench(model, state, task, splits, scale, settings, clock)
     with untouched(model):
         began = clock()

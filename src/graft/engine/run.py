@@ -226,9 +226,9 @@ def _solve(
     settings: Settings,
     processes: Processes,
 ) -> ConvexRecord:
-    name, stream = next(iter(splits["train"].items()))
-    prefix = item.feeds.prefixes["train", name]
+    streams = splits["train"]
+    prefixes = {name: item.feeds.prefixes["train", name] for name in streams}
     with processes.autocast():
-        record = solve_head(model, task, stream, prefix, by, settings.seed)
+        record = solve_head(model, task, streams, prefixes, by, settings.seed)
     processes.equalise(model.head)  # type: ignore[arg-type]
     return record

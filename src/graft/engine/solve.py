@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
+import torch
 from torch import nn
 
 from graft.data.split import folds
@@ -44,11 +47,15 @@ def why_not_convex(task: Task, model: nn.Module, feeds: PhaseFeeds) -> str:
 
 
 def solve_head(
-    model: nn.Module, task: Task, stream: Stream, prefix: Prefix, by: Convex, seed: int
+    model: nn.Module,
+    task: Task,
+    streams: Mapping[str, Stream],
+    prefixes: Mapping[str, Prefix],
+    by: Convex,
+    seed: int,
 ) -> ConvexRecord:
-    """Solve the head on the stream's pooled features and write it into the model."""
-    problem: ConvexProblem = _of_all_views(task.convex(stream), stream)  # type: ignore[attr-defined]
-    features = prefix.vectors()
+    """Solve the head on the pooled features of all streams and write it into the model."""
+    problem, features = _of_all_streams(task, streams, prefixes)
     if by.l2 == "cv":
         solution = search(features, problem, by.n_folds, seed).solution
         chosen_by = f"{by.n_folds}-fold cross-validation on training rows"
@@ -68,8 +75,9 @@ def solve_head(
     )
 
 
+@torch.autocast("cpu", enabled=False)
 def search(features: np.ndarray, problem: ConvexProblem, n_folds: int, seed: int) -> Search:
-    """Choose l2 by cross-validation and solve.
+    """Choose l2 by cross-validation and solve, in full precision under autocast too.
 
     Args:
         features: (N, D).
@@ -117,6 +125,7 @@ def _tears_classes(problem: ConvexProblem, folds: np.ndarray) -> bool:
     return len(set(zip(labels.tolist(), folds.tolist(), strict=True))) == len(set(labels.tolist()))
 
 
+@torch.autocast("cpu", enabled=False)
 def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:
     weights = problem.weights
     if problem.loss == "squared":
@@ -126,6 +135,22 @@ def _fit(features: np.ndarray, problem: ConvexProblem, l2: float) -> Solution:
     return fit_logistic(
         features, problem.targets, l2=l2, sample_weights=weights, n_classes=problem.n_classes
     )
+
+
+def _of_all_streams(
+    task: Task, streams: Mapping[str, Stream], prefixes: Mapping[str, Prefix]
+) -> tuple[ConvexProblem, np.ndarray]:
+    """Return the problem of all streams that have a part in it, and their features, (N, D)."""
+    problems: list[ConvexProblem] = []
+    features: list[np.ndarray] = []
+    for name, stream in streams.items():
+        problem: ConvexProblem | None = task.convex(stream)  # type: ignore[attr-defined]
+        if problem is not None:
+            problems.append(_of_all_views(problem, stream))
+            features.append(prefixes[name].vectors())
+    if len(problems) == 1:
+        return problems[0], features[0]
+    return reduce(ConvexProblem.joined, problems), np.concatenate(features)
 
 
 def _of_all_views(problem: ConvexProblem, stream: Stream) -> ConvexProblem:

@@ -203,7 +203,8 @@ def _below(model: nn.Module, frozen: frozenset[str], replay: Replay) -> str:
 def _about(model: nn.Module, task: Task) -> str:
     reads = [_named(model.get_submodule(t.path).read) for t in towers(model)]
     versions = [f"{name} {version(name)}" for name in ("transformers", "timm", "torchvision")]
-    return " ".join([type(task).__qualname__, *reads, *versions])
+    encodes_as = getattr(task, "encodes_as", type(task).__qualname__)
+    return " ".join([encodes_as, *reads, *versions])
 
 
 def _named(read: Any) -> str:

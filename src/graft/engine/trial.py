@@ -177,13 +177,24 @@ class Bench:
         return fit_line(units, seconds), leaves
 
     def _store_bytes(self, replay: Replay, split: str, name: str) -> float:
-        return self.scale[split] * estimate_bytes(replay, items(self.splits[split][name]))
+        stream = self.splits[split].get(name)
+        return (
+            0.0
+            if stream is None
+            else self._scale(split, name) * estimate_bytes(replay, items(stream))
+        )
 
     def _pass_seconds(self, line: Line, split: str, name: str) -> float:
+        if name not in self.splits[split]:
+            return 0.0
         stream = items(self.splits[split][name])
         every = RowGroups(stream).of(np.arange(len(stream)))
         units = np.asarray([group.units for group in every])
-        return self.scale[split] * line.total(units)
+        return self._scale(split, name) * line.total(units)
+
+    def _scale(self, split: str, name: str) -> float:
+        """Return how many times the rows of a stream there are; a further one may have its own."""
+        return self.scale.get(f"{split}/{name}", self.scale[split])
 
     def _stepping(
         self, item: Prepared, by: Gradient, name: str, stream: Stream

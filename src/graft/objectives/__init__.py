@@ -99,5 +99,17 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
         "graft.objectives.mmd:mmd",
         "two domains: the same mean in five Gaussian kernels (--adapt mmd)",
     ),
+    "softmax_distillation": (
+        "graft.objectives.distillation:softmax_distillation",
+        "softened probabilities of classes as near as may be to a teacher's (temperature)",
+    ),
+    "sigmoid_distillation": (
+        "graft.objectives.distillation:sigmoid_distillation",
+        "the same for labels of which any number may hold",
+    ),
+    "cosine_distillation": (
+        "graft.objectives.distillation:cosine_distillation",
+        "each vector in the direction of a teacher's",
+    ),
 }
 """name → (where the function is, one-line summary)."""

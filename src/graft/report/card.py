@@ -6,6 +6,7 @@ import json
 import math
 
 from graft.records import PhaseRecord, RunRecord
+from graft.report.teacher import how_taught
 from graft.report.words import A_MODEL, UNTOUCHED, readable
 
 LIBRARY = {
@@ -37,7 +38,7 @@ def model_card(record: RunRecord, *, modality: str) -> str:
         *_per_class(record),
         "## How it was trained\n\n"
         f"{record.n_train} training rows, split {record.how_split}. "
-        f"{record.n_trained:,} of {record.n_parameters:,} parameters trained.\n\n"
+        f"{record.n_trained:,} of {record.n_parameters:,} parameters trained.{_taught(record)}\n\n"
         + _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases]),
         *([_depths(record)] if record.depths else []),
         "## How to use it\n\n" + _usage(record),
@@ -159,6 +160,12 @@ def _what(phase: PhaseRecord) -> str:
     if last.validation_loss is not None:
         text += f", validation loss {last.validation_loss:.3f}"
     return f"{text}; frozen {phase.cache.cut}"
+
+
+def _taught(record: RunRecord) -> str:
+    if record.teacher is None:
+        return ""
+    return f" Its teacher was {_plain(record.teacher.name)}: {how_taught(record.teacher)}."
 
 
 def _depths(record: RunRecord) -> str:

@@ -31,6 +31,7 @@ from graft.report import (
 )
 from graft.report.facts import Facts
 from graft.report.figure import Figure
+from graft.report.teacher import how_taught, teacher_rows
 from graft.report.verdict import verdict
 from graft.report.words import (
     A_MODEL,
@@ -110,6 +111,8 @@ def render(
         domain_metrics=()
         if record.domain is None
         else tables.metric_rows(replace(record, intervals=record.domain.intervals), meanings or {}),
+        taught=teacher_rows(record),
+        how_taught=how_taught,
         plan=tables.plan_rows(record),
         cost=tables.cost_rows(record),
         findings=tables.finding_rows(record.findings),

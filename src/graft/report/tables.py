@@ -190,6 +190,12 @@ def cost_rows(record: RunRecord) -> tuple[tuple[str, str, str], ...]:
             f"{trained} of {record.n_parameters:,}, in the phase that trains most",
         ),
     ]
+    if record.teacher is not None and record.teacher.cache is not None:
+        cache = record.teacher.cache
+        asked = (
+            f"{cache.n_computed:,} of {record.n_train:,} training rows computed, the others read"
+        )
+        rows.append(("asking the teacher", human_seconds(cache.seconds), asked))
     if record.predict_seconds:
         rows.append(
             (

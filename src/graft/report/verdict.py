@@ -11,6 +11,7 @@ from graft.records import Interval, RunRecord
 from graft.report.facts import Confused, Facts
 from graft.report.figures_errors import hardest_first
 from graft.report.figures_numbers import how_far
+from graft.report.teacher import beside_teacher
 from graft.report.words import UNTOUCHED, percent, plural, readable, signed, spelled
 
 SHARES = frozenset({"accuracy", "r2", "triplet_accuracy"})
@@ -36,7 +37,12 @@ def verdict(record: RunRecord, facts: Facts | None) -> Verdict:
         text = "No row was held out, so how good the model is on new rows is not known."
         return Verdict(text, ("Leave some rows for testing: pass --test 0.15.",))
     n = record.n_test if part == "test" else record.n_validation
-    sentences = [_change(record), _nearest(record), _limit(record, facts)]
+    sentences = [
+        _change(record),
+        beside_teacher(record),
+        _nearest(record),
+        _limit(record, facts),
+    ]
     if part == "validation":
         sentences.append(
             "There are no test rows, so these are validation rows, and what was chosen on them "

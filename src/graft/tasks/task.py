@@ -65,6 +65,32 @@ class ConvexProblem:
         groups = None if self.groups is None else self.groups[rows]
         return replace(self, targets=self.targets[rows], weights=weights, groups=groups)
 
+    @property
+    def row_weights(self) -> np.ndarray:
+        """Return (N,) with which each row counts."""
+        return np.ones(len(self.targets)) if self.weights is None else self.weights
+
+    def joined(self, other: ConvexProblem) -> ConvexProblem:
+        """Return the problem of these rows and those of another, with targets of the same form."""
+        assert (self.loss, self.n_classes) == (other.loss, other.n_classes)
+        weights = groups = None
+        if self.weights is not None or other.weights is not None:
+            each = [
+                np.ones(len(p.targets)) if p.weights is None else p.weights for p in (self, other)
+            ]
+            weights = np.concatenate(each)
+        if self.groups is not None or other.groups is not None:
+            groups = np.concatenate([_own_groups(self, "a"), _own_groups(other, "b")])
+        targets = np.concatenate([self.targets, other.targets])
+        return replace(self, targets=targets, weights=weights, groups=groups)
+
+
+def _own_groups(problem: ConvexProblem, which: str) -> np.ndarray:
+    """Return (N,) groups that no other problem has; a row without one is a group of its own."""
+    groups = problem.groups
+    names = range(len(problem.targets)) if groups is None else groups.tolist()
+    return np.asarray([f"{which} {name}" for name in names])
+
 
 class Stream(Protocol):
     """A source of examples: one labelled table, one unlabelled, one of pairs."""
@@ -91,7 +117,8 @@ class Task(Protocol):
     """Say what is predicted.
 
     Besides these five a task may have `convex(stream) -> ConvexProblem`, if its loss is convex in a
-    linear head, and `why_not_convex: str` where its settings may make it none (empty otherwise);
+    linear head (of several streams the problems are joined, and None is no part of it), and
+    `why_not_convex: str` where its settings may make it none (empty otherwise);
     `after_step(model, state, progress)`, called when the weights have moved;
     `measure(outputs, streams) -> dict[str, float]`, which after every epoch scores what `predict`
     gives for each different item of the validation streams, by stream; `criterion(loss, scores) ->

@@ -78,6 +78,7 @@ class TupleStream:
         if self.tuples.scores is not None:
             targets["score"] = self.tuples.scores[tuples].astype(np.float32)
         found = {name: torch.from_numpy(values) for name, values in targets.items()}
+        found = {**batch.targets, **found}
         return Batch(batch.inputs, found, rows, batch.length)
 
     def expect(self, rows: np.ndarray, submit: Callable[..., Future[Any]]) -> None:
