@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from graft.api.rerunning import Rerun, rerun
     from graft.api.searching import Answer, Answers, Searcher, search
     from graft.api.training import Run, load, train
-    from graft.compare.ranking import Ranking
     from graft.records import Prediction
+    from graft.selection.ranking import Ranking
     from graft.weights.convert import Converted
 
 _HOMES = {
     "Answer": "graft.api.searching",
     "Answers": "graft.api.searching",
-    "Comparison": "graft.compare.comparison",
+    "Comparison": "graft.selection.comparison",
     "Converted": "graft.weights.convert",
     "Diagnosis": "graft.api.diagnosing",
     "Embeddings": "graft.api.embedding",
@@ -47,7 +47,7 @@ _HOMES = {
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
-    "Ranking": "graft.compare.ranking",
+    "Ranking": "graft.selection.ranking",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "Searcher": "graft.api.searching",

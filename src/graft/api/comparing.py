@@ -26,10 +26,6 @@ from graft.api.training import RECIPE, Once, settings_of, train_job, untouched
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import folder_of_both
-from graft.compare.comparison import Cell, Compared, Comparison, Curve
-from graft.compare.curve import learning_curve
-from graft.compare.question import ask
-from graft.compare.verdict import Verdict, judge_methods
 from graft.engine.estimate import estimate
 from graft.engine.predict import predict_rows
 from graft.engine.settings import Listener
@@ -47,6 +43,10 @@ from graft.records import RunRecord, from_json, to_json
 from graft.report.cost_picture import Spot, draw_costs
 from graft.report.words import human_seconds, readable
 from graft.run_folder import held_folder, write_recipe
+from graft.selection.comparison import Cell, Compared, Comparison, Curve
+from graft.selection.curve import learning_curve
+from graft.selection.question import ask
+from graft.selection.verdict import Verdict, judge_methods
 from graft.storage import storing, write_text
 from graft.surgery.opening import open_whole
 

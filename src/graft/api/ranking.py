@@ -12,14 +12,14 @@ from graft.api.asked import asked_for
 from graft.api.provenance import environment
 from graft.api.training import settings_of
 from graft.backbones.backbone import Backbone
-from graft.compare import rank as comparing
-from graft.compare.candidates import candidates
-from graft.compare.ranking import Ranking
 from graft.engine.settings import Listener
 from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError
 from graft.prepare import prepare
 from graft.records import to_json
+from graft.selection import rank as comparing
+from graft.selection.candidates import candidates
+from graft.selection.ranking import Ranking
 from graft.storage import storing, write_text
 
 FILE = "rank.json"

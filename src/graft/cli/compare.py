@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from graft.cli.options import RecipeOptions
 
 if TYPE_CHECKING:
-    from graft.compare.comparison import Comparison
+    from graft.selection.comparison import Comparison
 
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 

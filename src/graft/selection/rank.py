@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graft.compare.baselines import baselines, spread
-from graft.compare.candidates import Candidate, name_of
-from graft.compare.looking import Look, SettingsOf, look, source_probabilities
-from graft.compare.question import Answer, Question, ask, paired
-from graft.compare.ranking import Baseline, Cost, NotRanked, RankedModel, Ranking
 from graft.data.faults import shorten
 from graft.engine.settings import Listener
 from graft.errors import GraftError, InputError, ModelError
 from graft.match_job import matches
 from graft.prepare import Prepared, embeds
 from graft.recipe import Recipe
+from graft.selection.baselines import baselines, spread
+from graft.selection.candidates import Candidate, name_of
+from graft.selection.looking import Look, SettingsOf, look, source_probabilities
+from graft.selection.question import Answer, Question, ask, paired
+from graft.selection.ranking import Baseline, Cost, NotRanked, RankedModel, Ranking
 from graft.transferability import scores_of
 
 KEPT = frozenset(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graft.compare.candidates import candidates
 from graft.errors import InputError
+from graft.selection.candidates import candidates
 
 
 @pytest.fixture

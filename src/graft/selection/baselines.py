@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import numpy as np
 from torch import nn
 
-from graft.compare.looking import Look, features_of
-from graft.compare.question import Question, paired
-from graft.compare.ranking import Baseline
-from graft.compare.words import hashed_words
 from graft.data.table import Table
 from graft.engine.settings import Listener, Settings
 from graft.engine.start import reset
+from graft.selection.looking import Look, features_of
+from graft.selection.question import Question, paired
+from graft.selection.ranking import Baseline
+from graft.selection.words import hashed_words
 
 MOST_ROWS = 5_000
 """Rows on which words are asked: they are as many columns as there are bins."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.compare.question import N_FOLDS, N_NEIGHBOURS, Question, paired
 from graft.engine.solve import folds_of
+from graft.selection.question import N_FOLDS, N_NEIGHBOURS, Question, paired
 from graft.tasks.task import ConvexProblem
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from graft.backbones.backbone import Backbone
-from graft.compare.candidates import Candidate, name_of
 from graft.engine.embed import pooled_features
 from graft.engine.replay import evaluating
 from graft.engine.row_groups import RowGroups
@@ -21,6 +20,7 @@ from graft.job import Job, open_job
 from graft.prepare import Prepared
 from graft.recipe import Recipe
 from graft.records import CacheRecord
+from graft.selection.candidates import Candidate, name_of
 from graft.tasks.streams import TableStream
 
 SettingsOf = Callable[[Job], Settings]

@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
-from graft.compare.comparison import Curve, CurvePoint
-from graft.compare.question import Question
 from graft.errors import InputError
 from graft.metrics.intervals import bootstrap
+from graft.selection.comparison import Curve, CurvePoint
+from graft.selection.question import Question
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 N_DRAWS = 3

@@ -1,0 +1,160 @@
+"""Comparing methods: each cell is the run that `train` makes; the cheapest good one is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import graft
+from graft.errors import GraftError, InputError
+from tests.tiny import write_checkpoint, write_table
+
+pytestmark = pytest.mark.slow
+
+METHODS = ("probe", "lp-ft", "lora", "last:1", "bias")
+OPTIONS = {"epochs": 2, "precision": "fp32", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparing")
+    write_checkpoint(folder / "bert")
+    write_table(folder / "things.csv", n_per_class=40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_CACHE", str(folder / "cache"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def compared(place):
+    return graft.compare(
+        place / "things.csv",
+        model=place / "bert",
+        methods=METHODS,
+        seeds=2,
+        out=place / "compared",
+        **OPTIONS,
+    )
+
+
+def test_every_cell_is_the_run_that_train_makes(compared, place, tmp_path):
+    assert len(compared.cells) == 2 * len(METHODS)
+    for cell in compared.cells[:: len(METHODS) - 1]:
+        own = {k: v for k, v in OPTIONS.items() if (cell.method, k) != ("probe", "epochs")}
+        run = graft.train(
+            place / "things.csv",
+            model=place / "bert",
+            method=cell.method,
+            seed=cell.seed,
+            out=tmp_path / cell.folder,
+            **own,
+        )
+        found = graft.load(place / "compared" / cell.folder)
+        assert run.record.weights_sha256 == found.record.weights_sha256
+        assert run.record.after == found.record.after
+        assert run.record.before == found.record.before
+        assert cell.scores["test"] == run.metrics["accuracy"]
+
+
+def test_what_is_shared_is_computed_once(compared, place):
+    runs = {c.method: graft.load(place / "compared" / c.folder) for c in compared.cells}
+    for method in ("lp-ft", "lora", "last:1", "bias"):
+        assert runs[method].record.untouched == runs["probe"].record.untouched
+    assert runs["lp-ft"].record.phases[0].cache.n_computed == 0
+
+
+def test_the_cheapest_that_is_not_clearly_behind_is_taken(compared):
+    assert compared.chosen_on == "validation"
+    assert [m.method for m in compared.methods if m.is_best] == [compared.best.method]
+    assert compared.methods[0] is compared.best
+    close = [m for m in compared.methods if m.behind.low <= 0]
+    assert compared.recommended.seconds == min(m.seconds for m in close)
+    assert f"`{compared.recommended.method}`" in compared.told
+    for method in compared.methods:
+        cells = [c for c in compared.cells if c.method == method.method]
+        assert method.value.value == pytest.approx(np.mean([c.scores["validation"] for c in cells]))
+        assert method.value.low <= method.value.value <= method.value.high
+        assert method.seconds == pytest.approx(np.mean([c.seconds for c in cells]))
+    small, whole = (next(m for m in compared.methods if m.method == n) for n in ("bias", "lp-ft"))
+    assert small.n_trained < whole.n_trained
+    assert small.kept_bytes < whole.kept_bytes
+
+
+def test_its_files_say_the_same(compared, place):
+    folder = place / "compared"
+    written = json.loads((folder / "compare.json").read_text("utf-8"))
+    assert written["told"] == compared.told
+    picture = (folder / "compare.svg").read_text("utf-8")
+    assert all(f">{m.method}<" in picture for m in compared.methods)
+
+
+def test_more_rows_are_told_of_by_training_rows_alone(compared):
+    sizes = [p.n_rows for p in compared.curve.points]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == compared.n_train
+    assert "rows" in compared.curve.told
+
+
+def test_a_comparison_that_was_stopped_goes_on(compared, place, tmp_path):
+    folder = shutil.copytree(place / "compared", tmp_path / "again")
+    for name in ("compare.json", "compare.svg"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "lora-1")
+    asked = {"model": place / "bert", "methods": METHODS, "seeds": 2, "out": folder, **OPTIONS}
+    with pytest.raises(InputError, match="--resume"):
+        graft.compare(place / "things.csv", **asked)
+    with pytest.raises(GraftError, match="seeds"):
+        graft.compare(place / "things.csv", **{**asked, "seeds": 3}, resume=True)
+    found = graft.compare(place / "things.csv", **asked, resume=True)
+    hashes = [
+        {c.folder: graft.load(where / c.folder).record.weights_sha256 for c in found.cells}
+        for where in (folder, place / "compared")
+    ]
+    assert hashes[0] == hashes[1]
+    assert [m.method for m in found.methods] == [m.method for m in compared.methods]
+    for again, before in zip(found.methods, compared.methods, strict=True):
+        assert again.value.value == pytest.approx(before.value.value)
+        assert again.behind.value == pytest.approx(before.behind.value)
+
+
+def test_what_does_not_fit_is_left_out_with_the_reason(place, tmp_path):
+    found = graft.compare(
+        place / "things.csv",
+        model=place / "bert",
+        methods="probe,residual,last:9",
+        out=tmp_path / "c",
+        **OPTIONS,
+    )
+    assert [m.method for m in found.methods] == ["probe"]
+    assert found.left_out.keys() == {"residual", "last:9"}
+    assert "3×3" in found.left_out["residual"]
+
+
+def test_a_budget_leaves_fewer_epochs(place, tmp_path):
+    asked = {"model": place / "bert", "methods": "full", "precision": "fp32", "threads": 1}
+    with pytest.raises(InputError, match="more than the budget"):
+        graft.compare(place / "things.csv", budget=1e-6, out=tmp_path / "none", **asked)
+    found = graft.compare(place / "things.csv", budget=1e6, epochs=2, out=tmp_path / "all", **asked)
+    assert found.cells[0].epochs == 0
+    record = graft.load(tmp_path / "all" / found.cells[0].folder).record
+    assert len(record.phases[0].epochs) == 2
+
+
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        ({"methods": "prob"}, "probe"),
+        ({"methods": "auto"}, "auto"),
+        ({"seeds": 0}, "--seeds 0"),
+        ({"method": "probe"}, "methods"),
+    ],
+)
+def test_what_is_refused(fault, said, place, tmp_path):
+    with pytest.raises(GraftError, match=said):
+        graft.compare(
+            place / "things.csv", model=place / "bert", out=tmp_path / "c", **OPTIONS, **fault
+        )
+    assert not (tmp_path / "c").exists()
