@@ -24,6 +24,7 @@ RACES = (
     "probe_image",
     "memory",
     "distil",
+    "compare",
 )
 HAVE_PEER_EPOCHS = ("probe_text", "partial_text", "full_text", "probe_image")
 
