@@ -1,6 +1,6 @@
 """Race `graft compare` of eight methods against the same eight trainings by themselves.
 
-    python benchmarks/race/compare.py --rows 2000 --repeats 1 --threads 1 --clock cpu --json compare.json
+    python benchmarks/race/compare.py --rows 2000 --repeats 1 --threads 1 --clock cpu
 
 SST-2, MiniLM. Both sides are processes of the command line with an empty cache at the beginning;
 the eight commands share theirs, as they would. Every run of the comparison must have the weights of

@@ -37,7 +37,7 @@ from graft.objectives.coral import coral
 from graft.objectives.distances import wide
 from graft.objectives.mmd import mmd
 from graft.tasks.classify import Classify
-from graft.tasks.task import Loss, Progress
+from graft.tasks.task import ConvexProblem, Loss, Progress
 
 SOURCE, TARGET = "train", "target"
 """The streams of a step."""
@@ -192,6 +192,11 @@ class Adapted:
         if not ADAPTATIONS[self.adapt].has_classifier:
             return model, None
         return model, DomainClassifier(backbone.width)
+
+    def convex(self, stream: Any) -> ConvexProblem | None:
+        """Return the task's own problem; None for rows of the target, which have no labels."""
+        is_target = bool((stream.targets[self.task.target] < 0).all())
+        return None if is_target else self.task.convex(stream)
 
     def encode(self, model: nn.Module, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """Return `logits` (n, C) and `pooled` features (n, D)."""
