@@ -1,7 +1,6 @@
 """What adapting to another domain came to: both domains before and after, on held-out rows.
 
-    phases ─domain_record→ DomainRecord
-    held-out rows of both, features and answers ─compared, domain_map→ the same, FeatureMap
+    phases, held-out rows of both, their features and answers ─with_domain→ DomainRecord, a map
 
 Here, and nowhere before, labels of the target are read, where its data brings some.
 
@@ -13,18 +12,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from graft.api.mapping import drawn_rows, lay_out
 from graft.data.table import Table
 from graft.domain_job import Target
+from graft.engine.predict import predict_and_embed
 from graft.engine.solve import search
+from graft.job import Job
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap_change
-from graft.records import DomainRecord, Interval, PhaseRecord
-from graft.report.facts import FeatureMap
+from graft.model import Model
+from graft.records import DomainRecord, Interval, PhaseRecord, RunRecord
+from graft.report.facts import Facts, FeatureMap
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem
@@ -61,6 +63,36 @@ def judged_part(streams: Mapping[str, Mapping[str, TableStream]]) -> Literal["te
     return "test" if len(streams["test"][SOURCE]) else "validation"
 
 
+def with_domain(
+    job: Job,
+    record: RunRecord,
+    facts: Facts,
+    streams: Mapping[str, Mapping[str, TableStream]],
+    source: tuple[np.ndarray, np.ndarray] | None,
+    before: Seen | None,
+) -> tuple[RunRecord, Facts]:
+    """Return record and facts of a run with what adapting to another domain came to.
+
+    Args:
+        streams: by split.
+        source: features (K, D) of held-out source rows before and after; None without such rows.
+        before: the held-out target rows, before; None without such rows.
+    """
+    assert job.target is not None and isinstance(job.model, Model)
+    task: Any = job.task
+    domain = domain_record(task, job.target, record.phases)
+    if source is not None and before is not None:
+        stream = streams[record.judged_on][TARGET]
+        outputs, features = predict_and_embed(
+            job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers
+        )
+        seen = before, Seen(features, outputs[task.output])
+        rows = getattr(job.target.splits, record.judged_on)
+        domain = compared(domain, task, job.target, rows, source, seen, job.recipe.seed)
+        facts = dataclasses.replace(facts, domain_map=domain_map(source, seen))
+    return dataclasses.replace(record, domain=domain), facts
+
+
 def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) -> DomainRecord:
     """Return what is known of the target without its held-out rows.
 
@@ -73,7 +105,7 @@ def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) 
         data=target.table.name_of_source,
         data_hash=target.table.content_hash(),
         adapt=task.adapt,
-        weight=task.strength,
+        weight=task.weight,
         n_train=len(target.splits.train),
         n_validation=len(target.splits.validation),
         n_test=len(target.splits.test),
