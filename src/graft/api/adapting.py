@@ -25,7 +25,7 @@ from graft.job import Job
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap_change
 from graft.model import Model
-from graft.records import DomainRecord, Interval, PhaseRecord, RunRecord
+from graft.records import DomainRecord, EpochRecord, Interval, PhaseRecord, RunRecord
 from graft.report.facts import Facts, FeatureMap
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.streams import TableStream
@@ -34,6 +34,9 @@ from graft.tasks.task import ConvexProblem
 N_FOLDS = 5
 MOST_SHOWN = 1_000
 """Rows of each domain in the map."""
+
+CLEARLY = 0.1
+"""Nats by which an epoch must be better for it to be worth a note."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,7 @@ def judged_part(streams: Mapping[str, Mapping[str, TableStream]]) -> Literal["te
 def with_domain(
     job: Job,
     record: RunRecord,
+    *,
     facts: Facts,
     streams: Mapping[str, Mapping[str, TableStream]],
     source: tuple[np.ndarray, np.ndarray] | None,
@@ -88,9 +92,18 @@ def with_domain(
         )
         seen = before, Seen(features, outputs[task.output])
         rows = getattr(job.target.splits, record.judged_on)
-        domain = compared(domain, task, job.target, rows, source, seen, job.recipe.seed)
+        domain = compared(
+            domain,
+            task,
+            target=job.target,
+            rows=rows,
+            source=source,
+            seen=seen,
+            seed=job.recipe.seed,
+        )
         facts = dataclasses.replace(facts, domain_map=domain_map(source, seen))
-    return dataclasses.replace(record, domain=domain), facts
+    notes = (*record.notes, *better_epoch(task, record.phases))
+    return dataclasses.replace(record, domain=domain, notes=notes), facts
 
 
 def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) -> DomainRecord:
@@ -100,7 +113,8 @@ def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) 
         target: the rows that were adapted to.
         phases: as they ran.
     """
-    scores = kept_scores(phases)
+    found = kept_epoch(phases)
+    scores = {} if found is None else found[1].scores
     return DomainRecord(
         data=target.table.name_of_source,
         data_hash=target.table.content_hash(),
@@ -118,6 +132,7 @@ def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) 
 def compared(
     record: DomainRecord,
     task: Adapted,
+    *,
     target: Target,
     rows: np.ndarray,
     source: tuple[np.ndarray, np.ndarray],
@@ -194,12 +209,29 @@ def labels_of(target: Target, rows: np.ndarray) -> list[str]:
     return dataclasses.replace(table, roles=roles).take(rows).labels() or []
 
 
-def kept_scores(phases: Sequence[PhaseRecord]) -> dict[str, float]:
-    """Return what validation rows said in the epoch that was kept of the last phase."""
+def kept_epoch(phases: Sequence[PhaseRecord]) -> tuple[PhaseRecord, EpochRecord] | None:
+    """Return the last phase by gradient, and which of its epochs the model has."""
     last = next((phase for phase in reversed(phases) if phase.epochs), None)
     if last is None:
-        return {}
-    return last.epochs[-1 if last.best_epoch is None else last.best_epoch].scores
+        return None
+    return last, last.epochs[-1 if last.best_epoch is None else last.best_epoch]
+
+
+def better_epoch(task: Adapted, phases: Sequence[PhaseRecord]) -> tuple[str, ...]:
+    """Say where an earlier epoch was clearly better by what is known without target labels."""
+    found = kept_epoch(phases)
+    if found is None or not found[1].scores:
+        return ()
+    values = [task.criterion(0.0, epoch.scores) for epoch in found[0].epochs]
+    kept, best = task.criterion(0.0, found[1].scores), min(values)
+    if best > kept - CLEARLY:
+        return ()
+    note = (
+        f"without labels of the target, epoch {values.index(best) + 1} looks better than the one "
+        f"that was kept (criterion {best:.2f} and {kept:.2f}): pass --patience {len(values)}, or a "
+        "smaller --adapt-weight"
+    )
+    return (note,)
 
 
 def domain_map(source: tuple[np.ndarray, np.ndarray], seen: tuple[Seen, Seen]) -> FeatureMap:

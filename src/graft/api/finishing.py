@@ -129,7 +129,9 @@ def finish(
         sides = None
         if worth.judged_on:
             sides = before.features[worth.judged_on], after[worth.judged_on].features
-        record, facts = with_domain(job, record, facts, streams, sides, before.target)
+        record, facts = with_domain(
+            job, record, facts=facts, streams=streams, source=sides, before=before.target
+        )
     card = model_card(record, modality=job.backbone.modality)
     write_text(folder / "model" / "README.md", card, mend=MEND)
     write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
