@@ -19,7 +19,7 @@ from graft.errors import InputError
 from graft.methods.plan import Convex, Phase, Plan
 from graft.methods.select import state
 from graft.recipe import Recipe
-from graft.tasks.adapted import ADAPTATIONS, Adapted
+from graft.tasks.adapted import Adapted
 from graft.tasks.classify import Classify
 from graft.tasks.labelled import Labelled
 from graft.wording import counted
@@ -106,7 +106,7 @@ def read_target(recipe: Recipe, table: Table) -> Target | None:
 def adapted_task(recipe: Recipe, task: Labelled) -> Adapted:
     """Return the task with the target beside it."""
     assert isinstance(task, Classify)
-    return Adapted(task, recipe.adapt or next(iter(ADAPTATIONS)), recipe.adapt_weight)
+    return Adapted(task, recipe.adapt or "dann", recipe.adapt_weight or 1.0)
 
 
 def refuse_frozen_body(recipe: Recipe, plan: Plan, model: nn.Module) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 import graft
-from graft.api.adapting import told_apart
+from graft.api.adapting import better_epoch, told_apart
 from graft.errors import InputError, Stopped
-from graft.records import RunRecord, from_json, to_json
+from graft.records import CacheRecord, EpochRecord, PhaseRecord, RunRecord, from_json, to_json
+from graft.tasks.adapted import Adapted
+from graft.tasks.classify import Classify
 from tests.data.makers import picture
 from tests.tiny import write_checkpoint, write_table
 
@@ -216,3 +219,17 @@ def test_a_linear_probe_tells_domains_apart_by_chance_or_surely():
     assert told_apart(same[:100], same[100:], 0) == pytest.approx(0.5, abs=0.1)
     assert told_apart(same[:30], same[30:] + 9, 0) == pytest.approx(1.0)
     assert told_apart(same[:4], same, 0) is None
+
+
+def test_an_earlier_epoch_that_looks_better_is_told():
+    task = Adapted(Classify(("a", "b")))
+    epochs = [
+        EpochRecord(i, 1.0, 1.0, 1.0, {"log_loss": loss, "target_information": 0.5})
+        for i, loss in enumerate((0.9, 0.4, 0.6))
+    ]
+    phase = PhaseRecord("full", (), CacheRecord("", False, ""), tuple(epochs))
+    (note,) = better_epoch(task, [phase])
+    assert "epoch 2 looks better" in note and "(criterion -0.10 and 0.10)" in note
+    assert "--patience 3" in note
+    for kept in (dataclasses.replace(phase, best_epoch=1), dataclasses.replace(phase, epochs=())):
+        assert better_epoch(task, [kept]) == ()

@@ -11,6 +11,7 @@ from graft.records import (
     CacheRecord,
     ClassScores,
     ConvexRecord,
+    DomainRecord,
     EpochRecord,
     Interval,
     PhaseRecord,
@@ -89,3 +90,13 @@ def test_the_card_of_an_embedding_says_how_to_compare(modality, opens_with, kind
     assert "trained on items of these classes: refund, delivery." in card
     bare = model_card(dataclasses.replace(record, classes=()), modality=modality)
     assert "these classes" not in bare and ": ." not in bare
+
+
+def test_the_card_says_what_another_domain_came_to():
+    found = DomainRecord("new.csv", "ef", "dann", 1.0, n_train=70, n_validation=15, n_test=15)
+    bare = model_card(dataclasses.replace(RECORD, domain=found), modality="text")
+    assert "saw 70 rows of another domain without labels; how good it is there is not" in bare
+    scored = dataclasses.replace(found, n_scored=15, intervals=RECORD.intervals)
+    card = model_card(dataclasses.replace(RECORD, domain=scored), modality="text")
+    assert "on 15 held-out rows of it its accuracy is 0.900 (0.850 to 0.950), 0.500 before" in card
+    assert "another domain" not in model_card(RECORD, modality="text")

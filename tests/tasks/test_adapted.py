@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from graft.errors import UnknownName
 from graft.objectives.adversarial import reversal_scale
 from graft.objectives.coral import coral
 from graft.objectives.mmd import mmd
+from graft.recipe import Recipe
 from graft.tasks.adapted import ADAPTATIONS, SOURCE, TARGET, Adapted, DomainClassifier
 from graft.tasks.classify import Classify
 from graft.tasks.task import Progress
@@ -22,7 +24,7 @@ from tests.tasks.two_domains import learned, network, stream
 TASK = Classify(("a", "b"), class_weights=(1.0, 3.0))
 
 
-def encoded(adapt, weight=None):
+def encoded(adapt, weight=1.0):
     """Return a task, its state, what a step encodes as leaves, and the batches."""
     own = network()
     task = Adapted(TASK, adapt, weight)
@@ -49,7 +51,7 @@ def test_the_model_and_its_head_are_those_without_a_target():
 
 
 @pytest.mark.parametrize("done", [0, 30, 100])
-@pytest.mark.parametrize("weight", [None, 0.3])
+@pytest.mark.parametrize("weight", [1.0, 0.3])
 def test_the_adversarial_loss_and_its_gradients(weight, done):
     task, classifier, leaves, batches = encoded("dann", weight)
     loss = task.loss(leaves, batches, classifier, Progress(done, 100))
@@ -62,7 +64,7 @@ def test_the_adversarial_loss_and_its_gradients(weight, done):
     assert loss.count == own.count
     loss.total.backward()
     domains.backward()
-    scale = -(1.0 if weight is None else weight) * reversal_scale(done / 100)
+    scale = -weight * reversal_scale(done / 100)
     for name, expected in zip((SOURCE, TARGET), both.grad.chunk(2), strict=True):
         torch.testing.assert_close(leaves[name]["pooled"].grad, scale * expected)
     for ours, theirs in zip(classifier.parameters(), same.parameters(), strict=True):
@@ -98,6 +100,7 @@ def test_the_rest_is_asked_of_the_task_itself():
     assert copy.deepcopy(task) == task and hash(task)
     with pytest.raises(AttributeError):
         task.nothing  # noqa: B018
+    assert get_args(get_args(Recipe.model_fields["adapt"].annotation)[0]) == tuple(ADAPTATIONS)
     with pytest.raises(UnknownName, match="did you mean 'dann'"):
         Adapted(TASK, "dan")
 

@@ -1,7 +1,6 @@
 """What adapting to another domain came to: both domains before and after, on held-out rows.
 
-    phases ─domain_record→ DomainRecord
-    held-out rows of both, features and answers ─compared, domain_map→ the same, FeatureMap
+    phases, held-out rows of both, their features and answers ─with_domain→ DomainRecord, a map
 
 Here, and nowhere before, labels of the target are read, where its data brings some.
 
@@ -13,18 +12,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from graft.api.mapping import drawn_rows, lay_out
 from graft.data.table import Table
 from graft.domain_job import Target
+from graft.engine.predict import predict_and_embed
 from graft.engine.solve import search
+from graft.job import Job
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap_change
-from graft.records import DomainRecord, Interval, PhaseRecord
-from graft.report.facts import FeatureMap
+from graft.model import Model
+from graft.records import DomainRecord, EpochRecord, Interval, PhaseRecord, RunRecord
+from graft.report.facts import Facts, FeatureMap
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.streams import TableStream
 from graft.tasks.task import ConvexProblem
@@ -32,6 +34,9 @@ from graft.tasks.task import ConvexProblem
 N_FOLDS = 5
 MOST_SHOWN = 1_000
 """Rows of each domain in the map."""
+
+CLEARLY = 0.1
+"""Nats by which an epoch must be better for it to be worth a note."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,46 @@ def judged_part(streams: Mapping[str, Mapping[str, TableStream]]) -> Literal["te
     return "test" if len(streams["test"][SOURCE]) else "validation"
 
 
+def with_domain(
+    job: Job,
+    record: RunRecord,
+    *,
+    facts: Facts,
+    streams: Mapping[str, Mapping[str, TableStream]],
+    source: tuple[np.ndarray, np.ndarray] | None,
+    before: Seen | None,
+) -> tuple[RunRecord, Facts]:
+    """Return record and facts of a run with what adapting to another domain came to.
+
+    Args:
+        streams: by split.
+        source: features (K, D) of held-out source rows before and after; None without such rows.
+        before: the held-out target rows, before; None without such rows.
+    """
+    assert job.target is not None and isinstance(job.model, Model)
+    task: Any = job.task
+    domain = domain_record(task, job.target, record.phases)
+    if source is not None and before is not None:
+        stream = streams[record.judged_on][TARGET]
+        outputs, features = predict_and_embed(
+            job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers
+        )
+        seen = before, Seen(features, outputs[task.output])
+        rows = getattr(job.target.splits, record.judged_on)
+        domain = compared(
+            domain,
+            task,
+            target=job.target,
+            rows=rows,
+            source=source,
+            seen=seen,
+            seed=job.recipe.seed,
+        )
+        facts = dataclasses.replace(facts, domain_map=domain_map(source, seen))
+    notes = (*record.notes, *better_epoch(task, record.phases))
+    return dataclasses.replace(record, domain=domain, notes=notes), facts
+
+
 def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) -> DomainRecord:
     """Return what is known of the target without its held-out rows.
 
@@ -68,12 +113,13 @@ def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) 
         target: the rows that were adapted to.
         phases: as they ran.
     """
-    scores = kept_scores(phases)
+    found = kept_epoch(phases)
+    scores = {} if found is None else found[1].scores
     return DomainRecord(
         data=target.table.name_of_source,
         data_hash=target.table.content_hash(),
         adapt=task.adapt,
-        weight=task.strength,
+        weight=task.weight,
         n_train=len(target.splits.train),
         n_validation=len(target.splits.validation),
         n_test=len(target.splits.test),
@@ -86,6 +132,7 @@ def domain_record(task: Adapted, target: Target, phases: Sequence[PhaseRecord]) 
 def compared(
     record: DomainRecord,
     task: Adapted,
+    *,
     target: Target,
     rows: np.ndarray,
     source: tuple[np.ndarray, np.ndarray],
@@ -162,12 +209,29 @@ def labels_of(target: Target, rows: np.ndarray) -> list[str]:
     return dataclasses.replace(table, roles=roles).take(rows).labels() or []
 
 
-def kept_scores(phases: Sequence[PhaseRecord]) -> dict[str, float]:
-    """Return what validation rows said in the epoch that was kept of the last phase."""
+def kept_epoch(phases: Sequence[PhaseRecord]) -> tuple[PhaseRecord, EpochRecord] | None:
+    """Return the last phase by gradient, and which of its epochs the model has."""
     last = next((phase for phase in reversed(phases) if phase.epochs), None)
     if last is None:
-        return {}
-    return last.epochs[-1 if last.best_epoch is None else last.best_epoch].scores
+        return None
+    return last, last.epochs[-1 if last.best_epoch is None else last.best_epoch]
+
+
+def better_epoch(task: Adapted, phases: Sequence[PhaseRecord]) -> tuple[str, ...]:
+    """Say where an earlier epoch was clearly better by what is known without target labels."""
+    found = kept_epoch(phases)
+    if found is None or not found[1].scores:
+        return ()
+    values = [task.criterion(0.0, epoch.scores) for epoch in found[0].epochs]
+    kept, best = task.criterion(0.0, found[1].scores), min(values)
+    if best > kept - CLEARLY:
+        return ()
+    note = (
+        f"without labels of the target, epoch {values.index(best) + 1} looks better than the one "
+        f"that was kept (criterion {best:.2f} and {kept:.2f}): pass --patience {len(values)}, or a "
+        "smaller --adapt-weight"
+    )
+    return (note,)
 
 
 def domain_map(source: tuple[np.ndarray, np.ndarray], seen: tuple[Seen, Seen]) -> FeatureMap:

@@ -7,13 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from graft.adapters import save_adapter
-from graft.api.adapting import Seen, compared, domain_map, domain_record
+from graft.api.adapting import Seen, with_domain
 from graft.api.both_towers import first_of, is_paired, vectors_of_both
 from graft.api.choosing import BlockChoice, with_depths
 from graft.api.judging import Worth, judge
@@ -39,12 +38,11 @@ from graft.model import Model, Towers
 from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
-from graft.report.facts import Facts
 from graft.report.words import UNTOUCHED, readable, spelled
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
 from graft.storage import storing, write_text
-from graft.tasks.adapted import CHOSEN_BY, TARGET, Adapted
+from graft.tasks.adapted import CHOSEN_BY, Adapted
 from graft.tasks.aims import Learned
 from graft.tasks.labelled import Labelled, Truth, keeps_head
 from graft.tasks.streams import TableStream
@@ -139,8 +137,6 @@ def finish(
     if chosen is not None:
         record = with_depths(record, chosen)
         write_text(folder / "depths.svg", draw_depths(record.depths), mend=MEND)
-    card = model_card(record, modality=job.backbone.modality)
-    write_text(folder / "model" / "README.md", card, mend=MEND)
     write_text(folder / "metrics.jsonl", epoch_lines(record), mend=MEND)
     judged = None
     if worth.judged_on:
@@ -148,8 +144,14 @@ def finish(
         judged = _judged(job, record, targets[name], after[name], before)
     facts = collect(task, job.table, job.splits, judged)
     if job.target is not None:
-        features = after[worth.judged_on].features if worth.judged_on else None
-        record, facts = _adapted(job, record, facts, streams, before, features)
+        sides = None
+        if worth.judged_on:
+            sides = before.features[worth.judged_on], after[worth.judged_on].features
+        record, facts = with_domain(
+            job, record, facts=facts, streams=streams, source=sides, before=before.target
+        )
+    card = model_card(record, modality=job.backbone.modality)
+    write_text(folder / "model" / "README.md", card, mend=MEND)
     write_text(folder / "report.json", to_json(facts, indent=None), mend=MEND)
     fail_at("before_record")
     write_text(folder / "record.json", to_json(record), mend=MEND)
@@ -167,36 +169,6 @@ def _save_adapter(job: Job, folder: Path, task: Labelled, began_with: str) -> in
     if not save_adapter(folder, job.model, task, job.plan, backbone_sha256=began_with):
         return 0
     return sum(path.stat().st_size for path in folder.iterdir())
-
-
-def _adapted(
-    job: Job,
-    record: RunRecord,
-    facts: Facts,
-    streams: Streams,
-    before: Untouched,
-    after: np.ndarray | None,
-) -> tuple[RunRecord, Facts]:
-    """Return record and facts with what adapting to another domain came to.
-
-    Args:
-        after: (K, D) trained features of the held-out source rows in the map, where there are any.
-    """
-    assert job.target is not None and isinstance(job.model, Model)
-    task: Any = job.task
-    domain = domain_record(task, job.target, record.phases)
-    if before.target is not None and after is not None:
-        part = record.judged_on
-        stream = streams[part][TARGET]
-        outputs, features = predict_and_embed(
-            job.model, task, stream, drawn_rows(len(stream)), n_workers=job.recipe.workers
-        )
-        seen = before.target, Seen(features, outputs[task.output])
-        source = before.features[part], after
-        rows = getattr(job.target.splits, part)
-        domain = compared(domain, task, job.target, rows, source, seen, job.recipe.seed)
-        facts = replace(facts, domain_map=domain_map(source, seen))
-    return replace(record, domain=domain), facts
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import math
 
 from graft.records import PhaseRecord, RunRecord
 from graft.report.teacher import how_taught
-from graft.report.words import A_MODEL, UNTOUCHED, readable
+from graft.report.words import A_MODEL, UNTOUCHED, plural, readable
 
 LIBRARY = {
     "SentenceTransformer": "sentence-transformers",
@@ -64,7 +64,23 @@ def _about(record: RunRecord, modality: str) -> str:
             f"{article} {modality} {kind}. Two items are compared by the cosine of their "
             f"embeddings.{learned}"
         )
-    return f"{article} {modality} {kind}: {names}."
+    return f"{article} {modality} {kind}: {names}.{_domain(record)}"
+
+
+def _domain(record: RunRecord) -> str:
+    """Say to what the model was adapted, and what it is worth there where that is known."""
+    found = record.domain
+    if found is None:
+        return ""
+    told = f" It also saw {plural(found.n_train, 'row')} of another domain without labels"
+    if not found.intervals:
+        return f"{told}; how good it is there is not known."
+    was, now = (found.intervals[part][record.headline] for part in ("before", "after"))
+    rows, name = plural(found.n_scored, "held-out row"), readable(record.headline)
+    return (
+        f"{told}; on {rows} of it its {name} is {now.value:.3f} ({now.low:.3f} to {now.high:.3f}), "
+        f"{was.value:.3f} before."
+    )
 
 
 def _metric_rows(record: RunRecord) -> list[tuple[str, ...]]:

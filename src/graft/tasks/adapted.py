@@ -74,16 +74,12 @@ class Adaptation:
     """Say how two domains are brought together.
 
     Args:
-        summary: what it is, in one line.
         loss: what is added to the task's own.
-        weight: that it has unless another is asked for.
         has_classifier: it learns to tell the domains apart.
         is_joint: its loss is of a whole step, and no sum over rows.
     """
 
-    summary: str
     loss: Discrepancy
-    weight: float
     has_classifier: bool = False
     is_joint: bool = True
 
@@ -124,17 +120,9 @@ def _discrepancy(objective: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -
 
 
 ADAPTATIONS: dict[str, Adaptation] = {
-    "dann": Adaptation(
-        "features that a classifier of the domain, trained beside, cannot tell apart",
-        _adversarial,
-        weight=1.0,
-        has_classifier=True,
-        is_joint=False,
-    ),
-    "coral": Adaptation("features with the same covariance", _discrepancy(coral), weight=1.0),
-    "mmd": Adaptation(
-        "features with the same mean in five Gaussian kernels", _discrepancy(mmd), weight=1.0
-    ),
+    "dann": Adaptation(_adversarial, has_classifier=True, is_joint=False),
+    "coral": Adaptation(_discrepancy(coral)),
+    "mmd": Adaptation(_discrepancy(mmd)),
 }
 """name → how the features of two domains are brought together."""
 
@@ -159,14 +147,14 @@ class Adapted:
     Args:
         task: learned from the labelled rows, the source.
         adapt: name in `ADAPTATIONS`.
-        weight: of what brings the domains together; the adaptation's own unless given.
+        weight: of what brings the domains together.
 
     Source: Ganin and Lempitsky 2015, equations 1 to 3.
     """
 
     task: Classify
     adapt: str = "dann"
-    weight: float | None = None
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         find_adaptation(self.adapt)
@@ -175,11 +163,6 @@ class Adapted:
         if name.startswith("__"):  # asked for before there is a task, by whoever copies
             raise AttributeError(name)
         return getattr(self.task, name)
-
-    @property
-    def strength(self) -> float:
-        """Return the weight of what brings the domains together."""
-        return ADAPTATIONS[self.adapt].weight if self.weight is None else self.weight
 
     @property
     def is_joint(self) -> bool:
@@ -217,7 +200,7 @@ class Adapted:
         if TARGET not in encoded:
             return own
         features = source["pooled"], encoded[TARGET]["pooled"]
-        apart = ADAPTATIONS[self.adapt].loss(*features, state, self.strength, progress)
+        apart = ADAPTATIONS[self.adapt].loss(*features, state, self.weight, progress)
         return Loss(own.total + apart, own.count)
 
     def measure(
