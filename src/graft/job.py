@@ -68,6 +68,7 @@ from graft.teacher_job import (
     Taught,
     Teacher,
     distilled,
+    notes_on_rows,
     open_teacher,
     projecting,
     read_unlabelled_rows,
@@ -252,6 +253,7 @@ def open_job(
     if isinstance(task, Distilled):
         plan = projecting(recipe, plan, state)
         refuse_frozen_students(task, plan, model)
+        notes = (*notes, *notes_on_rows(recipe, table))
     if unlabelled is not None:
         findings, notes = (*findings, *unlabelled.findings), (*notes, unlabelled.note)
     wordings: tuple[Wording, ...] = ()

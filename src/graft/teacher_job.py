@@ -27,17 +27,19 @@ from graft.features import Features
 from graft.methods.plan import Convex, Phase, Plan, Rule
 from graft.methods.select import named
 from graft.model import Model
-from graft.recipe import Recipe
-from graft.records import TeacherRecord
+from graft.recipe import Recipe, read_recipe
+from graft.records import RunRecord, TeacherRecord, from_json
 from graft.surgery.truncate import truncated
 from graft.tasks.distilled import Beside, Distilled, Kind
 from graft.tasks.labelled import Labelled, keeps_head
 
 OPTIONS = ("distil", "distil_temperature", "distil_weight", "unlabeled", "student_blocks")
 """Fields of a recipe that need a teacher."""
-WEIGHT, TEMPERATURE = 0.5, 2.0
+WEIGHT, TEMPERATURE = 0.5, 4.0
 """Of the teacher's answers, unless said."""
 PROJECTION_LR = 1e-3
+SPLITTING = ("seed", "validation", "test", "split_column", "group")
+"""Fields of a recipe that say which rows are held out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +203,28 @@ def distilled(recipe: Recipe, task: Labelled, teacher: Teacher) -> Distilled:
         TEMPERATURE if temperature is None else temperature,
         width,
     )
+
+
+def notes_on_rows(recipe: Recipe, table: Table) -> tuple[str, ...]:
+    """Return a note where the teacher was trained on these very rows, split in another way.
+
+    What it is worth on held-out rows then says little, and what it teaches of them is known.
+    """
+    folder = Path(recipe.place("teacher") or "").expanduser()
+    path, asked = folder / "record.json", folder / "recipe.yaml"
+    if not (path.is_file() and asked.is_file()):
+        return ()
+    record = from_json(RunRecord, path.read_text(encoding="utf-8"))
+    before = read_recipe({}, asked)
+    odd = [name for name in SPLITTING if getattr(before, name) != getattr(recipe, name)]
+    if not odd or record.data_hash != table.content_hash():
+        return ()
+    how = f"--{odd[0].replace('_', '-')} {getattr(before, odd[0])}"
+    note = (
+        f"teacher `{shown(recipe.teacher or '')}` was trained on these rows split in another way "
+        f"({how}): rows that judge the student may be among those"
+    )
+    return (note,)
 
 
 def read_unlabelled_rows(recipe: Recipe, table: Table) -> Unlabelled | None:

@@ -162,7 +162,7 @@ def test_a_plan_knows_teachers(place):
     planned = graft.plan(
         place / "things.csv", model=str(place / "bert"), teacher=str(place / "teacher")
     )
-    assert "softened by 2" in planned.phases[0].by
+    assert "softened by 4" in planned.phases[0].by
 
 
 FAULTS = [
@@ -189,6 +189,15 @@ def test_what_makes_no_sense_is_refused_in_one_line(place, tmp_path, options, sa
         train(place, tmp_path / "a", **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_teacher_that_saw_rows_that_judge_is_noted(place, tmp_path):
+    options = {"model": "bert", "method": "head", "epochs": 1, "teacher": str(place / "teacher")}
+    same = train(place, tmp_path / "a", **options)
+    other = train(place, tmp_path / "b", seed=3, **options)
+    told = [[n for n in run.record.notes if "another way" in n] for run in (same, other)]
+    assert not told[0]
+    assert "trained on these rows split in another way (--seed 0)" in told[1][0]
 
 
 def test_another_set_of_classes_is_refused_by_name(place, tmp_path):

@@ -153,7 +153,7 @@ class RecipeOptions(DataOptions, RunningOptions):
     distil_weight: Annotated[float | None, _in(TEACHER)] = None
     "Share of the teacher beside the labels, above 0 and up to 1 (default 0.5)."
     distil_temperature: Annotated[float | None, _in(TEACHER)] = None
-    "Softens logits (default 2); at 1 a linear head on frozen features is solved exactly."
+    "Softens logits (default 4); at 1 a linear head on frozen features is solved exactly."
     unlabeled: Annotated[str | None, _in(TEACHER)] = None
     "File or folder of more rows, without labels, that the teacher alone speaks of."
     student_blocks: Annotated[int | None, _in(TEACHER)] = None
