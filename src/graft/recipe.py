@@ -174,10 +174,10 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
 
-        Where data and stores lie, how often is saved and what runs ahead does not; nor do limits
-        that only decide whether a run begins.
+        Where data, a target and stores lie, how often is saved and what runs ahead does not; nor do
+        limits that only decide whether a run begins.
         """
-        kept = self.model_dump(exclude=NO_RESULT)
+        kept = self.model_dump(exclude=NO_RESULT) | {"target": self.target is not None}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -188,7 +188,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-NO_RESULT = {"data", "target", "cache", "checkpoint_every", "workers", "max_skip"}
+NO_RESULT = {"data", "cache", "checkpoint_every", "workers", "max_skip"}
 """Fields that change no weight."""
 
 

@@ -233,3 +233,9 @@ def test_an_earlier_epoch_that_looks_better_is_told():
     assert "--patience 3" in note
     for kept in (dataclasses.replace(phase, best_epoch=1), dataclasses.replace(phase, epochs=())):
         assert better_epoch(task, [kept]) == ()
+
+
+def test_a_finished_run_is_not_taken_for_one_with_a_target(place, tmp_path):
+    graft.train(place / "things.csv", model=str(place / "bert"), out=tmp_path / "run", **OPTIONS)
+    with pytest.raises(InputError, match="target was None"):
+        train(place, tmp_path / "run", resume=True)
