@@ -61,7 +61,7 @@ class Recipe(BaseModel):
     text_model: str | None = None
     lock: Literal["image", "text"] | None = None
     target: str | None = None
-    adapt: Literal["dann", "coral", "mmd"] | None = None
+    adapt: Literal["dann", "coral", "mmd", "none"] | None = None
     adapt_weight: float | None = Field(None, gt=0)
     init_head: Literal["zero-shot"] | None = None
     template: tuple[str, ...] | None = None

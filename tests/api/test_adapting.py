@@ -102,6 +102,25 @@ def test_labels_of_the_target_change_no_weight(place, tmp_path):
     assert runs["none"].domain.intervals == runs["unknown"].domain.intervals == {}
 
 
+def test_a_target_that_is_only_watched_moves_no_weight(place, tmp_path):
+    watched = train(place, tmp_path / "watched", adapt="none").record
+    asked = {"model": str(place / "bert"), **OPTIONS}
+    alone = graft.train(place / "things.csv", out=tmp_path / "alone", **asked).record
+    assert watched.weights_sha256 == alone.weights_sha256
+    assert watched.domain.n_scored == 9 and watched.domain.criterion is not None
+    assert "only watched there" in (tmp_path / "watched" / "report.html").read_text()
+    probe = {"method": "probe", "epochs": None, "lr": None, "batch_size": None, "adapt": "none"}
+    solved = train(place, tmp_path / "probe", **probe).record
+    assert solved.domain.told_after == solved.domain.told_before
+    planned = graft.plan(
+        place / "things.csv",
+        model=str(place / "bert"),
+        target=str(place / "others.csv"),
+        adapt="none",
+    )
+    assert planned.n_target == 0
+
+
 @pytest.mark.parametrize("adapt", ["dann", "coral"])
 def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path, monkeypatch, adapt):
     from graft.engine import loop
