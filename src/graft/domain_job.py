@@ -66,6 +66,8 @@ def refuse_target(recipe: Recipe, table: Table) -> None:
     is_classes = len(table.roles.inputs) == 1 and table.target_kind == "single"
     if not is_classes or recipe.task is not None:
         raise InputError(f"{recipe.data}: --target goes with one class a row alone; leave it out")
+    if recipe.adapt == "none":
+        return
     if recipe.method == "auto":
         raise InputError(
             "--target needs a method that trains the body, and `auto` may choose another; pass "
@@ -115,7 +117,7 @@ def refuse_frozen_body(recipe: Recipe, plan: Plan, model: nn.Module) -> None:
     Raises:
         InputError: no phase trains the body.
     """
-    if not trains_backbone(plan, model):
+    if recipe.adapt != "none" and not trains_backbone(plan, model):
         raise InputError(
             f"method `{recipe.method}` leaves the body frozen: the features of both domains stay "
             "as they are and --target changes nothing; choose lp-ft or full, or leave it out"

@@ -57,7 +57,7 @@ from graft.records import Wording
 from graft.surgery.channels import with_channels
 from graft.surgery.opening import open_whole
 from graft.surgery.truncate import truncated
-from graft.tasks.adapted import SOURCE, TARGET
+from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.augmented import AugmentedStream, pictures_of
 from graft.tasks.classify import Classify, balanced_weights
 from graft.tasks.distilled import UNLABELLED, Distilled, say
@@ -156,7 +156,8 @@ class Job:
         """
         rows = getattr(self.splits, part)[:most]
         streams: dict[str, Any] = dict(self.task.streams(self.table.take(rows), self.backbone))
-        if self.target is not None:
+        is_idle = part == "train" and isinstance(self.task, Adapted) and self.task.is_watching
+        if self.target is not None and not is_idle:
             rows = getattr(self.target.splits, part)[:most]
             if len(rows):
                 streams[TARGET] = self.task.streams(self.target.table.take(rows), self.backbone)[

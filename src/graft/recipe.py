@@ -61,7 +61,7 @@ class Recipe(BaseModel):
     text_model: str | None = None
     lock: Literal["image", "text"] | None = None
     target: str | None = None
-    adapt: Literal["dann", "coral", "mmd"] | None = None
+    adapt: Literal["dann", "coral", "mmd", "none"] | None = None
     adapt_weight: float | None = Field(None, gt=0)
     init_head: Literal["zero-shot"] | None = None
     template: tuple[str, ...] | None = None
@@ -184,10 +184,10 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.
 
-        Where data and stores lie, how often is saved and what runs ahead does not; nor do limits
-        that only decide whether a run begins.
+        Where data, a target and stores lie, how often is saved and what runs ahead does not; nor do
+        limits that only decide whether a run begins.
         """
-        kept = self.model_dump(exclude=NO_RESULT)
+        kept = self.model_dump(exclude=NO_RESULT) | {"target": self.target is not None}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -198,9 +198,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-NO_RESULT = {
-    *("data", "target", "unlabeled", "cache", "checkpoint_every", "workers", "max_skip"),
-}
+NO_RESULT = {"data", "unlabeled", "cache", "checkpoint_every", "workers", "max_skip"}
 """Fields that change no weight."""
 
 

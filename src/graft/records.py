@@ -225,7 +225,7 @@ class DomainRecord:
         data_hash: of their inputs.
         adapt: name in `ADAPTATIONS`.
         weight: of what brought the domains together.
-        n_train: rows that training saw without their labels.
+        n_train: rows that training saw without their labels; with `none` it saw nothing of them.
         n_validation: rows that `scores` are of.
         n_test: rows that nothing saw before the end.
         told_before: how often a linear probe of the untouched features tells the domain of a

@@ -102,6 +102,25 @@ def test_labels_of_the_target_change_no_weight(place, tmp_path):
     assert runs["none"].domain.intervals == runs["unknown"].domain.intervals == {}
 
 
+def test_a_target_that_is_only_watched_moves_no_weight(place, tmp_path):
+    watched = train(place, tmp_path / "watched", adapt="none").record
+    asked = {"model": str(place / "bert"), **OPTIONS}
+    alone = graft.train(place / "things.csv", out=tmp_path / "alone", **asked).record
+    assert watched.weights_sha256 == alone.weights_sha256
+    assert watched.domain.n_scored == 9 and watched.domain.criterion is not None
+    assert "only watched there" in (tmp_path / "watched" / "report.html").read_text()
+    probe = {"method": "probe", "epochs": None, "lr": None, "batch_size": None, "adapt": "none"}
+    solved = train(place, tmp_path / "probe", **probe).record
+    assert solved.domain.told_after == solved.domain.told_before
+    planned = graft.plan(
+        place / "things.csv",
+        model=str(place / "bert"),
+        target=str(place / "others.csv"),
+        adapt="none",
+    )
+    assert planned.n_target == 0
+
+
 @pytest.mark.parametrize("adapt", ["dann", "coral"])
 def test_a_stopped_run_goes_on_to_the_same_bytes(place, tmp_path, monkeypatch, adapt):
     from graft.engine import loop
@@ -233,3 +252,9 @@ def test_an_earlier_epoch_that_looks_better_is_told():
     assert "--patience 3" in note
     for kept in (dataclasses.replace(phase, best_epoch=1), dataclasses.replace(phase, epochs=())):
         assert better_epoch(task, [kept]) == ()
+
+
+def test_a_finished_run_is_not_taken_for_one_with_a_target(place, tmp_path):
+    graft.train(place / "things.csv", model=str(place / "bert"), out=tmp_path / "run", **OPTIONS)
+    with pytest.raises(InputError, match="target was None"):
+        train(place, tmp_path / "run", resume=True)

@@ -22,6 +22,7 @@ from graft.engine.views import ENDLESS
 from graft.job import PARTS, Job, open_job
 from graft.methods.plan import Convex
 from graft.records import GroupRecord
+from graft.tasks.adapted import TARGET
 from graft.tasks.distilled import UNLABELLED
 from graft.tasks.task import Stream
 
@@ -155,7 +156,7 @@ def plan(
         loading + costs.seconds,
         costs.memory_bytes,
         costs.store_bytes,
-        0 if job.target is None else len(job.target.splits.train),
+        len(job.target.splits.train) if job.target is not None and TARGET in stream else 0,
         getattr(job.task, "adapt", ""),
     )
 

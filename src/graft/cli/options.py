@@ -142,8 +142,8 @@ class RecipeOptions(DataOptions, RunningOptions):
     "Items of one class in a batch (default 4)."
     target: Annotated[str | None, _in(DOMAIN)] = None
     "File or folder of rows to adapt to; labels in it only serve to evaluate at the end."
-    adapt: Annotated[Literal["dann", "coral", "mmd"] | None, _in(DOMAIN)] = None
-    "dann (default): features that do not tell the domain. Quieter: coral, mmd."
+    adapt: Annotated[Literal["dann", "coral", "mmd", "none"] | None, _in(DOMAIN)] = None
+    "dann (default): features that do not tell the domain. Quieter: coral, mmd. none only watches."
     adapt_weight: Annotated[float | None, _in(DOMAIN)] = None
     "How much the domains are drawn together (default 1)."
     teacher: Annotated[str | None, _in(TEACHER)] = None

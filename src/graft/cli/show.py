@@ -132,7 +132,9 @@ def show_domain(domain: DomainRecord, headline: str) -> None:
         table.add_row("domain told by a linear probe", *told, "(0.5 is chance)")
     if table.row_count:
         console.print(table)
-    shown = f"{domain.data}: {domain.n_train:,} rows without labels ({domain.adapt})"
+    shown = f"{domain.data}: only watched"
+    if domain.adapt != "none":
+        shown = f"{domain.data}: {domain.n_train:,} rows without labels ({domain.adapt})"
     if domain.criterion is not None:
         shown += f"; criterion without its labels {domain.criterion:.3f}, less is better"
     console.print(shown, style="dim", markup=False, soft_wrap=True)

@@ -44,16 +44,16 @@ def starting_weights(phases: Iterable[tuple[Gradient, tuple[Group, ...]]]) -> di
             continue
         for group in groups:
             lr = group.rule.lr
-            if lr is None:
+            body = [m for m in group.members if m.place.role == "backbone"]
+            if lr is None or not body:
                 continue
             if lr * by.l2_sp > 1:
                 raise InputError(
                     f"l2-sp {by.l2_sp:g} at rate {lr:g} would pull beyond the start; pass at most "
                     f"{1 / lr:g}"
                 )
-            for member in group.members:
-                if member.place.role == "backbone":
-                    found.setdefault(member.place.name, member.parameter.detach().clone())
+            for member in body:
+                found.setdefault(member.place.name, member.parameter.detach().clone())
     return found
 
 

@@ -70,7 +70,7 @@ def _about(record: RunRecord, modality: str) -> str:
 def _domain(record: RunRecord) -> str:
     """Say to what the model was adapted, and what it is worth there where that is known."""
     found = record.domain
-    if found is None:
+    if found is None or found.adapt == "none":
         return ""
     told = f" It also saw {plural(found.n_train, 'row')} of another domain without labels"
     if not found.intervals:

@@ -74,12 +74,12 @@ class Adaptation:
     """Say how two domains are brought together.
 
     Args:
-        loss: what is added to the task's own.
+        loss: what is added to the task's own; None where the target is only watched.
         has_classifier: it learns to tell the domains apart.
         is_joint: its loss is of a whole step, and no sum over rows.
     """
 
-    loss: Discrepancy
+    loss: Discrepancy | None
     has_classifier: bool = False
     is_joint: bool = True
 
@@ -123,6 +123,7 @@ ADAPTATIONS: dict[str, Adaptation] = {
     "dann": Adaptation(_adversarial, has_classifier=True, is_joint=False),
     "coral": Adaptation(_discrepancy(coral)),
     "mmd": Adaptation(_discrepancy(mmd)),
+    "none": Adaptation(None, is_joint=False),
 }
 """name → how the features of two domains are brought together."""
 
@@ -165,6 +166,11 @@ class Adapted:
         return getattr(self.task, name)
 
     @property
+    def is_watching(self) -> bool:
+        """Return whether the target is only looked at, and nothing is learned of it."""
+        return ADAPTATIONS[self.adapt].loss is None
+
+    @property
     def is_joint(self) -> bool:
         """Return whether the loss of a step is no sum over its rows."""
         return ADAPTATIONS[self.adapt].is_joint
@@ -197,11 +203,11 @@ class Adapted:
         """Return the task's own loss on the source, and what brings the domains together."""
         source = encoded[SOURCE]
         own = self.task.loss({SOURCE: source["logits"]}, batches, None, progress)
-        if TARGET not in encoded:
+        apart = ADAPTATIONS[self.adapt].loss
+        if apart is None or TARGET not in encoded:
             return own
         features = source["pooled"], encoded[TARGET]["pooled"]
-        apart = ADAPTATIONS[self.adapt].loss(*features, state, self.weight, progress)
-        return Loss(own.total + apart, own.count)
+        return Loss(own.total + apart(*features, state, self.weight, progress), own.count)
 
     def measure(
         self, outputs: Mapping[str, Mapping[str, np.ndarray]], streams: Mapping[str, Any]
