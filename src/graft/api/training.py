@@ -19,6 +19,7 @@ from graft.api.finishing import Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
 from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
+from graft.api.remembering import remembering
 from graft.api.reporting import report
 from graft.api.teaching import taught
 from graft.backbones.backbone import Backbone
@@ -163,6 +164,7 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
     if job.recipe.at == "any":
         found = at_best_block(job, plain(streams["train"]["train"]), settings)
         job = found.job
+    remembered = remembering(job)
     phases = run(
         job.plan,
         job.model,
@@ -172,8 +174,10 @@ def _train(job: Job, folder: Path, listener: Listener, *, resume: bool, began: f
         settings=settings,
         listener=listener,
         resume=resume,
+        watch=remembered,
     )
-    return from_main(lambda: finish(job, folder, streams, phases, before, began, found))
+    told = None if remembered is None else remembered.record(job.model)  # type: ignore[arg-type]
+    return from_main(lambda: finish(job, folder, streams, phases, before, began, found, told))
 
 
 def _gone(fault: PlacedError) -> PlacedError:

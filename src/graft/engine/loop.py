@@ -47,6 +47,9 @@ from graft.methods.plan import Gradient
 from graft.records import EpochRecord
 from graft.tasks.task import Loss, Progress, Task
 
+Watch = Callable[[nn.Module], float]
+"""Measures a model, in every process alike; leaves it as it was."""
+
 
 @dataclass(frozen=True)
 class StepEvent:
@@ -91,6 +94,7 @@ class Loop:
             where one must be: after an epoch, or because what comes next is not certain.
         n_workers: threads that read ahead.
         on_note: told what is done about a lack of memory.
+        watch: measures the model after each epoch, on rows that are none of the task's.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Loop:
     average: Average | None = None
     n_workers: int = 0
     on_note: Callable[[str], None] = lambda _: None
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.ahead = Ahead()
@@ -205,6 +210,7 @@ class Loop:
             with nullcontext() if self.average is None else self.average.in_place():
                 validation, scores = self._validate()
                 self._judge(validation)
+                watched = None if self.watch is None else self.watch(self.model)
         except Stopped as stop:
             self.checkpoint(self, True)
             raise self._stopped(stop.signal) from None
@@ -218,6 +224,7 @@ class Loop:
                 "validation_loss": validation,
                 "seconds": time.perf_counter() - began,
                 "scores": scores,
+                "remembered": watched,
             }
         )
         self.at.epoch += 1

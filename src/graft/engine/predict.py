@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graft.batch import Batch
 from graft.engine.ahead import Ahead, default_workers
 from graft.engine.replay import evaluating
+from graft.features import Features
 from graft.model import Model
 from graft.tasks.task import Stream, Task
 
@@ -65,6 +66,14 @@ def feature_rows(backbone: nn.Module, stream: Stream) -> np.ndarray:
         return {"pooled": backbone(batch.inputs).pooled.float()}
 
     return _over_rows(backbone, stream, pooled, None)["pooled"]
+
+
+def head_rows(head: nn.Module, features: np.ndarray) -> np.ndarray:
+    """Return what a head gives for pooled features (N, D), in float32."""
+    device = next((p.device for p in head.parameters()), torch.device("cpu"))
+    with evaluating(head), torch.no_grad():
+        pooled = torch.tensor(features, device=device).float()
+        return head(Features(pooled=pooled)).float().cpu().numpy()
 
 
 def _over_rows(

@@ -16,7 +16,7 @@ from graft.engine.checkpoint import restore_optimizer
 from graft.engine.feeds import Streams, find_feeds
 from graft.engine.groups import set_trainable
 from graft.engine.keeper import Keeper, under
-from graft.engine.loop import Loop, LoopState
+from graft.engine.loop import Loop, LoopState, Watch
 from graft.engine.modes import set_modes
 from graft.engine.prepared import (
     Prepared,
@@ -47,6 +47,7 @@ def run(
     settings: Settings | None = None,
     listener: Listener | None = None,
     resume: bool = False,
+    watch: Watch | None = None,
 ) -> tuple[PhaseRecord, ...]:
     """Train `model` by `plan`, in place.
 
@@ -57,6 +58,7 @@ def run(
         splits: `train`, and if there is one `validation`, each with the task's streams.
         state: what the task keeps beside the model.
         resume: go on from the newest checkpoint that verifies, if there is one.
+        watch: measures the model after each epoch; its number stands in the epoch's record.
 
     Returns:
         One record per phase.
@@ -108,6 +110,7 @@ def run(
             keeper=keeper.after(done),
             loop_state=loop_state,
             restored=restored,
+            watch=watch,
         )
         loop_state, restored = None, {}
         done.append(record)
@@ -141,6 +144,7 @@ def _run_phase(
     keeper: Callable[[Loop, bool], None],
     loop_state: LoopState | None,
     restored: Mapping[str, Tensor],
+    watch: Watch | None,
 ) -> PhaseRecord:
     began = time.perf_counter()
     item = rest[0]
@@ -190,6 +194,7 @@ def _run_phase(
         keeper,
         n_workers=settings.workers,
         on_note=listener.on_note,
+        watch=watch,
     )
     if loop_state is not None:
         loop.at = loop_state
