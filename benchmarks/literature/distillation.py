@@ -9,7 +9,8 @@ labels; 2,000 others are the test. A student has 200 or 1,000 of the labels, or 
 no convolutions. The teacher speaks of the student's labelled rows, or of the other digits as well,
 whose labels the student never sees.
 
-Weight 0.5 and temperature 4 were chosen on a seed (100) that is not in the table.
+Weight 0.5 and temperature 4 were chosen on a seed (100) that is not in the table, and so were 40
+epochs for 100 hidden units, after ten had gained nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ BATCH, RATE = 32, 2e-3
 STUDENTS: dict[str, tuple[int, int, tuple[int, ...] | int]] = {
     "200 labels": (200, 40, (8, 16)),
     "1,000 labels": (1_000, 20, (8, 16)),
+    "8,000 labels, 100 hidden units, 40 epochs": (N_ROWS, 40, 100),
     "8,000 labels, 100 hidden units": (N_ROWS, 10, 100),
     "8,000 labels, 30 hidden units": (N_ROWS, 10, 30),
 }

@@ -54,6 +54,7 @@ from graft.model import Model, Towers
 from graft.prepare import Prepared, embeds, prepare
 from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, build_plan
 from graft.records import Wording
+from graft.remember_job import OldRows, read_old_rows
 from graft.surgery.channels import with_channels
 from graft.surgery.opening import open_whole
 from graft.surgery.truncate import truncated
@@ -93,6 +94,7 @@ class Job:
         teacher: that the task learns from, or None.
         taught: what it says of every row, once it was asked.
         unlabelled: rows that are learned from its answers alone, or None.
+        old_rows: what the network could do before is measured on, or None.
     """
 
     recipe: Recipe
@@ -113,6 +115,7 @@ class Job:
     teacher: Teacher | None = None
     taught: Taught | None = None
     unlabelled: Unlabelled | None = None
+    old_rows: OldRows | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -126,10 +129,11 @@ class Job:
 
     @property
     def data_hash(self) -> str:
-        """Return a hash of all rows, of those without labels too, and of who teaches them."""
+        """Return a hash of all rows, those beside the data too, and of who teaches them."""
         hashes = [self.table.content_hash()]
         hashes += [] if self.target is None else [self.target.table.content_hash()]
         hashes += [] if self.unlabelled is None else [self.unlabelled.table.content_hash()]
+        hashes += [] if self.old_rows is None else [self.old_rows.table.content_hash()]
         hashes += [] if self.taught is None else [self.taught.fingerprint]
         return " ".join(hashes)
 
@@ -191,12 +195,12 @@ def open_job(
     """
     prepared = prepared or prepare(recipe)
     table, splits, findings = prepared.table, prepared.splits, prepared.findings
+    refuse_options_of_teachers(recipe)
     refuse_target(recipe, table)
     target = read_target(recipe, table)
     if matches(table):
         return _pair_job(recipe, prepared, plan)
     refuse_options_of_towers(recipe)
-    refuse_options_of_teachers(recipe)
     if embeds(recipe, table):
         recipe = without_options_of_labels(recipe, table)
         splits = rows_that_count(recipe, table, splits)
@@ -231,10 +235,13 @@ def open_job(
             f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
             f"{table.roles.modality}; choose another --model or --input"
         )
+    old_rows = read_old_rows(recipe, table.roles.modality)
     findings = (*findings, *token_faults(table, counted_tokens(backbone, table)))
     augment = _augment(recipe, backbone)
     own = (
-        embed_task(recipe, table, splits) if embeds(recipe, table) else _task(recipe, table, splits)
+        embed_task(recipe, table, splits)
+        if embeds(recipe, table)
+        else labelled_task(recipe, table, splits)
     )
     if target is not None and recipe.teacher is not None:
         raise InputError("--teacher and --target do not go together; train twice, first with one")
@@ -280,6 +287,7 @@ def open_job(
         target=target,
         teacher=teacher,
         unlabelled=unlabelled,
+        old_rows=old_rows,
     )
 
 
@@ -382,7 +390,7 @@ def _refuse_options_of_classes(recipe: Recipe, table: Table) -> None:
         )
 
 
-def _task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
+def labelled_task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
     """Return the task that the table's targets ask for, as seen from its training rows."""
     if table.target_kind == "number":
         numbers = table.numbers()

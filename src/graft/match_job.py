@@ -57,6 +57,8 @@ def refuse_options_without_meaning(recipe: Recipe) -> None:
         "--items-per-class": recipe.items_per_class,
         "--augment": recipe.augment,
         "--channels": recipe.channels,
+        "--teacher": recipe.teacher,
+        "--remember": recipe.remember,
     }
     odd = [flag for flag, value in given.items() if value]
     if odd:

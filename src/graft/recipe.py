@@ -35,7 +35,7 @@ CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
 
 
-Placed = Literal["data", "model", "text_model", "target", "teacher", "unlabeled"]
+Placed = Literal["data", "model", "text_model", "target", "teacher", "unlabeled", "remember"]
 """Fields that name a place."""
 
 SWITCHES = frozenset(
@@ -108,6 +108,7 @@ class Recipe(BaseModel):
     distil_temperature: float | None = Field(None, gt=0)
     unlabeled: str | None = None
     student_blocks: int | None = Field(None, ge=1)
+    remember: str | None = None
     augment: str | None = None
     views: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)

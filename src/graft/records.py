@@ -2,7 +2,8 @@
 
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
-              └ Interval, ClassScores, FindingRecord, DomainRecord, TeacherRecord
+              └ Interval, ClassScores, FindingRecord
+              └ DomainRecord, TeacherRecord, RememberedRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -27,6 +28,7 @@ class EpochRecord:
 
     Args:
         scores: metrics of the validation rows after it, for tasks that measure them as they go.
+        remembered: of the run's `RememberedRecord`, its metric after it; None where none is kept.
     """
 
     epoch: int
@@ -34,6 +36,7 @@ class EpochRecord:
     validation_loss: float | None
     seconds: float
     scores: dict[str, float] = field(default_factory=dict)
+    remembered: float | None = None
 
 
 @dataclass(frozen=True)
@@ -281,6 +284,29 @@ class TeacherRecord:
 
 
 @dataclass(frozen=True)
+class RememberedRecord:
+    """What the network could do before it was trained, and what is left of it.
+
+    Args:
+        name: of the data that ask for it.
+        metric: what is measured, on `n_rows` of them.
+        head: what answers, and stays as it is: `its own head`, or `a probe` solved on the untouched
+            features of other rows of the data.
+        before: of the untouched network.
+        after: of the trained one, under the same head.
+        anew: of the trained one, under a head that is solved on its features anew.
+    """
+
+    name: str
+    metric: str
+    n_rows: int
+    head: str
+    before: float
+    after: float
+    anew: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -305,6 +331,7 @@ class RunRecord:
         adapter_bytes: size of what was trained, kept by itself; 0 where it was not.
         domain: what adapting to another domain came to; None where none was asked for.
         teacher: that the model learned from, or None.
+        remembered: what the network could do before, where that was asked for.
     """
 
     model: str
@@ -341,6 +368,7 @@ class RunRecord:
     adapter_bytes: int = 0
     domain: DomainRecord | None = None
     teacher: TeacherRecord | None = None
+    remembered: RememberedRecord | None = None
 
     @property
     def judged_on(self) -> str:

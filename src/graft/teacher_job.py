@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from graft.artifact import load_artifact
 from graft.backbones import open_backbone, shown
 from graft.backbones.backbone import Backbone
-from graft.batch import Batch
 from graft.data.table import Table
 from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.engine.precision import trains_backbone
+from graft.engine.predict import head_rows
 from graft.errors import InputError
-from graft.features import Features
 from graft.methods.plan import Convex, Phase, Plan, Rule
 from graft.methods.select import named
 from graft.model import Model
@@ -84,17 +83,9 @@ class Teacher:
     def outputs(self, features: np.ndarray) -> np.ndarray:
         """Return what the head makes of pooled features (N, D): (N, C), in the student's order."""
         assert self.head is not None
-        with torch.no_grad():
-            pooled = torch.tensor(features, device=next(self.model.parameters()).device)
-            found = self.head(Features(pooled=pooled.float())).float().cpu().numpy()
+        found = head_rows(self.head, features)
         found = found if self.order is None else found[:, list(self.order)]
         return (found - self.mean) / self.std
-
-    def answers(self, task: Labelled, features: np.ndarray) -> np.ndarray:
-        """Return what the head predicts from pooled features, as the task's metrics read it."""
-        outputs = torch.from_numpy(self.outputs(features))
-        said: Any = lambda _: outputs  # noqa: E731
-        return task.predict(said, Batch({}))[task.output].numpy()
 
 
 @dataclass(frozen=True, eq=False)

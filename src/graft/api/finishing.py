@@ -25,6 +25,7 @@ from graft.artifact import save_artifact
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import BackbonePair
 from graft.engine.fingerprint import fingerprint
+from graft.engine.groups import STATE
 from graft.engine.predict import predict_and_embed
 from graft.engine.replay import evaluating
 from graft.engine.views import items
@@ -32,10 +33,9 @@ from graft.errors import Diverged
 from graft.job import Job
 from graft.killpoints import fail_at
 from graft.memory import peak_bytes
-from graft.methods.select import state
 from graft.metrics import is_better
 from graft.model import Model, Towers
-from graft.records import CacheRecord, PhaseRecord, RunRecord, to_json
+from graft.records import CacheRecord, PhaseRecord, RememberedRecord, RunRecord, to_json
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
 from graft.report.words import UNTOUCHED, readable, spelled
@@ -94,6 +94,7 @@ def finish(
     began: float,
     began_with: str,
     chosen: BlockChoice | None = None,
+    remembered: RememberedRecord | None = None,
 ) -> Finished:
     """Write what the run leaves behind, and return its record.
 
@@ -129,7 +130,9 @@ def finish(
             with storing("predictions", folder, MEND):
                 write_predictions(path, job.table, rows, worth.judged_on, answers, task.classes)
     record = _record(job, phases, worth, opens_with, time.perf_counter() - began)
-    record = replace(record, untouched=before.cache, adapter_bytes=adapter_bytes)
+    record = replace(
+        record, untouched=before.cache, adapter_bytes=adapter_bytes, remembered=remembered
+    )
     if worth.judged_on:
         found = after[worth.judged_on]
         seconds = found.seconds / len(found.outputs[task.output])
@@ -244,7 +247,9 @@ def _record(
             f"{UNTOUCHED[job.task.name]}: {_mend(job.task, phases)}"
         )
     # of the model: what a task keeps beside it is not in what the parameters are counted against
-    trained = [[g for g in p.groups if g.lr is not None and g.rule != str(state())] for p in phases]
+    trained = [
+        [g for g in p.groups if g.lr is not None and not g.rule.startswith(STATE)] for p in phases
+    ]
     n_trained = [sum(g.n_parameters for g in groups) for groups in trained]
     return RunRecord(
         model=job.recipe.model or "",

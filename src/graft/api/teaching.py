@@ -16,7 +16,7 @@ from graft.job import PARTS, Job
 from graft.metrics import scorer_of
 from graft.records import TeacherRecord
 from graft.tasks.distilled import UNLABELLED, Distilled
-from graft.tasks.labelled import Labelled, table_stream
+from graft.tasks.labelled import Labelled, answered, table_stream
 from graft.teacher_job import Taught, Teacher
 
 
@@ -84,7 +84,7 @@ def _scores(
             outputs = (
                 task.untrained(features["train"], known, features[part])  # type: ignore[arg-type]
                 if teacher.head is None
-                else teacher.answers(task, features[part])
+                else answered(task, teacher.outputs(features[part]))
             )
             found[part] = score(task.truth(streams[part]), outputs).scores()
     return found

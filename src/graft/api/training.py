@@ -20,6 +20,7 @@ from graft.api.finishing import Finished, Streams, Untouched, finish
 from graft.api.mapping import drawn_rows
 from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
+from graft.api.remembering import remembering
 from graft.api.reporting import report
 from graft.api.teaching import taught
 from graft.backbones.backbone import Backbone
@@ -199,6 +200,7 @@ def train_job(
         found = at_best_block(job, plain(streams["train"]["train"]), settings)
         job = found.job
     began_with = backbone_fingerprint(job.model)
+    remembered = remembering(job)
     phases = run(
         job.plan,
         job.model,
@@ -208,8 +210,12 @@ def train_job(
         settings=settings,
         listener=listener,
         resume=resume,
+        watch=remembered,
     )
-    return from_main(lambda: finish(job, folder, streams, phases, before, began, began_with, found))
+    told = None if remembered is None else remembered.record(job.model)  # type: ignore[arg-type]
+    return from_main(
+        lambda: finish(job, folder, streams, phases, before, began, began_with, found, told)
+    )
 
 
 def _gone(fault: PlacedError) -> PlacedError:

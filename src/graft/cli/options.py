@@ -158,6 +158,8 @@ class RecipeOptions(DataOptions, RunningOptions):
     "File or folder of more rows, without labels, that the teacher alone speaks of."
     student_blocks: Annotated[int | None, _in(TEACHER)] = None
     "The student is the lowest so many blocks of the teacher, instead of --model."
+    remember: Annotated[str | None, _in(TRAINING)] = None
+    "File or folder of labelled rows for what the network could do before: asked after each epoch."
     augment: Annotated[str | None, _in(TRAINING)] = None
     "Vary training pictures: light, strong, or a list such as crop,flip,colour."
     views: Annotated[int | None, _in(TRAINING)] = None

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from graft.errors import UnknownName
 from graft.report.teacher import beside_teacher, how_taught
-from graft.report.words import UNTOUCHED, readable
+from graft.report.words import UNTOUCHED, readable, what_is_left
 
 if TYPE_CHECKING:
     from graft.data.faults import Finding
@@ -118,6 +118,9 @@ def show_run(record: RunRecord) -> None:
         taught = f"teacher: {record.teacher.name}, {how_taught(record.teacher)}"
         console.print(taught, style="dim", markup=False, soft_wrap=True)
         console.print(beside_teacher(record), soft_wrap=True)
+    if record.remembered is not None:
+        told = f"remembered: {what_is_left(record.remembered)}"
+        console.print(told, markup=False, soft_wrap=True)
 
 
 def show_domain(domain: DomainRecord, headline: str) -> None:

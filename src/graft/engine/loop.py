@@ -48,6 +48,9 @@ from graft.methods.plan import Gradient
 from graft.records import EpochRecord
 from graft.tasks.task import Loss, Progress, Task
 
+Watch = Callable[[nn.Module], float]
+"""Measures a model, in every process alike; leaves it as it was."""
+
 
 @dataclass(frozen=True)
 class StepEvent:
@@ -94,6 +97,7 @@ class Loop:
         n_workers: threads that read ahead.
         on_note: told what is done about a lack of memory.
         start: weights that the phase is pulled to, by name.
+        watch: measures the model after each epoch, on rows that are none of the task's.
     """
 
     name: str
@@ -115,6 +119,7 @@ class Loop:
     n_workers: int = 0
     on_note: Callable[[str], None] = lambda _: None
     start: Mapping[str, Tensor] = field(default_factory=dict)
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.ahead = Ahead()
@@ -209,6 +214,7 @@ class Loop:
             with nullcontext() if self.average is None else self.average.in_place():
                 validation, scores = self._validate()
                 self._judge(validation, scores)
+                watched = None if self.watch is None else self.watch(self.model)
         except Stopped as stop:
             self.checkpoint(self, True)
             raise self._stopped(stop.signal) from None
@@ -222,6 +228,7 @@ class Loop:
                 "validation_loss": validation,
                 "seconds": time.perf_counter() - began,
                 "scores": scores,
+                "remembered": watched,
             }
         )
         self.at.epoch += 1

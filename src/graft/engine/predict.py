@@ -13,6 +13,7 @@ from graft.batch import Batch
 from graft.data.table import Table
 from graft.engine.ahead import Ahead, default_workers
 from graft.engine.replay import evaluating
+from graft.features import Features
 from graft.model import Model
 from graft.records import Prediction
 from graft.tasks.labelled import Labelled
@@ -74,6 +75,14 @@ def feature_rows(backbone: nn.Module, stream: Stream) -> np.ndarray:
         return {"pooled": backbone(batch.inputs).pooled.float()}
 
     return _over_rows(backbone, stream, pooled, None)["pooled"]
+
+
+def head_rows(head: nn.Module, features: np.ndarray) -> np.ndarray:
+    """Return what a head gives for pooled features (N, D), in float32."""
+    device = next((p.device for p in head.parameters()), torch.device("cpu"))
+    with evaluating(head), torch.no_grad():
+        pooled = torch.tensor(features, device=device).float()
+        return head(Features(pooled=pooled)).float().cpu().numpy()
 
 
 def _over_rows(

@@ -17,7 +17,7 @@ from graft.engine.checkpoint import restore_optimizer
 from graft.engine.feeds import Streams, find_feeds
 from graft.engine.groups import set_trainable
 from graft.engine.keeper import Keeper, under
-from graft.engine.loop import Loop, LoopState
+from graft.engine.loop import Loop, LoopState, Watch
 from graft.engine.modes import set_modes
 from graft.engine.prepared import (
     Prepared,
@@ -48,6 +48,7 @@ def run(
     settings: Settings | None = None,
     listener: Listener | None = None,
     resume: bool = False,
+    watch: Watch | None = None,
 ) -> tuple[PhaseRecord, ...]:
     """Train `model` by `plan`, in place.
 
@@ -58,6 +59,7 @@ def run(
         splits: `train`, and if there is one `validation`, each with the task's streams.
         state: what the task keeps beside the model.
         resume: go on from the newest checkpoint that verifies, if there is one.
+        watch: measures the model after each epoch; its number stands in the epoch's record.
 
     Returns:
         One record per phase.
@@ -114,6 +116,7 @@ def run(
             loop_state=loop_state,
             restored=restored,
             start=start,
+            watch=watch,
         )
         loop_state, restored = None, {}
         done.append(record)
@@ -148,6 +151,7 @@ def _run_phase(
     loop_state: LoopState | None,
     restored: Mapping[str, Tensor],
     start: Mapping[str, Tensor],
+    watch: Watch | None,
 ) -> PhaseRecord:
     began = time.perf_counter()
     item = rest[0]
@@ -198,6 +202,7 @@ def _run_phase(
         n_workers=settings.workers,
         on_note=listener.on_note,
         start=start,
+        watch=watch,
     )
     if loop_state is not None:
         loop.at = loop_state

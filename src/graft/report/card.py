@@ -7,7 +7,7 @@ import math
 
 from graft.records import PhaseRecord, RunRecord
 from graft.report.teacher import how_taught
-from graft.report.words import A_MODEL, UNTOUCHED, plural, readable
+from graft.report.words import A_MODEL, UNTOUCHED, plural, readable, what_is_left
 
 LIBRARY = {
     "SentenceTransformer": "sentence-transformers",
@@ -38,7 +38,8 @@ def model_card(record: RunRecord, *, modality: str) -> str:
         *_per_class(record),
         "## How it was trained\n\n"
         f"{record.n_train} training rows, split {record.how_split}. "
-        f"{record.n_trained:,} of {record.n_parameters:,} parameters trained.{_taught(record)}\n\n"
+        f"{record.n_trained:,} of {record.n_parameters:,} parameters trained."
+        f"{_taught(record)}{_kept(record)}\n\n"
         + _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases]),
         *([_depths(record)] if record.depths else []),
         "## How to use it\n\n" + _usage(record),
@@ -182,6 +183,12 @@ def _taught(record: RunRecord) -> str:
     if record.teacher is None:
         return ""
     return f" Its teacher was {_plain(record.teacher.name)}: {how_taught(record.teacher)}."
+
+
+def _kept(record: RunRecord) -> str:
+    if record.remembered is None:
+        return ""
+    return f" What it could do before: {_plain(what_is_left(record.remembered))}."
 
 
 def _depths(record: RunRecord) -> str:

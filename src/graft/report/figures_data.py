@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any
 
 from graft.records import RunRecord
 from graft.report.facts import Facts
 from graft.report.figure import Figure, base, name, number, values
-from graft.report.words import UNTOUCHED, percent, plural, shown, spelled
+from graft.report.words import percent, plural, shown
 
 MOST_NAMED = 24
 """More classes than this are drawn without their names; the table has them."""
@@ -154,75 +153,6 @@ def learning(record: RunRecord) -> Figure | None:
         ("phase", "epoch", "training loss", "validation loss", ""),
         tuple(table),
     )
-
-
-def scores(record: RunRecord) -> Figure | None:
-    """Draw the headline metric of the validation rows over the epochs, from the untouched on."""
-    metric = record.headline
-    points, table = [], []
-    untouched = record.before.get("validation", {}).get(metric)
-    for phase in record.phases:
-        for epoch in phase.epochs:
-            value = epoch.scores.get(metric)
-            if value is not None and math.isfinite(value):
-                points.append({"epoch": len(points) + 1, "value": value, "phase": phase.name})
-                table.append((phase.name, str(len(points)), shown(value, 4)))
-    if not points:
-        return None
-    if untouched is not None and math.isfinite(untouched):
-        points.insert(0, {"epoch": 0, "value": untouched, "phase": UNTOUCHED[record.task]})
-        table.insert(0, (UNTOUCHED[record.task], "0", shown(untouched, 4)))
-    if len(points) < 2:
-        return None
-    title = spelled(metric)
-    place = {
-        "x": number(
-            "epoch",
-            "epoch",
-            axis={"tickMinStep": 1},
-            scale={"domain": [points[0]["epoch"] - 0.5, points[-1]["epoch"] + 0.5], "nice": False},
-        ),
-        "y": number("value", title, scale={"domain": _at_least(0.1, points), "zero": False}),
-    }
-    says = f"{title} on the validation rows from {shown(points[0]['value'])} to "
-    says += f"{shown(points[-1]['value'])} in {plural(points[-1]['epoch'], 'epoch')}"
-    return Figure(
-        "scores",
-        f"{title[:1].upper()}{title[1:]} over the epochs",
-        "What the run is judged by, on the validation rows; epoch 0 is the "
-        f"{UNTOUCHED[record.task]}."
-        " Where it falls while the loss still does, training has gone too far.",
-        says,
-        base(
-            says,
-            240,
-            data=values(points),
-            layer=[
-                {"mark": {"type": "line", "style": "accent-line"}, "encoding": place},
-                {
-                    "mark": {"type": "point", "style": "accent-point", "filled": True, "size": 44},
-                    "encoding": {
-                        **place,
-                        "tooltip": [
-                            name("phase", "phase"),
-                            number("epoch", "epoch"),
-                            number("value", title, format=".4f"),
-                        ],
-                    },
-                },
-            ],
-        ),
-        ("phase", "epoch", title),
-        tuple(table),
-    )
-
-
-def _at_least(span: float, points: list[dict[str, Any]]) -> list[float]:
-    """Return ends of an axis, at most one, that shows no small change as a large one."""
-    found = [point["value"] for point in points]
-    pad = max(0.1 * (max(found) - min(found)), (span - max(found) + min(found)) / 2)
-    high = min(max(found) + pad, 1.0)
-    return [min(min(found) - pad, high - span), high]
 
 
 def depths(record: RunRecord) -> Figure | None:

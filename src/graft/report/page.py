@@ -27,6 +27,7 @@ from graft.report import (
     figures_errors,
     figures_map,
     figures_numbers,
+    figures_scores,
     tables,
 )
 from graft.report.facts import Facts
@@ -72,7 +73,11 @@ def render(
     found = facts or Facts("text")
     sections = {
         "data": _some(figures_data.class_counts(record, found)),
-        "training": _some(figures_data.learning(record), figures_data.scores(record)),
+        "training": _some(
+            figures_data.learning(record),
+            figures_scores.scores(record),
+            figures_scores.remembered(record),
+        ),
         "errors": _some(
             figures_errors.confusion(record, found),
             figures_errors.label_scores(record),

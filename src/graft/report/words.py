@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graft.records import RememberedRecord
 
 UNTOUCHED = {
     "classify": "untouched backbone with class means",
@@ -43,6 +47,16 @@ def spelled(metric: str) -> str:
     """Return a metric's name as a sentence has it: `mean reciprocal rank` for `mrr`."""
     return {"mrr": "mean reciprocal rank", "spearman": "rank correlation"}.get(metric) or readable(
         metric
+    )
+
+
+def what_is_left(kept: RememberedRecord) -> str:
+    """Return a sentence on what a network still can do of what it could do before."""
+    whose = "its own head" if kept.head == "its own head" else "a probe of the untouched network"
+    return (
+        f"{spelled(kept.metric)} on {plural(kept.n_rows, 'row')} of {kept.name} by {whose}: "
+        f"{kept.before:.3f} before training, {kept.after:.3f} after it; a new head on the trained "
+        f"features has {kept.anew:.3f}"
     )
 
 

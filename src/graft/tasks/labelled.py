@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from graft.backbones.backbone import Backbone, Problem
+from graft.batch import Batch
 from graft.data.images import MAX_PIXELS, decode
 from graft.data.table import Table
 from graft.data.tuples import Tuples
@@ -112,6 +113,13 @@ def keeps_head(task: Labelled, backbone: Backbone) -> bool:
         and origin.problem == task.problem
         and sorted(origin.classes) == sorted(task.classes)
     )
+
+
+def answered(task: Labelled, outputs: np.ndarray) -> np.ndarray:
+    """Return what a task predicts, as its metrics read it, where its model gives outputs (N, C)."""
+    given = torch.from_numpy(outputs)
+    model: Any = lambda _: given  # noqa: E731
+    return task.predict(model, Batch({}))[task.output].numpy()
 
 
 def why_not_convex(focal: float | None) -> str:
