@@ -16,7 +16,15 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent / "race"
-RACES = ("probe_text", "partial_text", "full_text", "unfreeze_text", "probe_image", "memory")
+RACES = (
+    "probe_text",
+    "partial_text",
+    "full_text",
+    "unfreeze_text",
+    "probe_image",
+    "rank",
+    "memory",
+)
 HAVE_PEER_EPOCHS = ("probe_text", "partial_text", "full_text", "probe_image")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -95,14 +96,23 @@ def folds_of(problem: ConvexProblem, n_folds: int, seed: int) -> np.ndarray:
     return folds
 
 
-def search_on(features: np.ndarray, problem: ConvexProblem, folds: np.ndarray) -> Search:
-    """Choose l2 on given folds (N,) and solve."""
+def search_on(
+    features: np.ndarray,
+    problem: ConvexProblem,
+    folds: np.ndarray,
+    *,
+    l2s: Sequence[float] | None = None,
+) -> Search:
+    """Choose l2 on given folds (N,), among `l2s` or the penalties that suit the features."""
     if problem.loss == "squared":
-        return search_ridge(features, problem.targets, folds=folds, sample_weights=problem.weights)
+        return search_ridge(
+            features, problem.targets, folds=folds, l2s=l2s, sample_weights=problem.weights
+        )
     return search_l2(
         features,
         problem.targets,
         folds=folds,
+        l2s=l2s,
         loss=problem.loss,
         sample_weights=problem.weights,
         n_classes=problem.n_classes if problem.loss == "softmax" else None,
