@@ -4,8 +4,8 @@
 
 The peer decodes the same training pictures, transforms them as each network wants, and runs it in
 eval mode without gradients, in float32, one network after the other; nothing is scored, and opening
-the networks is not counted. It runs in batches of 16, as graft's groups are, and of 64: the mark
-counts against the quicker one. graft's side is the whole verb: it reads and checks
+the networks is not counted. It runs in batches of 16, as graft's groups are: in batches of 64 it took
+1.4 to 1.7 times as long. graft's side is the whole verb: it reads and checks
 the table, opens the networks, proves its cut, passes the rows once, writes the stores, and computes
 the cross-validated heads, neighbours, LogME, H-score, LEEP and what needs no pretraining, random
 weights among it. The cache is empty in every repeat.
@@ -17,7 +17,6 @@ with random weights.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import tempfile
 import zipfile
 from pathlib import Path
@@ -32,7 +31,7 @@ FOLDERS = (
     "mobilenet_v1_0.75_192",
     "mobilenet_v2_gluon_backbone",
 )
-BATCHES = (16, 64)
+BATCH = 16
 MARK = 1.3
 
 
@@ -80,9 +79,7 @@ def squeezenet() -> Any:
 
     backbone = open_backbone("torchvision:squeezenet1_1", random=True)
     tensors = load_file(shared() / "weights" / "squeezenet1_1_torchvision" / "model.safetensors")
-    own = backbone.net.state_dict()
-    missing = backbone.net.load_state_dict({k: tensors[k] for k in own}, strict=True)
-    assert not missing.missing_keys
+    backbone.net.load_state_dict({name: tensors[name] for name in backbone.net.state_dict()})
     backbone.origin = dataclasses.replace(backbone.origin, name="squeezenet1_1")
     return backbone
 
@@ -110,29 +107,22 @@ def rank_lines(name: str, folder: Path, asked: Any) -> list[Line]:
             )
             return now() - began
 
-    def passes(batch: int) -> float:
+    def passes() -> float:
         began = now()
         for backbone in opened:
             stream = table_stream(table, backbone.eval(), {})["train"]
             with torch.no_grad():
-                for start in range(0, len(stream), batch):
-                    rows = np.arange(start, min(start + batch, len(stream)))
+                for start in range(0, len(stream), BATCH):
+                    rows = np.arange(start, min(start + BATCH, len(stream)))
                     backbone(stream.batch(rows).inputs)
         return now() - began
 
-    peers = {f"batches of {n}": lambda n=n: passes(n) for n in BATCHES}
-    seen = interleave({"graft": graft_side, **peers}, asked.repeats)
-    quicker = min(peers, key=lambda name: statistics.median(seen[name]))
+    seen = interleave({"graft": graft_side, "one pass of each": passes}, asked.repeats)
     ranking = held["ranking"]
     assert len(ranking.models) == len(named), ranking.not_ranked
     print(f"{name}: " + ", ".join(f"{m.model} {m.probe.value:.3f}" for m in ranking.models))
     work = f"rank of {len(named)} networks, {name}, {ranking.n_rows} rows"
-    return [
-        race(
-            f"{work}, {name}", seen, "graft", name, MARK if name == quicker else None, of_graft=True
-        )
-        for name in peers
-    ]
+    return [race(work, seen, "graft", "one pass of each", MARK, of_graft=True)]
 
 
 if __name__ == "__main__":

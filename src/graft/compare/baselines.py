@@ -18,10 +18,10 @@ from graft.engine.start import reset
 
 MOST_ROWS = 5_000
 """Rows on which words are asked: they are as many columns as there are bins."""
-MOST_RANDOM_ROWS = 200
+MOST_RANDOM_ROWS = 100
 """Rows on which random weights are asked: each costs a pass that nothing else needs."""
-ROWS_PER_CLASS = 5
-"""Least rows of a class, on average, where there are many classes."""
+ROWS_PER_CLASS = 10
+"""But so many of a class, on average, where there are many classes."""
 
 
 def baselines(

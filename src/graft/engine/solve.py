@@ -103,7 +103,14 @@ def search_on(
     *,
     l2s: Sequence[float] | None = None,
 ) -> Search:
-    """Choose l2 on given folds (N,), among `l2s` or the penalties that suit the features."""
+    """Choose l2 on given folds (N,) and solve.
+
+    Args:
+        features: (N, D).
+        problem: what to solve on them.
+        folds: (N,) number of each row's fold.
+        l2s: penalties to try; those that suit the features unless given.
+    """
     if problem.loss == "squared":
         return search_ridge(
             features, problem.targets, folds=folds, l2s=l2s, sample_weights=problem.weights
