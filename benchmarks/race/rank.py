@@ -4,11 +4,13 @@
 
 The peer decodes the same training pictures, transforms them as each network wants, and runs it in
 eval mode without gradients, in float32, one network after the other; nothing is scored, and opening
-the networks is not counted. It runs in batches of 16, as graft's groups are: in batches of 64 it took
-1.4 to 1.7 times as long. graft's side is the whole verb: it reads and checks
-the table, opens the networks, proves its cut, passes the rows once, writes the stores, and computes
-the cross-validated heads, neighbours, LogME, H-score, LEEP and what needs no pretraining, random
-weights among it. The cache is empty in every repeat.
+the networks is not counted. It runs in batches of 16, as graft's groups are: in batches of 64 it
+took 1.4 to 1.7 times as long.
+
+graft's side is the whole verb: it reads and checks the table, opens the networks, proves its cut,
+passes the rows once, writes the stores, and computes the cross-validated heads, neighbours, LogME,
+H-score, LEEP and what needs no pretraining, random weights among it. The cache is empty in every
+repeat.
 
 The networks are the five of ImageNet in the shared weights, and MobileNetV3-Small at half width
 with random weights.
