@@ -22,6 +22,7 @@ RACES = (
     "full_text",
     "unfreeze_text",
     "probe_image",
+    "rank",
     "memory",
     "distil",
     "compare",

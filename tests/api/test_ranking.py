@@ -207,10 +207,11 @@ def test_many_rows_are_thinned_and_that_is_recorded(place, monkeypatch):
     from graft.selection import baselines, rank
 
     monkeypatch.setattr(rank, "MOST_ROWS", 40)
-    monkeypatch.setattr(baselines, "MOST_RANDOM_ROWS", 25)
+    monkeypatch.setattr(baselines, "MOST_RANDOM_ROWS", 20)
+    monkeypatch.setattr(baselines, "ROWS_PER_CLASS", 8)
     found = graft.rank(place / "things.csv", models(place, "bert1"))
     assert found.n_rows == 40 < found.n_train
-    assert [b.n_rows for b in found.baselines] == [40, 25]
+    assert [b.n_rows for b in found.baselines] == [40, 24]
     assert found.best.cost.n_computed == found.n_train
 
 

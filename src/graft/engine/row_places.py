@@ -17,6 +17,7 @@ from torch import nn
 from graft.engine.prefix import compute_group
 from graft.engine.replay import Replay, Run, evaluating
 from graft.engine.row_groups import RowGroups
+from graft.engine.store import RowStore
 from graft.engine.views import n_numbers
 from graft.tasks.task import Stream
 
@@ -26,20 +27,23 @@ NOTE = (
 )
 
 
-def difference_by_place(model: nn.Module, replay: Replay, run: Run, stream: Stream) -> float:
+def difference_by_place(
+    model: nn.Module, replay: Replay, run: Run, stream: Stream, store: RowStore
+) -> float:
     """Return by how much the states of a group's rows change where they stand in reverse.
 
     Args:
-        stream: its first group is computed twice.
+        stream: its first group is computed once more, backwards.
+        store: holds what was computed of it.
     """
     first = RowGroups(stream).of(np.arange(n_numbers(stream)))[0]
     turned = replace(first, rows=first.rows[::-1].copy())
     with evaluating(model):
-        [forth] = compute_group(model, [replay], run, stream, first)
         [back] = compute_group(model, [replay], run, stream, turned)
     most = 0.0
-    for ours, theirs in zip(forth, back, strict=True):
-        for one, other in zip(ours, theirs[::-1], strict=True):
+    for ours, theirs in zip(store.read(first.rows), back, strict=True):
+        for one, there in zip(ours, theirs[::-1], strict=True):
+            other = there.cpu()
             if one.is_floating_point() and not torch.equal(one, other):
                 most = max(most, float((one.double() - other.double()).abs().max()))
     return most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -103,14 +103,30 @@ def folds_of(problem: ConvexProblem, n_folds: int, seed: int) -> np.ndarray:
     return folds
 
 
-def search_on(features: np.ndarray, problem: ConvexProblem, folds: np.ndarray) -> Search:
-    """Choose l2 on given folds (N,) and solve."""
+def search_on(
+    features: np.ndarray,
+    problem: ConvexProblem,
+    folds: np.ndarray,
+    *,
+    l2s: Sequence[float] | None = None,
+) -> Search:
+    """Choose l2 on given folds (N,) and solve.
+
+    Args:
+        features: (N, D).
+        problem: what to solve on them.
+        folds: (N,) number of each row's fold.
+        l2s: penalties to try; those that suit the features unless given.
+    """
     if problem.loss == "squared":
-        return search_ridge(features, problem.targets, folds=folds, sample_weights=problem.weights)
+        return search_ridge(
+            features, problem.targets, folds=folds, l2s=l2s, sample_weights=problem.weights
+        )
     return search_l2(
         features,
         problem.targets,
         folds=folds,
+        l2s=l2s,
         loss=problem.loss,
         sample_weights=problem.weights,
         n_classes=problem.n_classes if problem.loss == "softmax" else None,

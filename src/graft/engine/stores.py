@@ -100,7 +100,8 @@ def attach(
                 filling = Filling(root, processes, n_workers, on_rows, on_note)
                 store, n_computed, reason = filled(model, wanted, run, source, filling)
             if store is not None and n_computed:
-                difference = difference_by_place(model, now.replays[name], run, source)
+                replay = now.replays[name]
+                difference = difference_by_place(model, replay, run, source, store)
                 if difference:
                     on_note(NOTE.format(difference=difference))
             now.prefixes[split, name] = Prefix(model, now.replays[name], run, stream, store)

@@ -18,15 +18,17 @@ from graft.selection.words import hashed_words
 
 MOST_ROWS = 5_000
 """Rows on which words are asked: they are as many columns as there are bins."""
-MOST_RANDOM_ROWS = 500
+MOST_RANDOM_ROWS = 100
 """Rows on which random weights are asked: each costs a pass that nothing else needs."""
+ROWS_PER_CLASS = 10
+"""But so many of a class, on average, where there are many classes."""
 
 
 def baselines(
     question: Question,
     table: Table,
     best: Look,
-    rows: np.ndarray,
+    answer: Answer,
     settings: Settings,
     listener: Listener,
 ) -> tuple[Baseline, ...]:
@@ -36,16 +38,25 @@ def baselines(
         question: N rows.
         table: the same rows.
         best: the best candidate.
-        rows: (N,) their numbers among those that it looked at.
+        answer: what a head on its features answers to the question.
     """
-    features = best.features[rows]
+
+    def beside(rows: np.ndarray, name: str, features: np.ndarray) -> Baseline:
+        is_whole = len(rows) == len(question.folds)
+        some = question if is_whole else question.take(rows)
+        with_ = answer if is_whole else some.probe(best.features[rows])
+        without = some.probe(features)
+        _, lead = paired(without, with_)
+        return Baseline(name, len(rows), without.value, with_.value, lead)
+
     found = []
     some = spread(len(table), MOST_ROWS)
     name, plain = of_inputs(table.take(some))
     if plain is not None:
-        found.append(_beside(question, some, features, name, plain))
+        found.append(beside(some, name, plain))
     if best.backbone.origin.fresh is not None:
-        some = spread(len(table), MOST_RANDOM_ROWS)
+        n_classes = question.columns.shape[1]
+        some = spread(len(table), max(MOST_RANDOM_ROWS, ROWS_PER_CLASS * n_classes))
         stream = best.stream
         if len(some) < len(stream):
             stream = best.job.task.streams(table.take(some), best.backbone)["train"]
@@ -53,7 +64,7 @@ def baselines(
             reset(best.job.model, settings.seed)
             random, _ = features_of(best.job, stream, settings, listener, f"random {best.name}")
             name = "its network, random weights"
-            found.append(_beside(question, some, features, name, random))
+            found.append(beside(some, name, random))
     return tuple(found)
 
 
@@ -83,17 +94,3 @@ def weights_kept(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.load_state_dict(before)
-
-
-def _beside(
-    question: Question, rows: np.ndarray, best: np.ndarray, name: str, features: np.ndarray
-) -> Baseline:
-    """Return what a head on features (n, K) of some rows is worth beside the best candidate's.
-
-    Args:
-        best: (N, D).
-    """
-    some = question if len(rows) == len(best) else question.take(rows)
-    without, with_ = some.probe(features), some.probe(best[rows])
-    _, lead = paired(without, with_)
-    return Baseline(name, len(rows), without.value, with_.value, lead)

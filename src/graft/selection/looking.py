@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Look:
     Args:
         name: as it was named.
         stream: the training rows.
-        features: (N, D), memory-mapped where they are stored.
+        features: (N, D) of those that are asked, memory-mapped where all are, and are stored.
         cache: of the pass; None where nothing was stored.
         open_seconds: that opening it took.
         pass_seconds: that a pass over all rows takes.
@@ -63,10 +63,14 @@ def look(
     recipe: Recipe,
     candidate: Candidate,
     prepared: Prepared,
+    rows: np.ndarray,
     settings_of: SettingsOf,
     listener: Listener,
 ) -> Look:
     """Open a candidate and pass the training rows through it once.
+
+    Args:
+        rows: (N,) numbers of the training rows that are asked, ascending.
 
     Raises:
         InputError: it cannot be opened, or takes another modality than the table holds.
@@ -79,11 +83,11 @@ def look(
     stream: Any = plain(job.streams()["train"]["train"])
     features, cache = features_of(job, stream, settings_of(job), listener, name)
     taken = time.perf_counter() - opened
+    features = features if len(rows) == len(features) else features[rows]
     found = Look(name, job, stream, features, cache, opened - began, taken)
     if found.n_computed == len(stream):
         return found
-    seconds = estimated_seconds(job.backbone, stream)
-    return Look(name, job, stream, features, cache, opened - began, seconds)
+    return replace(found, pass_seconds=estimated_seconds(job.backbone, stream))
 
 
 def features_of(

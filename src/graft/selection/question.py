@@ -20,6 +20,8 @@ from graft.metrics.intervals import bootstrap_change
 from graft.metrics.scorer import Scorer
 from graft.neighbours import nearest_average
 from graft.records import Interval
+from graft.solvers.rows import read_rows
+from graft.solvers.search import penalty_grid
 from graft.tasks.labelled import Labelled
 from graft.tasks.task import ConvexProblem, Stream
 
@@ -92,8 +94,15 @@ class Question:
         return dataclasses.replace(self, problem=problem, truth=truth, folds=folds)
 
     def probe(self, features: np.ndarray) -> Answer:
-        """Answer by a linear head on features (N, D), its penalty chosen over the folds."""
-        found = search_on(features, self.problem, self.folds)
+        """Answer by a linear head on features (N, D), its penalty chosen over the folds.
+
+        The heads lie in the space of the rows, so with fewer rows than columns N numbers a row are
+        enough; the penalties tried are those of all D columns.
+        """
+        l2s = penalty_grid(read_rows(features), None)
+        if len(features) < features.shape[1]:
+            features = _coordinates(features)
+        found = search_on(features, self.problem, self.folds, l2s=l2s)
         outputs = _outputs(found.held_out.cpu().numpy(), self.problem.loss)
         return Answer(self._scorer(outputs), found.losses[found.chosen], found.l2)
 
@@ -112,8 +121,8 @@ class Question:
         return headline_scorer(self.metrics, targets, outputs)
 
 
-def ask(task: Labelled, stream: Stream, seed: int) -> Question:
-    """Return the question that a task asks of a stream's rows.
+def ask(task: Labelled, stream: Stream, rows: np.ndarray, seed: int) -> Question:
+    """Return the question that a task asks of some rows of a stream, ascending, or of all.
 
     Raises:
         InputError: the rows cannot be shared out among folds.
@@ -121,7 +130,8 @@ def ask(task: Labelled, stream: Stream, seed: int) -> Question:
     convex: Any = task
     problem: ConvexProblem = convex.convex(stream)
     truth: Any = task.truth(stream)  # type: ignore[arg-type]
-    return Question(task.metrics, problem, truth, seed, folds_of(problem, N_FOLDS, seed))
+    everything = Question(task.metrics, problem, truth, seed, folds_of(problem, N_FOLDS, seed))
+    return everything if len(rows) == len(truth) else everything.take(rows)
 
 
 def paired(first: Answer, second: Answer) -> tuple[Interval, Interval]:
@@ -137,6 +147,13 @@ def _only(by_name: Mapping[str, T]) -> T:
     """Return the value of the one metric that a headline's scorer knows."""
     (value,) = by_name.values()
     return value
+
+
+def _coordinates(features: np.ndarray) -> np.ndarray:
+    """Return (N, N) coordinates of features (N, D) in an orthonormal basis of their own rows."""
+    rows = features.astype(np.float64)
+    squares, vectors = np.linalg.eigh(rows @ rows.T)
+    return (vectors * np.sqrt(np.maximum(squares, 0))).astype(np.float32)
 
 
 def _outputs(scores: np.ndarray, loss: str) -> np.ndarray:

@@ -98,18 +98,17 @@ def rank(
     rows = spread(len(prepared.splits.train), MOST_ROWS)
     entries: list[_Entry] = []
     not_ranked: list[NotRanked] = []
-    best: Look | None = None
+    best: Look | None = None  # the one network that is kept
     for candidate in named:
         try:
-            seen = look(recipe, candidate, prepared, settings_of, listener)
+            seen = look(recipe, candidate, prepared, rows, settings_of, listener)
         except Exception as error:  # whatever a library makes of one model, the others go on
             not_ranked.append(NotRanked(name_of(candidate), _why(error)))
             continue
         if question is None:
-            question = ask(seen.job.task, seen.stream, recipe.seed)
-            question = question if len(rows) == len(seen.stream) else question.take(rows)
+            question = ask(seen.job.task, seen.stream, rows, recipe.seed)
         try:
-            entry = _entry(seen, question, rows)
+            entry = _entry(seen, question)
         except GraftError as error:
             not_ranked.append(NotRanked(seen.name, _why(error)))
             continue
@@ -122,7 +121,8 @@ def rank(
     entries.sort(key=lambda entry: entry.order)
     models = tuple(entry.beside(entries[0]) for entry in entries)
     table = prepared.table.take(prepared.splits.train[rows])
-    without = baselines(question, table, best, rows, settings_of(best.job), listener)
+    settings = settings_of(best.job)
+    without = baselines(question, table, best, entries[0].answer, settings, listener)
     return Ranking(
         data=recipe.data,
         task=best.job.task.name,
@@ -155,14 +155,10 @@ def _refuse_tables(recipe: Recipe, prepared: Prepared) -> None:
         )
 
 
-def _entry(seen: Look, question: Question, rows: np.ndarray) -> _Entry:
-    """Return what is known of a candidate by itself.
-
-    Args:
-        rows: (N,) those of the question, among all that were looked at.
-    """
+def _entry(seen: Look, question: Question) -> _Entry:
+    """Return what is known of a candidate by itself."""
     began = time.perf_counter()
-    features = seen.features if len(rows) == len(seen.features) else seen.features[rows]
+    features = seen.features
     answer, knn = question.probe(features), question.nearest(features)
     known = {"features": features, "targets": question.columns}
     if question.problem.loss != "squared":
