@@ -101,7 +101,7 @@ class Shared:
         listener.on_note("how the number of rows counts, by a linear head on the features")
         stream = items(plain(first_of(self.streams(self.job)["train"])))
         try:
-            question = ask(self.job.task, stream, self.recipe.seed)
+            question = ask(self.job.task, stream, np.arange(len(stream)), self.recipe.seed)
         except InputError:  # fewer rows of a class than folds
             return None
         return learning_curve(question, np.asarray(known.known), seed=self.recipe.seed)

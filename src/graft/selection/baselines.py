@@ -12,7 +12,7 @@ from graft.data.table import Table
 from graft.engine.settings import Listener, Settings
 from graft.engine.start import reset
 from graft.selection.looking import Look, features_of
-from graft.selection.question import Question, paired
+from graft.selection.question import Answer, Question, paired
 from graft.selection.ranking import Baseline
 from graft.selection.words import hashed_words
 
