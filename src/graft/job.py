@@ -223,26 +223,13 @@ def open_job(
         recipe, backbone = recipe.model_copy(update={"head": names.head}), names.pair.image
     elif backbone is None and recipe.model is not None:
         backbone = tower_for(recipe.place("model") or "", table)
-    if backbone is None:
-        is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
-        backbone = open_whole(recipe.place("model") or "", random=is_random)
-    if recipe.channels is not None:
-        backbone = with_channels(backbone, recipe.channels)
-    if recipe.at is not None and recipe.at != "any":
-        backbone = truncated(backbone, int(recipe.at) + 1)
-    if backbone.modality != table.roles.modality:
-        raise InputError(
-            f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
-            f"{table.roles.modality}; choose another --model or --input"
-        )
+    is_random = recipe.method == "scratch" if plan is None else plan.start == "random"
+    backbone = _network(recipe, table, backbone, random=is_random)
     old_rows = read_old_rows(recipe, table.roles.modality)
     findings = (*findings, *token_faults(table, counted_tokens(backbone, table)))
     augment = _augment(recipe, backbone)
-    own = (
-        embed_task(recipe, table, splits)
-        if embeds(recipe, table)
-        else labelled_task(recipe, table, splits)
-    )
+    make = embed_task if embeds(recipe, table) else labelled_task
+    own = make(recipe, table, splits)
     if target is not None and recipe.teacher is not None:
         raise InputError("--teacher and --target do not go together; train twice, first with one")
     task: Any = own if target is None else adapted_task(recipe, own)
@@ -289,6 +276,29 @@ def open_job(
         unlabelled=unlabelled,
         old_rows=old_rows,
     )
+
+
+def _network(recipe: Recipe, table: Table, backbone: Backbone | None, *, random: bool) -> Backbone:
+    """Return the network that a recipe asks for, changed as it asks, for the rows of a table.
+
+    Args:
+        backbone: that is known already.
+
+    Raises:
+        InputError: it cannot be opened or changed so, or takes another modality.
+    """
+    if backbone is None:
+        backbone = open_whole(recipe.place("model") or "", random=random)
+    if recipe.channels is not None:
+        backbone = with_channels(backbone, recipe.channels)
+    if recipe.at is not None and recipe.at != "any":
+        backbone = truncated(backbone, int(recipe.at) + 1)
+    if backbone.modality != table.roles.modality:
+        raise InputError(
+            f"model `{recipe.model}` takes {backbone.modality}, and `{recipe.data}` holds "
+            f"{table.roles.modality}; choose another --model or --input"
+        )
+    return backbone
 
 
 def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
