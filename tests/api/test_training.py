@@ -173,7 +173,7 @@ def test_what_was_read_and_chosen_is_said(place, tmp_path):
 def test_a_model_that_got_worse_says_so(place, tmp_path, monkeypatch):
     from graft.api import training
 
-    before = training._before
+    before = training.untouched
 
     def perfect(job, streams, settings, listener):
         # the untouched backbone is given the right answers, so that no training can keep up
@@ -181,7 +181,7 @@ def test_a_model_that_got_worse_says_so(place, tmp_path, monkeypatch):
         right = {k: np.eye(3)[streams[k]["train"].targets["label"].numpy()] for k in found.outputs}
         return replace(found, outputs=right)
 
-    monkeypatch.setattr(training, "_before", perfect)
+    monkeypatch.setattr(training, "untouched", perfect)
     run = train(place, method="head", epochs=1, head_lr=1e-9, test=0.2, out=tmp_path / "run")
     assert run.record.before["test"]["accuracy"] == 1
     assert any("worse accuracy than the untouched" in note for note in run.record.notes)
