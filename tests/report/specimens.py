@@ -12,6 +12,8 @@ from graft.records import (
     GroupRecord,
     Interval,
     ReliabilityBin,
+    RememberedRecord,
+    TeacherRecord,
 )
 from graft.report.facts import (
     Centre,
@@ -105,6 +107,29 @@ def classify(names=HOSTILE):
             after=side(names[:2]),
             before=side(names[:2]),
         ),
+    )
+    return record, facts
+
+
+def taught(names=HOSTILE):
+    """Return a student of a teacher, asked after each epoch what it remembers."""
+    record, facts = classify(names)
+    record = dataclasses.replace(
+        record,
+        phases=tuple(
+            dataclasses.replace(
+                phase,
+                epochs=tuple(
+                    dataclasses.replace(epoch, remembered=0.8 - 0.1 * epoch.epoch)
+                    for epoch in phase.epochs
+                ),
+            )
+            for phase in record.phases
+        ),
+        teacher=TeacherRecord(
+            names[0], "logits", 0.5, 4.0, True, {"test": {"accuracy": 0.95}}, n_unlabelled=20
+        ),
+        remembered=RememberedRecord(names[1], "accuracy", 90, "a probe", 0.9, 0.7, 0.85),
     )
     return record, facts
 
@@ -261,6 +286,7 @@ def long_training():
 
 KINDS = {
     "classify": classify,
+    "taught": taught,
     "multilabel": multilabel,
     "regress": regress,
     "many classes": long_training,
