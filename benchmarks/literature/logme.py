@@ -72,8 +72,8 @@ def figures(start: str, train: Any, test: Any, seed: int) -> dict[str, float]:
     """Return what is guessed of a starting point, and its accuracy once it is fine-tuned."""
     import torch
 
-    from graft.compare.looking import source_probabilities
-    from graft.compare.question import ask
+    from graft.comparison.looking import source_probabilities
+    from graft.comparison.question import ask
     from graft.engine.predict import feature_rows, predict_rows
     from graft.engine.run import run
     from graft.engine.settings import Settings

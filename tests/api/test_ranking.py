@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import graft
-from graft.compare.ranking import Ranking
+from graft.comparison.ranking import Ranking
 from graft.errors import InputError, ModelError
 from graft.records import from_json
 from tests.backbones.images import given
@@ -187,7 +187,7 @@ def test_no_candidate_that_works_is_an_error_with_every_reason(place, tmp_path):
 
 @pytest.mark.slow
 def test_whatever_a_library_throws_at_one_candidate_the_others_go_on(place, monkeypatch):
-    from graft.compare import looking
+    from graft.comparison import looking
 
     real = looking.open_job
 
@@ -204,7 +204,7 @@ def test_whatever_a_library_throws_at_one_candidate_the_others_go_on(place, monk
 
 @pytest.mark.slow
 def test_many_rows_are_thinned_and_that_is_recorded(place, monkeypatch):
-    from graft.compare import baselines, rank
+    from graft.comparison import baselines, rank
 
     monkeypatch.setattr(rank, "MOST_ROWS", 40)
     monkeypatch.setattr(baselines, "MOST_RANDOM_ROWS", 20)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from graft.compare.ranking import Ranking
+from graft.comparison.ranking import Ranking
 from graft.records import from_json
 from tests.cli.test_verbs import graft
 from tests.tiny import write_checkpoint, write_table

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graft.api.rerunning import Rerun, rerun
     from graft.api.searching import Answer, Answers, Searcher, search
     from graft.api.training import Run, load, train
-    from graft.compare.ranking import Ranking
+    from graft.comparison.ranking import Ranking
     from graft.records import Prediction
     from graft.weights.convert import Converted
 
@@ -45,7 +45,7 @@ _HOMES = {
     "Planned": "graft.api.planning",
     "PlannedPhase": "graft.api.planning",
     "Prediction": "graft.records",
-    "Ranking": "graft.compare.ranking",
+    "Ranking": "graft.comparison.ranking",
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "Searcher": "graft.api.searching",

@@ -12,9 +12,9 @@ from graft.api.asked import asked_for
 from graft.api.provenance import environment
 from graft.api.training import settings_of
 from graft.backbones.backbone import Backbone
-from graft.compare import rank as comparing
-from graft.compare.candidates import candidates
-from graft.compare.ranking import Ranking
+from graft.comparison import rank as comparing
+from graft.comparison.candidates import candidates
+from graft.comparison.ranking import Ranking
 from graft.engine.settings import Listener
 from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError

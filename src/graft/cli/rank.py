@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from graft.cli.options import DataOptions, RunningOptions
 
 if TYPE_CHECKING:
-    from graft.compare.ranking import Ranking
+    from graft.comparison.ranking import Ranking
 
 
 def rank(
@@ -79,7 +79,7 @@ def rank(
 def show_ranking(found: Ranking) -> None:
     """Print the candidates, what is known without pretraining, and which to take."""
     from graft.cli.show import console, errors
-    from graft.compare.candidates import short_names
+    from graft.comparison.candidates import short_names
     from graft.report.words import human_seconds, readable
     from graft.wording import human_bytes
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graft.compare.baselines import baselines, spread
-from graft.compare.candidates import Candidate, name_of
-from graft.compare.looking import Look, SettingsOf, look, source_probabilities
-from graft.compare.question import Answer, Question, ask, paired
-from graft.compare.ranking import Baseline, Cost, NotRanked, RankedModel, Ranking
+from graft.comparison.baselines import baselines, spread
+from graft.comparison.candidates import Candidate, name_of
+from graft.comparison.looking import Look, SettingsOf, look, source_probabilities
+from graft.comparison.question import Answer, Question, ask, paired
+from graft.comparison.ranking import Baseline, Cost, NotRanked, RankedModel, Ranking
 from graft.data.faults import shorten
 from graft.engine.settings import Listener
 from graft.errors import GraftError, InputError, ModelError

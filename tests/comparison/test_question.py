@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.compare.question import N_FOLDS, N_NEIGHBOURS, Question, paired
+from graft.comparison.question import N_FOLDS, N_NEIGHBOURS, Question, paired
 from graft.engine.solve import folds_of
 from graft.tasks.task import ConvexProblem
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graft.compare.words import WIDTH, hashed_words
+from graft.comparison.words import WIDTH, hashed_words
 
 
 def test_order_and_case_do_not_matter_and_length_is_one():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from graft.backbones.backbone import Backbone
-from graft.compare.candidates import Candidate, name_of
+from graft.comparison.candidates import Candidate, name_of
 from graft.engine.embed import pooled_features
 from graft.engine.replay import evaluating
 from graft.engine.row_groups import RowGroups

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 from torch import nn
 
-from graft.compare.looking import Look, features_of
-from graft.compare.question import Answer, Question, paired
-from graft.compare.ranking import Baseline
-from graft.compare.words import hashed_words
+from graft.comparison.looking import Look, features_of
+from graft.comparison.question import Answer, Question, paired
+from graft.comparison.ranking import Baseline
+from graft.comparison.words import hashed_words
 from graft.data.table import Table
 from graft.engine.settings import Listener, Settings
 from graft.engine.start import reset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graft.compare.candidates import candidates
+from graft.comparison.candidates import candidates
 from graft.errors import InputError
 
 
