@@ -176,6 +176,7 @@ def _cached(phase: PhaseRecord) -> str:
 def cost_rows(record: RunRecord) -> tuple[tuple[str, str, str], ...]:
     """Return what the training cost: name, value, how it is known."""
     trained = share_of(record.n_trained, record.n_parameters)
+    whole = human_bytes(4 * record.n_parameters)
     rows = [
         ("time", human_seconds(record.seconds), "from the command to the record, all included"),
         *((f"phase {p.name}", human_seconds(p.seconds), "") for p in record.phases),
@@ -190,6 +191,9 @@ def cost_rows(record: RunRecord) -> tuple[tuple[str, str, str], ...]:
             f"{trained} of {record.n_parameters:,}, in the phase that trains most",
         ),
     ]
+    if record.adapter_bytes:
+        alone = f"what was trained, alone in adapter/; the network itself takes {whole}"
+        rows.append(("kept", human_bytes(record.adapter_bytes), alone))
     if record.teacher is not None and record.teacher.cache is not None:
         cache = record.teacher.cache
         asked = (
