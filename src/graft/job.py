@@ -59,6 +59,7 @@ from graft.teacher_job import (
     Taught,
     Teacher,
     distilled,
+    note_on_epochs,
     notes_on_rows,
     open_teacher,
     projecting,
@@ -229,6 +230,7 @@ def open_job(recipe: Recipe, backbone: Backbone | None = None, plan: Plan | None
         notes = (*notes, *notes_on_rows(recipe, table))
     if unlabelled is not None:
         findings, notes = (*findings, *unlabelled.findings), (*notes, unlabelled.note)
+        notes += note_on_epochs(plan, len(splits.train), len(unlabelled.table))
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked
