@@ -69,6 +69,7 @@ from graft.teacher_job import (
     Taught,
     Teacher,
     distilled,
+    note_on_epochs,
     notes_on_rows,
     open_teacher,
     projecting,
@@ -251,6 +252,7 @@ def open_job(
         notes = (*notes, *notes_on_rows(recipe, table))
     if unlabelled is not None:
         findings, notes = (*findings, *unlabelled.findings), (*notes, unlabelled.note)
+        notes += note_on_epochs(plan, len(splits.train), len(unlabelled.table))
     wordings: tuple[Wording, ...] = ()
     if names is not None:
         recipe = recipe.model_copy(update={"head": "linear"})  # as it was asked

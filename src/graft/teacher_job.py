@@ -23,7 +23,7 @@ from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.engine.precision import trains_backbone
 from graft.engine.predict import head_rows
 from graft.errors import InputError
-from graft.methods.plan import Convex, Phase, Plan, Rule
+from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import named
 from graft.model import Model
 from graft.recipe import Recipe, read_recipe
@@ -255,6 +255,20 @@ def projecting(recipe: Recipe, plan: Plan, state: nn.Module | None) -> Plan:
         return replace(phase, rules=(Rule(named("state.projection.*"), rate), *phase.rules))
 
     return replace(plan, phases=tuple(map(projecting_too, plan.phases)))
+
+
+def note_on_epochs(plan: Plan, n_train: int, n_unlabelled: int) -> tuple[str, ...]:
+    """Return a note where training ends before every row without a label was seen once.
+
+    An epoch goes through the rows with labels, and takes as many of the others.
+    """
+    passes = [p.by.n_epochs(n_train) for p in plan.phases if isinstance(p.by, Gradient)]
+    n_seen = sum(passes) * n_train
+    if not passes or n_seen >= n_unlabelled:
+        return ()
+    wanted = -(-n_unlabelled // n_train)
+    of = f"{n_seen:,} of the {n_unlabelled:,} rows without labels"
+    return (f"{of} are seen; --epochs {wanted} sees all",)
 
 
 def refuse_frozen_students(task: Distilled, plan: Plan, model: Model) -> None:

@@ -229,8 +229,12 @@ def test_rows_without_labels_are_learned_from_the_teacher(place, tmp_path):
     assert both.record.teacher.n_unlabelled == len(texts)
     assert f"{len(texts)} rows read for their inputs alone" in " ".join(both.record.notes)
     assert both.metrics["accuracy"] > alone.metrics["accuracy"]
-    planned = graft.plan(few, unlabeled=str(rest), **options)
+    planned = graft.plan(few, unlabeled=str(rest), **{**options, "epochs": 2})
     assert planned.phases[0].seconds > 0
+    told = " ".join(planned.notes)
+    assert f"of the {len(texts)} rows without labels are seen; --epochs " in told
+    assert "the teacher is asked for every row" in told
+    assert "are seen" not in " ".join(both.record.notes)
 
 
 def test_a_probe_with_rows_without_labels_is_solved(place, tmp_path):

@@ -150,7 +150,7 @@ def plan(
         len(job.splits.test),
         job.table.because,
         job.splits.how,
-        job.notes,
+        _notes(job),
         tuple(phases),
         job.findings,
         loading + costs.seconds,
@@ -159,6 +159,14 @@ def plan(
         len(job.target.splits.train) if job.target is not None and TARGET in stream else 0,
         getattr(job.task, "adapt", ""),
     )
+
+
+def _notes(job: Job) -> tuple[str, ...]:
+    """Return what is said of a plan, and what its estimate leaves out."""
+    if job.teacher is None:
+        return job.notes
+    asked = "the teacher is asked for every row that it was not asked for before: not counted here"
+    return (*job.notes, asked)
 
 
 def _some_streams(job: Job) -> tuple[dict[str, Mapping[str, Stream]], dict[str, int]]:

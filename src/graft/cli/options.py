@@ -149,7 +149,7 @@ class RecipeOptions(DataOptions, RunningOptions):
     teacher: Annotated[str | None, _in(TEACHER)] = None
     "Run or model whose answers are learned beside the labels; asked once for each row, and stored."
     distil: Annotated[Literal["logits", "features", "embedding"] | None, _in(TEACHER)] = None
-    "What of the teacher is learned: logits (default), features, or embedding (default for those)."
+    "What of the teacher is learned: logits (default), features, or embedding (of --task embed)."
     distil_weight: Annotated[float | None, _in(TEACHER)] = None
     "Share of the teacher beside the labels, above 0 and up to 1 (default 0.5)."
     distil_temperature: Annotated[float | None, _in(TEACHER)] = None
