@@ -105,6 +105,8 @@ def test_a_training_reads_the_store_that_the_ranking_filled(place, tmp_path):
     run = graft.train(place / "things.csv", model=model, method="probe", out=tmp_path / "run")
     assert run.record.untouched.n_computed == 0
     assert run.record.phases[0].cache.n_computed == 0
+    again = graft.rank(place / "things.csv", [str(run.folder)])
+    assert any("was trained on these rows" in warning for warning in again.warnings)
     # the head of the ranking is the head that the training solves
     assert run.record.phases[0].convex.l2 == pytest.approx(first.best.l2)
 
@@ -221,3 +223,12 @@ def test_what_has_no_meaning_is_refused(place, tmp_path):
     (tmp_path / "pairs.csv").write_text("anchor,positive\n" + "a,b\nc,d\ne,f\n" * 5)
     with pytest.raises(InputError, match="one label or number a row"):
         graft.rank(tmp_path / "pairs.csv", ["minilm"])
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compared_costs_no_ranking(place):
+    own = graft.backbone(Colours(1.0), blocks=["block"], width=4, image_size=16, name="no fresh")
+    found = graft.rank(place / "pictures", [own])
+    assert len(found.baselines) == 1
+    (warning,) = found.warnings
+    assert "cannot be made anew with random weights" in warning

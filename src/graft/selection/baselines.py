@@ -1,4 +1,4 @@
-"""What is known without pretraining: pixels or words, and its network, random weights."""
+"""What is known without pretraining: pixels or words, and the best network's random weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from graft.data.table import Table
 from graft.engine.settings import Listener, Settings
 from graft.engine.start import reset
+from graft.errors import GraftError
 from graft.selection.looking import Look, features_of
 from graft.selection.question import Answer, Question, paired
 from graft.selection.ranking import Baseline
@@ -31,7 +32,7 @@ def baselines(
     answer: Answer,
     settings: Settings,
     listener: Listener,
-) -> tuple[Baseline, ...]:
+) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
     """Return what is known without pretraining, each beside the best candidate on the same rows.
 
     Args:
@@ -39,6 +40,9 @@ def baselines(
         table: the same rows.
         best: the best candidate.
         answer: what a head on its features answers to the question.
+
+    Returns:
+        What could be asked, and why the rest could not.
     """
 
     def beside(rows: np.ndarray, name: str, features: np.ndarray) -> Baseline:
@@ -49,35 +53,40 @@ def baselines(
         _, lead = paired(without, with_)
         return Baseline(name, len(rows), without.value, with_.value, lead)
 
-    found = []
-    some = spread(len(table), MOST_ROWS)
-    name, plain = of_inputs(table.take(some))
-    if plain is not None:
-        found.append(beside(some, name, plain))
-    if best.backbone.origin.fresh is not None:
+    def by_inputs() -> Baseline:
+        rows = spread(len(table), MOST_ROWS)
+        return beside(rows, *of_inputs(table.take(rows)))
+
+    def by_random_weights() -> Baseline:
         n_classes = question.columns.shape[1]
-        some = spread(len(table), max(MOST_RANDOM_ROWS, ROWS_PER_CLASS * n_classes))
+        rows = spread(len(table), max(MOST_RANDOM_ROWS, ROWS_PER_CLASS * n_classes))
         stream = best.stream
-        if len(some) < len(stream):
-            stream = best.job.task.streams(table.take(some), best.backbone)["train"]
+        if len(rows) < len(stream):
+            stream = best.job.task.streams(table.take(rows), best.backbone)["train"]
         with weights_kept(best.job.model):
             reset(best.job.model, settings.seed)
-            random, _ = features_of(best.job, stream, settings, listener, f"random {best.name}")
-            name = "its network, random weights"
-            found.append(beside(some, name, random))
-    return tuple(found)
+            told = f"random {best.name}"
+            features, _ = features_of(best.job, stream, settings, listener, told)
+        return beside(rows, "its network, random weights", features)
+
+    found, faults = [], []
+    for ask in (by_inputs, by_random_weights):
+        try:
+            found.append(ask())
+        except GraftError as why:  # what was found of the candidates is worth keeping
+            faults.append(f"not compared with what needs no pretraining: {why}")
+    return tuple(found), tuple(faults)
 
 
-def of_inputs(table: Table) -> tuple[str, np.ndarray | None]:
-    """Return what inputs tell by themselves: small grey pictures, or bags of words.
+def of_inputs(table: Table) -> tuple[str, np.ndarray]:
+    """Return what inputs tell by themselves: bags of words, or small grey pictures.
 
     Returns:
-        Its name, and (N, K) float32; None where pictures were not examined.
+        Its name, and (N, K) float32.
     """
     if table.roles.modality == "text":
         return "bags of words", hashed_words(table.inputs())
-    if table.thumbnails is None:
-        return "pixels", None
+    assert table.thumbnails is not None  # noted when each picture was read to its end
     return "pixels (16 × 16, grey)", table.thumbnails.reshape(len(table), -1) / np.float32(255)
 
 

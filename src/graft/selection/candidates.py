@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -64,6 +65,16 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
         is_alone = (t for t in tails if sum(f"/{m}".endswith(f"/{t}") for m in names) == 1)
         found[name] = next(is_alone, name)
     return found
+
+
+def trained_on(name: str) -> str:
+    """Return the hash of the table that a run was trained on; empty where there is no run."""
+    folder = Path(name).parent if Path(name).name == "model" else Path(name)
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return record.get("data_hash", "") if isinstance(record, dict) else ""
 
 
 def _of_list(path: Path) -> list[str]:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from graft.data.faults import shorten
+from graft.data.table import Table
 from graft.engine.settings import Listener
 from graft.errors import GraftError, InputError, ModelError
 from graft.match_job import matches
 from graft.prepare import Prepared, embeds
 from graft.recipe import Recipe
 from graft.selection.baselines import baselines, spread
-from graft.selection.candidates import Candidate, name_of
+from graft.selection.candidates import Candidate, name_of, trained_on
 from graft.selection.looking import Look, SettingsOf, look, source_probabilities
 from graft.selection.question import Answer, Question, ask, paired
 from graft.selection.ranking import Baseline, Cost, NotRanked, RankedModel, Ranking
@@ -37,7 +38,6 @@ KEPT = frozenset(
 """Fields of a recipe that say which rows train and how they are read; the others train."""
 MOST_ROWS = 20_000
 """Rows on which heads and scores are computed; more would not change the order."""
-
 LONGEST_WHY = 160
 """Characters of what a library says of a model that it cannot open."""
 
@@ -122,7 +122,7 @@ def rank(
     models = tuple(entry.beside(entries[0]) for entry in entries)
     table = prepared.table.take(prepared.splits.train[rows])
     settings = settings_of(best.job)
-    without = baselines(question, table, best, entries[0].answer, settings, listener)
+    without, faults = baselines(question, table, best, entries[0].answer, settings, listener)
     return Ranking(
         data=recipe.data,
         task=best.job.task.name,
@@ -136,7 +136,7 @@ def rank(
         models=models,
         not_ranked=tuple(not_ranked),
         baselines=without,
-        warnings=_warnings(models, without),
+        warnings=(*faults, *_warnings(models, without), *_leaks(models, prepared.table)),
         findings=tuple(f.record() for f in prepared.findings),
         seconds=time.perf_counter() - began,
     )
@@ -192,6 +192,16 @@ def _warnings(models: Sequence[RankedModel], without: Sequence[Baseline]) -> tup
     else:
         text = f"no candidate is clearly ahead of {what}: these backbones know"
     return (f"{text} little about your data",)
+
+
+def _leaks(models: Sequence[RankedModel], table: Table) -> tuple[str, ...]:
+    """Say which candidates are runs that were trained on this very table."""
+    data = table.content_hash()
+    return tuple(
+        f"{m.model} was trained on these rows, so what it knows of them says little"
+        for m in models
+        if trained_on(m.model) == data
+    )
 
 
 def _why(error: Exception) -> str:
