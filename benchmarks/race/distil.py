@@ -32,7 +32,7 @@ class Lesson:
         from graft.engine.embed import pooled_features
         from graft.engine.settings import Settings
         from graft.tasks.classify import Classify
-        from graft.teacher_job import Teacher
+        from graft.teacher import Teacher
 
         self.texts, self.folder = texts, folder
         self.task = Classify(texts.classes)

@@ -6,7 +6,6 @@ refused here, before any work is done.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +40,7 @@ from graft.embedding_job import (
 )
 from graft.engine.start import put_in
 from graft.errors import InputError
+from graft.labelled_job import labelled_task, refuse_options_of_classes
 from graft.match_job import (
     match_plan,
     match_task,
@@ -60,18 +60,16 @@ from graft.surgery.opening import open_whole
 from graft.surgery.truncate import truncated
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.augmented import AugmentedStream, pictures_of
-from graft.tasks.classify import Classify, balanced_weights
+from graft.tasks.classify import Classify
 from graft.tasks.distilled import UNLABELLED, Distilled, say
 from graft.tasks.labelled import Labelled
-from graft.tasks.multilabel import Multilabel
-from graft.tasks.regress import Regress
+from graft.teacher import Teacher
 from graft.teacher_job import (
     Taught,
-    Teacher,
     distilled,
     note_on_epochs,
     notes_on_rows,
-    open_teacher,
+    open_teacher_of,
     projecting,
     read_unlabelled_rows,
     refuse_frozen_students,
@@ -206,7 +204,7 @@ def open_job(
         recipe = without_options_of_labels(recipe, table)
         splits = rows_that_count(recipe, table, splits)
     else:
-        _refuse_options_of_classes(recipe, table)
+        refuse_options_of_classes(recipe, table)
         refuse_options_of_embeddings(recipe)
     if recipe.patience is not None and not len(splits.validation):
         raise InputError("--patience needs validation rows: raise --validation, or leave it out")
@@ -234,7 +232,7 @@ def open_job(
     if target is not None and recipe.teacher is not None:
         raise InputError("--teacher and --target do not go together; train twice, first with one")
     task: Any = own if target is None else adapted_task(recipe, own)
-    teacher = None if recipe.teacher is None else open_teacher(recipe, own, table)
+    teacher = open_teacher_of(recipe, own, table.roles.modality)
     if teacher is not None:
         task = distilled(recipe, own, teacher)
     unlabelled = read_unlabelled_rows(recipe, table)
@@ -247,7 +245,7 @@ def open_job(
         refuse_frozen_body(recipe, plan, model)
         findings, notes = (*findings, *target.read.findings), (*notes, target.note)
     if isinstance(task, Distilled):
-        plan = projecting(recipe, plan, state)
+        plan = projecting(recipe, task, plan, state)
         refuse_frozen_students(task, plan, model)
         notes = (*notes, *notes_on_rows(recipe, table))
     if unlabelled is not None:
@@ -380,47 +378,6 @@ def _augment(recipe: Recipe, backbone: Backbone) -> Augment | None:
     if pictures_of(backbone.processor) is None:
         raise InputError("--augment needs a backbone with an ImageProcessor; leave it out")
     return found
-
-
-def _refuse_options_of_classes(recipe: Recipe, table: Table) -> None:
-    """Refuse what only has a meaning where each row has one class.
-
-    Raises:
-        InputError: such an option is set.
-    """
-    if table.target_kind == "single":
-        return
-    kind = "numbers" if table.target_kind == "number" else "several labels a row"
-    given = ["--class-weights"] if recipe.class_weights else []
-    if table.target_kind == "number":
-        given += ["--label-smoothing"] * bool(recipe.label_smoothing)
-        given += ["--focal"] * (recipe.focal is not None)
-    if given:
-        raise InputError(
-            f"{recipe.data}: column `{table.roles.label}` holds {kind}, for which {given[0]} has "
-            "no meaning; leave it out, or pass --target-kind single if they are classes"
-        )
-
-
-def labelled_task(recipe: Recipe, table: Table, splits: Splits) -> Labelled:
-    """Return the task that the table's targets ask for, as seen from its training rows."""
-    if table.target_kind == "number":
-        numbers = table.numbers()
-        assert numbers is not None and table.roles.label is not None
-        trained = numbers[splits.train]
-        std = float(trained.std()) or 1.0
-        return Regress((table.roles.label,), recipe.head, float(trained.mean()), std)
-    lists = table.label_lists()
-    assert lists is not None
-    counts = Counter(label for row in splits.train for label in lists[row] or ())
-    classes = tuple(sorted(counts))
-    if table.target_kind == "multi":
-        return Multilabel(classes, recipe.head, recipe.label_smoothing, focal=recipe.focal)
-    weights = None
-    if recipe.class_weights == "balanced":
-        by_name = balanced_weights(counts)
-        weights = tuple(by_name[c] for c in classes)
-    return Classify(classes, recipe.head, weights, recipe.label_smoothing, focal=recipe.focal)
 
 
 def count_blocks(backbone: Backbone | BackbonePair) -> int:

@@ -1,27 +1,24 @@
-"""The teacher that a recipe names, and the student's task under it: `--teacher`.
+"""What a recipe asks of a teacher and its student: `--teacher`.
 
-A teacher is a run of graft (its head answers what the data ask), a checkpoint whose own head has
-the very classes, or, where its answers are not wanted, any backbone.
+recipe, task ─open_teacher_of, distilled→ the teacher, the task under it
+recipe       ─student_of→ the student's network, where it comes from the teacher
+recipe       ─read_unlabelled_rows→ rows of which the teacher alone speaks
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from graft.artifact import load_artifact
 from graft.backbones import open_backbone, shown
 from graft.backbones.backbone import Backbone
 from graft.data.table import Table
 from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.engine.precision import trains_backbone
-from graft.engine.predict import head_rows
 from graft.errors import InputError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import named
@@ -30,7 +27,8 @@ from graft.recipe import Recipe, read_recipe
 from graft.records import RunRecord, TeacherRecord, from_json
 from graft.surgery.truncate import truncated
 from graft.tasks.distilled import Beside, Distilled, Kind
-from graft.tasks.labelled import Labelled, keeps_head
+from graft.tasks.labelled import Labelled
+from graft.teacher import Teacher, open_teacher
 
 OPTIONS = ("distil", "distil_temperature", "distil_weight", "unlabeled", "student_blocks")
 """Fields of a recipe that need a teacher."""
@@ -39,53 +37,6 @@ WEIGHT, TEMPERATURE = 0.5, 4.0
 PROJECTION_LR = 1e-3
 SPLITTING = ("seed", "validation", "test", "split_column", "group")
 """Fields of a recipe that say which rows are held out."""
-
-
-@dataclass(frozen=True, eq=False)
-class Teacher:
-    """Hold an opened teacher.
-
-    Args:
-        name: as the user wrote it.
-        model: its backbone under a head of the student's kind, to run the task's loss with.
-        state: what the task keeps beside that.
-        head: what answers, or None where its features are all that is wanted of it.
-        order: (C,) for each of the student's outputs the number of the head's own, or None.
-        mean: taken off a number that the head predicts, which is then divided by
-        std: this, so that both speak of standardised numbers.
-    """
-
-    name: str
-    model: Model
-    state: nn.Module | None = None
-    head: nn.Module | None = None
-    order: tuple[int, ...] | None = None
-    mean: float = 0.0
-    std: float = 1.0
-
-    @property
-    def backbone(self) -> Backbone:
-        """Return its network."""
-        return self.model.backbone
-
-    def to(self, device: torch.device) -> None:
-        """Move all of it to a device."""
-        for module in (self.model, self.state, self.head):
-            if module is not None:
-                module.to(device)
-
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield what its answers depend on: backbone and head, by name."""
-        for name, module in (("backbone", self.backbone), ("head", self.head)):
-            if module is not None:
-                yield from ((f"{name}.{key}", t) for key, t in module.state_dict().items())
-
-    def outputs(self, features: np.ndarray) -> np.ndarray:
-        """Return what the head makes of pooled features (N, D): (N, C), in the student's order."""
-        assert self.head is not None
-        found = head_rows(self.head, features)
-        found = found if self.order is None else found[:, list(self.order)]
-        return (found - self.mean) / self.std
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,29 +86,25 @@ def student_of(recipe: Recipe) -> tuple[Recipe, Backbone | None]:
     return recipe, truncated(whole, n_blocks)
 
 
-def open_teacher(recipe: Recipe, task: Labelled, table: Table) -> Teacher:
-    """Open the teacher that a recipe names.
+def open_teacher_of(recipe: Recipe, task: Labelled, modality: str) -> Teacher | None:
+    """Open the teacher that a recipe names; None where it names none.
 
     Args:
         task: of the student.
-        table: what it learns from.
+        modality: of the rows that it learns from.
 
     Raises:
         InputError: it takes other inputs, or answers another question.
     """
-    place = recipe.place("teacher") or ""
-    kind = kind_of(recipe, task)
-    with torch.random.fork_rng(devices=[]):  # the student begins as it would without a teacher
-        folder = _folder_of_ours(place)
-        if folder is not None:
-            model, known = load_artifact(folder)
-            teacher = _of_ours(recipe, task, model, known, needs_head=kind == "logits")
-        else:
-            teacher = _of_backbone(recipe, task, open_backbone(place), needs_head=kind == "logits")
-    if teacher.backbone.modality != table.roles.modality:
+    place = recipe.place("teacher")
+    if place is None:
+        return None
+    needs_head = kind_of(recipe, task) == "logits"
+    teacher = open_teacher(recipe.teacher or "", place, task, needs_head=needs_head)
+    if teacher.backbone.modality != modality:
         raise InputError(
             f"teacher `{shown(place)}` takes {teacher.backbone.modality}, and `{recipe.data}` "
-            f"holds {table.roles.modality}; choose another --teacher"
+            f"holds {modality}; choose another --teacher"
         )
     return teacher
 
@@ -242,7 +189,7 @@ def read_unlabelled_rows(recipe: Recipe, table: Table) -> Unlabelled | None:
     )
 
 
-def projecting(recipe: Recipe, plan: Plan, state: nn.Module | None) -> Plan:
+def projecting(recipe: Recipe, task: Distilled, plan: Plan, state: nn.Module | None) -> Plan:
     """Return the plan with a rate of its own for the projection to the teacher's width, if any.
 
     It begins at random, whatever the head begins at. Where a head is solved it stays.
@@ -251,7 +198,8 @@ def projecting(recipe: Recipe, plan: Plan, state: nn.Module | None) -> Plan:
         return plan
 
     def projecting_too(phase: Phase) -> Phase:
-        rate = None if isinstance(phase.by, Convex) else recipe.head_lr or PROJECTION_LR
+        is_solved = isinstance(phase.by, Convex) and not task.why_not_convex
+        rate = None if is_solved else recipe.head_lr or PROJECTION_LR
         return replace(phase, rules=(Rule(named("state.projection.*"), rate), *phase.rules))
 
     return replace(plan, phases=tuple(map(projecting_too, plan.phases)))
@@ -272,65 +220,14 @@ def note_on_epochs(plan: Plan, n_train: int, n_unlabelled: int) -> tuple[str, ..
 
 
 def refuse_frozen_students(task: Distilled, plan: Plan, model: Model) -> None:
-    """Refuse to teach features to a network that does not train.
+    """Refuse to teach features, or vectors that no head makes, to a network that does not train.
 
     Raises:
         InputError: as said.
     """
-    if task.reads_features and not trains_backbone(plan, model):
+    is_of_body = task.reads_features or not any(True for _ in model.head.parameters())
+    if is_of_body and not trains_backbone(plan, model):
         raise InputError(
             f"--distil {task.kind} moves the body, which this method does not train; pass "
-            "--method full, or --distil logits"
+            "--method full, or leave out --teacher"
         )
-
-
-def _folder_of_ours(place: str) -> Path | None:
-    """Return the model folder that a run of graft left, where the name means one."""
-    folder = Path(place).expanduser()
-    inner = folder / "model" if (folder / "record.json").is_file() else folder
-    return inner if (inner / "graft.json").is_file() else None
-
-
-def _of_ours(
-    recipe: Recipe, task: Labelled, model: Model, known: Labelled, *, needs_head: bool
-) -> Teacher:
-    name = recipe.teacher or ""
-    student, state = task.build(model.backbone)
-    answers = known.name == task.name and sorted(known.classes) == sorted(task.classes)
-    if task.name == "embed" or not answers:
-        if needs_head:
-            raise _other_answers(name, task, known.name, known.classes)
-        is_embedding = task.name == known.name == "embed"
-        return Teacher(name, student, state, model.head if is_embedding else None)
-    order = tuple(known.classes.index(c) for c in task.classes)
-    unit = (getattr(task, "mean", 0.0), getattr(task, "std", 1.0))
-    return Teacher(name, student, state, model.head, order, *unit)
-
-
-def _of_backbone(
-    recipe: Recipe, task: Labelled, backbone: Backbone, *, needs_head: bool
-) -> Teacher:
-    name = recipe.teacher or ""
-    kept: Any = task if task.name == "embed" else replace(task, head="linear", keep_head=True)  # type: ignore[type-var]
-    model, state = kept.build(backbone)
-    if task.name != "embed" and keeps_head(kept, backbone):
-        return Teacher(name, model, state, model.head)
-    if needs_head:
-        raise _other_answers(name, task, "", backbone.origin.classes)
-    return Teacher(name, model, state)
-
-
-def _other_answers(name: str, task: Labelled, kind: str, classes: tuple[str, ...]) -> InputError:
-    """Return the error for a teacher that answers another question than the data ask."""
-    mend = "choose another --teacher, or pass --distil features"
-    lacks = sorted(set(task.classes) - set(classes))
-    more = sorted(set(classes) - set(task.classes))
-    if not classes:
-        fault = "has no head that answers"
-    elif kind and kind != task.name:
-        fault = f"was trained to `{kind}`, and the data ask to `{task.name}`"
-    elif lacks:
-        fault = f"does not know {lacks[0]!r} among its {len(classes)} classes"
-    else:
-        fault = f"also knows {more[0]!r}, which the training rows do not have"
-    return InputError(f"teacher `{shown(name)}` {fault}; {mend}")

@@ -176,6 +176,7 @@ FAULTS = [
     ({"teacher": "nowhere"}, "no such folder"),
     ({"teacher": "teacher", "distil": "features", "method": "probe"}, "does not train; pass"),
     ({"teacher": "teacher", "distil": "features", "distil_temperature": 2.0}, "softens logits"),
+    ({"teacher": "vectors", "task": "embed", "method": "head"}, "does not train; pass"),
     ({"teacher": "vectors", "task": "embed", "distil": "logits"}, "embeddings have no logits"),
 ]
 

@@ -21,7 +21,8 @@ from graft.engine.predict import feature_rows, head_rows
 from graft.engine.solve import search
 from graft.engine.start import backbone_fingerprint
 from graft.heads import Linear
-from graft.job import Job, labelled_task
+from graft.job import Job
+from graft.labelled_job import labelled_task
 from graft.metrics import scorer_of
 from graft.model import Model
 from graft.recipe import Recipe

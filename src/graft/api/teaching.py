@@ -17,7 +17,8 @@ from graft.metrics import scorer_of
 from graft.records import TeacherRecord
 from graft.tasks.distilled import UNLABELLED, Distilled
 from graft.tasks.labelled import Labelled, answered, table_stream
-from graft.teacher_job import Taught, Teacher
+from graft.teacher import Teacher
+from graft.teacher_job import Taught
 
 
 def taught(job: Job, settings: Settings, listener: Listener) -> Job:

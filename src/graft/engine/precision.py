@@ -109,7 +109,7 @@ def trains_backbone(plan: Plan, model: nn.Module) -> bool:
     return any(
         member.place.role in ("backbone", "inserted")
         for phase in plan.phases
-        for member in trainable(resolve(phase.rules, located))
+        for member in trainable(resolve(phase.rules, located, may_be_idle=True))
     )
 
 
