@@ -155,13 +155,37 @@ def lines() -> list[Line]:
     for data, paper, what, sign in DOMAINS:
         ours = Ledger(f"domains_{data}").paired("dann", "source alone", "target")
         found.append(Line(paper, what, sign, ours))
+    found += distilled()
     return [line for line in found if line.ours.n > 1]
+
+
+def distilled() -> list[Line]:
+    """Return what a teacher is worth to students of digits; labels alone stand against it."""
+    ledger = Ledger("distillation")
+    students = dict.fromkeys(row["method"].partition(":")[0] for row in ledger.rows)
+    return [
+        Line(
+            "Hinton et al. 2015, section 3",
+            f"a teacher's softened answers are better than labels alone ({student}{more})",
+            "higher",
+            ledger.paired(f"{student}: logits{way}", f"{student}: labels alone"),
+        )
+        for student in students
+        for way, more in (("", ""), (", other digits too", ", and digits without labels"))
+    ]
 
 
 def means() -> str:
     """Return the mean of every method of every ledger."""
     shown = ["| experiment | method | seeds | mean | each seed |", "|---|---|---|---|---|"]
-    names = ("recipes", "out_of_domain", "clip_protocol", "other_reviews", "from_scratch")
+    names = (
+        "recipes",
+        "out_of_domain",
+        "clip_protocol",
+        "other_reviews",
+        "from_scratch",
+        "distillation",
+    )
     for name in (*names, *(f"domains_{data}" for data, *_ in DOMAINS)):
         rows = Ledger(name).rows
         for what in ("accuracy", "in", "out", "target", "source"):

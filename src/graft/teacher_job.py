@@ -128,6 +128,8 @@ def distilled(recipe: Recipe, task: Labelled, teacher: Teacher) -> Distilled:
     """Return the student's task under its teacher."""
     kind = kind_of(recipe, task)
     weight, temperature = recipe.distil_weight, recipe.distil_temperature
+    if temperature is None:  # only logits of classes and labels are softened
+        temperature = TEMPERATURE if kind == "logits" and task.name != "regress" else 1.0
     if kind == "logits":
         width = len(task.classes)
     elif kind == "embedding" and task.name == "embed" and teacher.head is not None:
@@ -138,7 +140,7 @@ def distilled(recipe: Recipe, task: Labelled, teacher: Teacher) -> Distilled:
         task,
         kind,
         WEIGHT if weight is None else weight,
-        TEMPERATURE if temperature is None else temperature,
+        temperature,
         width,
     )
 

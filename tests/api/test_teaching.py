@@ -128,6 +128,7 @@ def test_numbers_and_several_labels_have_teachers(place, tmp_path):
             options["distil_temperature"] = 1.0
         run = train(place, tmp_path / data, teacher=str(place / f"{data} teacher"), **options)
         assert run.record.phases[0].convex is not None
+        assert run.record.teacher.temperature == 1
         scores = run.record.teacher.scores["test"]
         of_teacher = graft.load(place / f"{data} teacher").metrics
         for name in {"r2", "mae", "macro_f1"} & of_teacher.keys():
@@ -156,6 +157,8 @@ def test_the_network_alone_teaches_features(place, tmp_path):
     record = run.record.teacher
     assert not record.has_head
     assert 0 < record.scores["test"]["accuracy"] <= 1
+    between = graft.interpolate(run.folder, alphas=(0, 1))
+    assert between.points[-1].scores["test"] == pytest.approx(run.metrics["accuracy"])
 
 
 def test_a_plan_knows_teachers(place):

@@ -14,6 +14,7 @@ from graft.backbones.own import Arrays, PicturesOrArrays
 from graft.data.augment import Augment, read_augment
 from graft.data.images import decode
 from graft.tasks.augmented import SPARE, AugmentedStream, pictures_of, reduced
+from graft.tasks.distilled import SAID, say
 from graft.tasks.streams import TableStream
 
 PICTURES = ImageProcessor((8, 8), 10, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -126,3 +127,11 @@ def test_only_pictures_can_vary():
     assert pictures_of(PICTURES) is PICTURES
     assert pictures_of(PicturesOrArrays(PICTURES, Arrays("x"))) is PICTURES
     assert pictures_of(Arrays("x")) is None
+
+
+def test_what_a_teacher_says_of_a_picture_holds_for_its_views(files):
+    stream, _ = streams(files, read_augment("light", views=3))
+    said = np.arange(2.0 * N).reshape(N, 2)
+    say(stream.plain, said)
+    batch = stream.batch(np.array([4 + N, 2 * N, 1]))
+    assert batch.targets[SAID].tolist() == said[[4, 0, 1]].tolist()

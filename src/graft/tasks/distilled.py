@@ -16,8 +16,7 @@ Shapes: N rows, C outputs, D numbers that the teacher says of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 from graft.backbones.backbone import Backbone
 from graft.batch import Batch
 from graft.data.table import Table
-from graft.features import Features
 from graft.model import Model
 from graft.objectives.distillation import (
     cosine_distillation,
@@ -120,9 +118,8 @@ class Distilled(Decorated):
         """Return what the task encodes, `own`, and where they are learned `pooled` features."""
         if not self.reads_features:
             return {"own": self.task.encode(model, batch, progress)}
-        with _pooled(model) as seen:
-            own = self.task.encode(model, batch, progress)
-        return {"own": own, "pooled": seen[-1]}
+        features = model.backbone(batch.inputs)  # type: ignore[operator]
+        return {"own": model.head(features), "pooled": features.pooled}  # type: ignore[operator]
 
     def loss(
         self,
@@ -233,19 +230,3 @@ def mixed(problem: ConvexProblem, said: np.ndarray, weight: float) -> ConvexProb
         None if problem.weights is None else both,
         problem.groups,
     )
-
-
-@contextmanager
-def _pooled(model: Any) -> Iterator[list[Tensor]]:
-    """Yield the list to which each pass through the backbone adds its pooled features (n, D)."""
-    seen: list[Tensor] = []
-
-    def watch(_module: nn.Module, _inputs: Any, features: Features) -> None:
-        assert features.pooled is not None
-        seen.append(features.pooled)
-
-    handle = model.backbone.register_forward_hook(watch)
-    try:
-        yield seen
-    finally:
-        handle.remove()
