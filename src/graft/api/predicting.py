@@ -26,8 +26,10 @@ from graft.data.readers.endings import ending_of
 from graft.data.table import Origin, Table
 from graft.engine.predict import answers
 from graft.errors import InputError, ModelError, SkippedTooMany
+from graft.model import Model
 from graft.records import Prediction
 from graft.run_folder import is_unfinished
+from graft.tasks.labelled import Labelled
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def predict(
         values: texts, or paths of images.
         backbone: the network, where it is the user's own, declared as it was for training.
     """
-    model, task = open_model(model_folder(folder), backbone=backbone)
+    model, task = _answering(folder, backbone)
     table = Table.of_values(values, model.backbone.modality)
     table = replace(table, max_pixels=limits_of(folder).max_pixels)
     return answers(model, task, table)
@@ -94,7 +96,7 @@ def predict_data(
         InputError: nothing is at the path, it holds another modality than the model takes, or no
             row of it can be used.
     """
-    model, task = open_model(model_folder(folder), backbone=backbone)
+    model, task = _answering(folder, backbone)
     limits = limits_of(folder)
     table, from_files = table_of(
         data, model.backbone.modality, input, follow_links=limits.follow_links
@@ -112,6 +114,21 @@ def predict_data(
         (*table.findings, *findings),
         from_files,
     )
+
+
+def _answering(folder: str | Path, backbone: Backbone | None) -> tuple[Model, Labelled]:
+    """Open a model that answers.
+
+    Raises:
+        ModelError: it makes vectors, or cannot be opened.
+    """
+    model, task = open_model(model_folder(folder), backbone=backbone)
+    if task.name == "embed":
+        raise ModelError(
+            f"{shorten_path(str(folder), 60)}: makes vectors and no answers; take them with graft "
+            "embed, or find what is near with graft index and graft search"
+        )
+    return model, task
 
 
 def refuse_many_skipped(n_skipped: int, n_rows: int) -> None:
