@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import graft
-from graft.adapters import Adapted, read_adapter
+from graft.adapters import Adapters, read_adapter
 from graft.backbones import open_backbone
 from graft.errors import InputError, ModelError, UnknownName
 from graft.surgery.opening import open_whole
@@ -63,7 +63,7 @@ def test_an_adapter_on_its_backbone_is_the_run(method, runs, place):
     run = runs[method]
     expected = run.predict(TEXTS)
     close(graft.predict(run.folder / "adapter", TEXTS), expected)
-    adapted = Adapted(str(place / "bert"))
+    adapted = Adapters(str(place / "bert"))
     adapted.load("it", run.folder / "adapter")
     close(adapted.predict("it", TEXTS), expected)
     held = sum(t.numel() for t in read_adapter(run.folder / "adapter").tensors.values())
@@ -73,7 +73,7 @@ def test_an_adapter_on_its_backbone_is_the_run(method, runs, place):
 
 
 def test_adapters_are_switched_and_leave_no_trace(runs, place):
-    adapted = Adapted(str(place / "bert"))
+    adapted = Adapters(str(place / "bert"))
     before = {k: t.clone() for k, t in adapted.backbone.net.state_dict().items()}
     for method in METHODS:
         adapted.load(method, runs[method].folder / "adapter")
@@ -104,7 +104,7 @@ def test_another_backbone_is_refused(method, runs, tmp_path):
     tensors["encoder.layer.0.output.dense.weight"][0, 0] += 1e-3
     save_file(tensors, other / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="other weights"):
-        Adapted(str(other)).load("it", runs[method].folder / "adapter")
+        Adapters(str(other)).load("it", runs[method].folder / "adapter")
 
 
 @pytest.mark.parametrize("method", ["lora", "bias"])
@@ -163,7 +163,7 @@ def test_peft_opens_low_rank_products(runs, place):
     base = AutoModel.from_pretrained(place / "bert")
     peft = PeftModel.from_pretrained(base, str(run.folder / "adapter")).eval()
     tokens = AutoTokenizer.from_pretrained(place / "bert")(TEXTS, padding=True, return_tensors="pt")
-    adapted = Adapted(str(place / "bert"))
+    adapted = Adapters(str(place / "bert"))
     adapted.load("it", run.folder / "adapter")
     model, _ = adapted.use("it")
     with torch.no_grad():

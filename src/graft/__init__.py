@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.adapters import Adapted
+    from graft.adapters import Adapters
     from graft.api import (
         Answer,
         Answers,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 
 _HOMES = {
-    "Adapted": "graft.adapters",
+    "Adapters": "graft.adapters",
     "Answer": "graft.api",
     "Answers": "graft.api",
     "Comparison": "graft.api",
@@ -100,7 +100,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "Adapted",
+    "Adapters",
     "Answer",
     "Answers",
     "Comparison",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from graft.artifact import about_task, load_artifact, read_task, save_tensors, seal
 from graft.backbones import FORMAT, shown
-from graft.backbones.backbone import Backbone
+from graft.backbones.backbone import Backbone, join
 from graft.data.table import Table
 from graft.engine.groups import locate, resolve, trainable
 from graft.engine.predict import answers
@@ -65,10 +65,10 @@ class Adapter:
     task: Labelled
 
 
-class Adapted:
+class Adapters:
     """One backbone in memory and, beside it, an adapter for each of several tasks.
 
-    >>> both = graft.Adapted("minilm")                                  # doctest: +SKIP
+    >>> both = graft.Adapters("minilm")                                  # doctest: +SKIP
     >>> both.load("intent", "runs/intents/adapter")                     # doctest: +SKIP
     >>> both.load("mood", "runs/reviews/adapter")                       # doctest: +SKIP
     >>> both.predict("mood", ["what a film"])                           # doctest: +SKIP
@@ -222,11 +222,11 @@ def open_model(
         backbone: of an adapter: where its backbone lies now; of a model: a network of the user's.
 
     Raises:
-        ModelError: as `load_artifact` and `Adapted.load`.
+        ModelError: as `load_artifact` and `Adapters.load`.
     """
     if is_adapter(folder):
         adapter = read_adapter(folder)
-        adapted = Adapted(adapter.about["backbone"] if backbone is None else backbone)
+        adapted = Adapters(adapter.about["backbone"] if backbone is None else backbone)
         adapted.load("only", folder)
         return adapted.use("only")
     assert not isinstance(backbone, str | Path)
@@ -246,15 +246,13 @@ def changed_tensors(model: Model, plan: Plan) -> dict[str, Tensor]:
         if m.place.role == "backbone"
     }
     net = model.backbone.net
+    saved = net.state_dict().keys()
     found = inserted_tensors(net)
     for name, parameter in net.named_parameters():
         if id(parameter) in trained:
             found[name] = parameter
     for path, module in net.named_modules():
         if any(id(p) in trained for p in module.parameters(recurse=False)):
-            found |= {
-                f"{path}.{name}" if path else name: buffer
-                for name, buffer in module.named_buffers(recurse=False)
-                if f"{path}.{name}" in net.state_dict()
-            }
+            buffers = {join(path, name): b for name, b in module.named_buffers(recurse=False)}
+            found |= {name: buffer for name, buffer in buffers.items() if name in saved}
     return found

@@ -13,11 +13,12 @@ from torch import nn
 
 from graft.data.split import Splits, split
 from graft.data.table import Table
-from graft.data.unlabelled import Unlabelled, read_unlabelled
+from graft.data.unlabelled import Unlabelled
 from graft.engine.precision import trains_backbone
 from graft.errors import InputError
 from graft.methods.plan import Convex, Phase, Plan
 from graft.methods.select import state
+from graft.prepare import read_beside
 from graft.recipe import Recipe
 from graft.tasks.adapted import Adapted
 from graft.tasks.classify import Classify
@@ -87,15 +88,7 @@ def read_target(recipe: Recipe, table: Table) -> Target | None:
     place = recipe.place("target")
     if place is None:
         return None
-    read = read_unlabelled(
-        place,
-        table,
-        encoding=recipe.encoding,
-        sep=recipe.sep,
-        max_pixels=recipe.max_pixels,
-        max_skip=recipe.max_skip,
-        follow_links=recipe.follow_links,
-    )
+    read = read_beside(recipe, table, place)
     splits = split(read.table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
     if len(splits.train) < FEWEST_ROWS:
         raise InputError(

@@ -56,6 +56,7 @@ from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, build_plan
 from graft.records import Wording
 from graft.remember_job import OldRows, read_old_rows
 from graft.surgery.channels import with_channels
+from graft.surgery.inserting import is_mergeable
 from graft.surgery.opening import open_whole
 from graft.surgery.truncate import truncated
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
@@ -313,6 +314,11 @@ def _pair_job(recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Job:
     model, state = task.build(pair)
     plan = match_plan(recipe, pair, plan)
     insert(plan, model, task, prepared.table.take(prepared.splits.train[:2]), pair, recipe.seed)
+    if not is_mergeable(model):
+        raise InputError(
+            f"the adapters of method `{recipe.method}` cannot be folded into the weights, as those "
+            "of two towers must be; choose --method lora"
+        )
     plan, notes = without_idle_phases(plan, model, state)
     return Job(
         recipe,

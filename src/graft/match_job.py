@@ -104,12 +104,6 @@ def match_plan(recipe: Recipe, pair: BackbonePair, plan: Plan | None = None) -> 
     """
     open_chains = [c for c in pair.chains if c.name.partition(".")[0] != recipe.lock]
     made = plan or _with_batches(build_plan(recipe, max(c.n_blocks for c in open_chains)), recipe)
-    fixed = next((s for s in made.insert if not s.is_linear), None)
-    if fixed is not None:
-        raise InputError(
-            f"`{fixed.name}` adapters cannot be folded into the weights, as those of two towers "
-            "must be; choose --method lora"
-        )
     if recipe.lock is None:
         return made
     locked = Rule(tower(recipe.lock), None)

@@ -16,6 +16,7 @@ from graft.data.faults import Finding, listed, refuse
 from graft.data.readers import read
 from graft.data.split import Splits, split
 from graft.data.table import Table
+from graft.data.unlabelled import Unlabelled, read_unlabelled
 from graft.errors import InputError
 from graft.recipe import Recipe
 
@@ -104,3 +105,24 @@ def usable_rows(recipe: Recipe, table: Table) -> tuple[Table, tuple[Finding, ...
 def split_of(recipe: Recipe, table: Table) -> Splits:
     """Return which rows train, validate and test."""
     return split(table, seed=recipe.seed, validation=recipe.validation, test=recipe.test)
+
+
+def read_beside(recipe: Recipe, table: Table, place: str) -> Unlabelled:
+    """Return rows that stand beside a training table, for their inputs alone.
+
+    Args:
+        table: the training table, whose roles the rows have.
+        place: file or folder.
+
+    Raises:
+        InputError: they cannot be used.
+    """
+    return read_unlabelled(
+        place,
+        table,
+        encoding=recipe.encoding,
+        sep=recipe.sep,
+        max_pixels=recipe.max_pixels,
+        max_skip=recipe.max_skip,
+        follow_links=recipe.follow_links,
+    )

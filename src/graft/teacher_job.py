@@ -17,12 +17,13 @@ from torch import nn
 from graft.backbones import open_backbone, shown
 from graft.backbones.backbone import Backbone
 from graft.data.table import Table
-from graft.data.unlabelled import Unlabelled, read_unlabelled
+from graft.data.unlabelled import Unlabelled
 from graft.engine.precision import trains_backbone
 from graft.errors import InputError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import named
 from graft.model import Model
+from graft.prepare import read_beside
 from graft.recipe import Recipe, read_recipe
 from graft.records import RunRecord, TeacherRecord, from_json
 from graft.surgery.truncate import truncated
@@ -180,15 +181,7 @@ def read_unlabelled_rows(recipe: Recipe, table: Table) -> Unlabelled | None:
         raise InputError(
             f"--unlabeled goes with one input a row, not with {recipe.data}; leave it out"
         )
-    return read_unlabelled(
-        place,
-        table,
-        encoding=recipe.encoding,
-        sep=recipe.sep,
-        max_pixels=recipe.max_pixels,
-        max_skip=recipe.max_skip,
-        follow_links=recipe.follow_links,
-    )
+    return read_beside(recipe, table, place)
 
 
 def projecting(recipe: Recipe, task: Distilled, plan: Plan, state: nn.Module | None) -> Plan:

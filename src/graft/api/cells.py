@@ -17,6 +17,7 @@ import numpy as np
 
 from graft.api.both_towers import first_of
 from graft.api.finishing import Finished, Untouched
+from graft.api.teaching import taught
 from graft.api.training import RECIPE, Once, settings_of, train_job, untouched
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
@@ -25,7 +26,7 @@ from graft.engine.estimate import estimate
 from graft.engine.predict import predict_rows
 from graft.engine.settings import Listener
 from graft.engine.views import items, plain
-from graft.errors import GraftError, InputError, is_out_of_memory
+from graft.errors import GraftError, InputError, StorageError, is_out_of_memory
 from graft.job import Job, open_job
 from graft.memory import forget_peak
 from graft.methods.plan import Gradient
@@ -76,8 +77,8 @@ class Shared:
         return job
 
     def streams(self, job: Job) -> Any:
-        """Return the streams of all jobs of this seed."""
-        return self.once("streams", job.streams)
+        """Return the streams of all jobs of this seed, with what a teacher says of their rows."""
+        return self.once("streams", lambda: taught(job, settings_of(job), Listener()).streams())
 
     def compute(self, job: Job, listener: Listener) -> Untouched:
         """Return what the untouched network answers, computed before a cell begins to count."""
@@ -152,6 +153,8 @@ def train_cell(
             is_begun = (own / RECIPE).is_file()
             found = train_job(job, own, listener, resume=is_begun, began=began, once=shared.once)
         return _scored(shared, job, found, _of_record(method, shared, name, found.record, epochs))
+    except StorageError:  # which the next method would meet as well
+        raise
     except GraftError as error:
         return str(error).partition("\n")[0]
     except (RuntimeError, MemoryError) as error:

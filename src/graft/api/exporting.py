@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.adapters import Adapted, is_adapter, read_adapter
+from graft.adapters import Adapters, is_adapter, read_adapter
 from graft.artifact import save_artifact
 from graft.backbones.backbone import Backbone
 from graft.errors import InputError, ModelError
@@ -54,7 +54,7 @@ def export(
     if out.exists():
         raise InputError(f"{out}: is there already; choose another --out")
     named = read_adapter(folder).about["backbone"]
-    adapted = Adapted(named if backbone is None else backbone)
+    adapted = Adapters(named if backbone is None else backbone)
     adapted.load("only", folder)
     model, task = adapted.use("only")
     put_in = [child for _, child in inserted(model)]

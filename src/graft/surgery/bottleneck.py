@@ -41,7 +41,6 @@ class Bottleneck:
     placement: Placement = "houlsby"
 
     name: ClassVar[str] = "bottleneck"
-    is_linear: ClassVar[bool] = False
 
     def sites(self, net: nn.Module, blocks: Sequence[str], run: Callable[[], Any]) -> list[Site]:
         """Return the ends of the branches.

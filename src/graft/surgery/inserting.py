@@ -10,6 +10,7 @@ At insertion every child is exactly the identity: it adds zeros, or a zero times
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -35,7 +36,7 @@ class Site:
     source: str = ""
 
 
-class Inserted(nn.Module):
+class Inserted(nn.Module, ABC):
     """Change what a host puts out; one for each site.
 
     Args:
@@ -50,18 +51,22 @@ class Inserted(nn.Module):
         self.handles: list[Any] = []
         self.given: Tensor | None = None
 
+    @abstractmethod
     def change(self, given: Tensor, output: Tensor) -> Tensor:
         """Return the host's new output, from what it was given and what it put out."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_identity(self) -> bool:
         """Whether it changes nothing, as at insertion."""
-        raise NotImplementedError
 
+
+class Folding(Inserted):
+    """Change what a host puts out as other weights of the host would."""
+
+    @abstractmethod
     def fold(self, host: nn.Module) -> None:
-        """Write what it does into the host's weights, in place; only called where it is linear."""
-        raise NotImplementedError
+        """Write what it does into the host's weights, in place."""
 
 
 class Surgery(Protocol):
@@ -69,8 +74,6 @@ class Surgery(Protocol):
 
     name: ClassVar[str]
     """In `SURGERIES`; a child is registered under it."""
-    is_linear: ClassVar[bool]
-    """Whether it can be folded into the weights."""
 
     def sites(self, net: nn.Module, blocks: Sequence[str], run: Callable[[], Any]) -> list[Site]:
         """Return where it belongs, from watching `run`, which runs the network once."""
@@ -148,21 +151,22 @@ def merge(net: nn.Module) -> None:
         ModelError: some of it is not linear; nothing is changed.
     """
     found = list(inserted(net))
-    for _, child in found:
-        if not child.surgery.is_linear:
-            raise ModelError(
-                f"`{child.surgery.name}` at `{child.site.host}` is not linear and cannot be "
-                "merged; keep it beside its network"
-            )
+    folding = [(path, child) for path, child in found if isinstance(child, Folding)]
+    if len(folding) < len(found):
+        child = next(child for _, child in found if not isinstance(child, Folding))
+        raise ModelError(
+            f"`{child.surgery.name}` at `{child.site.host}` is not linear and cannot be merged; "
+            "keep it beside its network"
+        )
     with torch.no_grad():
-        for path, child in found:
+        for path, child in folding:
             child.fold(net.get_submodule(path.rpartition(".")[0]))
     remove(net)
 
 
 def is_mergeable(net: nn.Module) -> bool:
     """Return whether everything that was put in can be folded into the weights."""
-    return all(child.surgery.is_linear for _, child in inserted(net))
+    return all(isinstance(child, Folding) for _, child in inserted(net))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from graft.errors import InputError
-from graft.surgery.inserting import Inserted, Site
+from graft.surgery.inserting import Folding, Site
 from graft.surgery.watching import watch
 
 
@@ -40,7 +40,6 @@ class LoRA:
     alpha: float | None = None
 
     name: ClassVar[str] = "lora"
-    is_linear: ClassVar[bool] = True
 
     @property
     def scale(self) -> float:
@@ -66,7 +65,7 @@ class LoRA:
         return LowRank(self, site, host)
 
 
-class LowRank(Inserted):
+class LowRank(Folding):
     """Add `B A` of a layer's input to what it puts out."""
 
     def __init__(self, surgery: LoRA, site: Site, host: nn.Module) -> None:

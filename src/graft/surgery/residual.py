@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graft.errors import InputError
-from graft.surgery.inserting import Inserted, Site
+from graft.surgery.inserting import Folding, Site
 from graft.surgery.watching import watch
 
 
@@ -35,7 +35,6 @@ class Residual:
     placement: Literal["parallel", "series"] = "parallel"
 
     name: ClassVar[str] = "residual"
-    is_linear: ClassVar[bool] = True
 
     def sites(self, net: nn.Module, blocks: Sequence[str], run: Callable[[], Any]) -> list[Site]:
         """Return the convolutions that have a centre.
@@ -57,7 +56,7 @@ class Residual:
         return ResidualAdapter(self, site, cast("nn.Conv2d", host))
 
 
-class ResidualAdapter(Inserted):
+class ResidualAdapter(Folding):
     """Add `α` of a convolution's output, or of its input."""
 
     def __init__(self, surgery: Residual, site: Site, host: nn.Conv2d) -> None:

@@ -37,6 +37,7 @@ from graft.objectives.coral import coral
 from graft.objectives.distances import wide
 from graft.objectives.mmd import mmd
 from graft.tasks.classify import Classify
+from graft.tasks.decorated import Decorated
 from graft.tasks.task import ConvexProblem, Loss, Progress
 
 SOURCE, TARGET = "train", "target"
@@ -140,7 +141,7 @@ def find_adaptation(name: str) -> Adaptation:
 
 
 @dataclass(frozen=True)
-class Adapted:
+class Adapted(Decorated):
     """Learn to classify so that it also holds for the rows of another domain.
 
     No label of the target is ever asked for. Whatever is not said here is the task's own.
@@ -159,11 +160,6 @@ class Adapted:
 
     def __post_init__(self) -> None:
         find_adaptation(self.adapt)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked for before there is a task, by whoever copies
-            raise AttributeError(name)
-        return getattr(self.task, name)
 
     @property
     def is_watching(self) -> bool:
