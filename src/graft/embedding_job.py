@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 from torch import nn
@@ -14,7 +15,7 @@ from graft.engine.groups import locate
 from graft.errors import InputError
 from graft.methods.plan import Phase, Plan
 from graft.recipe import Recipe
-from graft.tasks.aims import DEFAULTS, Kind, kinds_of
+from graft.tasks.aims import DEFAULTS, Kind, find_aim, kinds_of
 from graft.tasks.embed import N_PER_CLASS, Embed
 
 OBJECTIVE_OPTIONS = ("margin", "temperature", "mining", "distance", "scale", "symmetric")
@@ -84,6 +85,13 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
             raise InputError(
                 f"{recipe.data}: the training rows hold one class, and nothing to lie far from; "
                 "add rows of another, or pass pairs"
+            )
+        objective = recipe.objective or DEFAULTS[kind]
+        n_items = Counter(labels[i] for i in splits.train.tolist())
+        if not find_aim(objective, kind).has_classes and max(n_items.values()) < 2:
+            raise InputError(
+                f"{recipe.data}: no class has two training rows, so no two items belong together; "
+                "add rows of the same class, pass pairs, or choose --objective proxy_nca"
             )
     settings = {name: getattr(recipe, name) for name in OBJECTIVE_OPTIONS if _is_set(recipe, name)}
     return Embed(

@@ -75,8 +75,9 @@ def test_retrieval_takes_labels_that_are_never_trained_and_no_id_twice():
     path = split_table(texts(24), ["a", "b"] * 11 + ["new", "a"], 16, id=ids)
     severities = {
         task: {f.code: f.severity for f in graft.doctor(path, task=task).findings}
-        for task in ("classify", "retrieval")
+        for task in ("classify", "retrieval", "embed")
     }
+    assert severities.pop("embed") == {"duplicate-ids": "warn"}
     assert severities == {
         "classify": {"unseen-label": "error", "duplicate-ids": "warn"},
         "retrieval": {"unseen-label": "warn", "duplicate-ids": "error"},

@@ -11,7 +11,7 @@ import pytest
 import graft
 from graft.api.reporting import report
 from graft.engine.settings import Listener
-from graft.errors import InputError, Stopped
+from graft.errors import InputError, ModelError, Stopped
 from tests.tiny import FILLERS, WORDS, write_checkpoint, write_table
 
 QUICKLY = {"epochs": 2, "batch_size": 16}
@@ -60,6 +60,21 @@ def own_cache(tmp_path, monkeypatch):
 def train(place, data, out, **options):
     settings = {"method": "full", **QUICKLY, **options}
     return graft.train(place / f"{data}.csv", model=str(place / "bert"), out=out, **settings)
+
+
+def test_classes_of_one_item_are_refused_before_training(place, tmp_path):
+    rows = "".join(f"{FILLERS[i % 10]} {i},class {i}\n" for i in range(30))
+    (tmp_path / "one.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    asked = {"model": str(place / "bert"), "task": "embed", **QUICKLY}
+    with pytest.raises(InputError, match="no class has two training rows"):
+        graft.train(tmp_path / "one.csv", out=tmp_path / "run", **asked)
+    assert not (tmp_path / "run").exists()
+    run = graft.train(
+        tmp_path / "one.csv", out=tmp_path / "run", objective="proxy_nca", method="full", **asked
+    )
+    assert run.record.task == "embed"
+    with pytest.raises(ModelError, match="graft search"):
+        run.predict(["the cat"])
 
 
 def test_judgements_of_relevance_train_retrieval(place, tmp_path):

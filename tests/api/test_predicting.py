@@ -93,6 +93,13 @@ def test_rows_of_a_table_keep_their_place_whatever_their_labels(texts, table):
     assert not found.findings
 
 
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_nothing_is_not_the_folder_that_one_is_in(texts, nothing, pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    with pytest.raises(InputError, match="nothing is asked"):
+        predict_data(texts, nothing)
+
+
 def test_one_word_is_a_text(texts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = predict_data(texts, "refund")

@@ -95,6 +95,13 @@ def test_positives_that_equal_their_anchors_are_told(tmp_path):
     assert [f.severity for f in check(every, halves(2)).findings] == ["error"]
 
 
+@pytest.mark.parametrize(("same", "columns"), [("a,b,b", "negative"), ("a,b,a", "negative")])
+def test_negatives_that_equal_another_member_are_told(tmp_path, same, columns):
+    found = table(tmp_path, f"anchor,positive,negative\n{same}\nc,d,e\nf,g,h\ni,j,k\n")
+    [finding] = [f for f in check(found, halves(4)).findings if f.code == "equal-items"]
+    assert (finding.severity, finding.row, finding.column) == ("warn", 1, columns)
+
+
 def test_a_held_out_pair_that_is_a_training_pair_stops(tmp_path):
     found = table(tmp_path, "anchor,positive\na,b\nc,d\na,b\ne,f\n")
     [leak] = check(found, halves(4)).findings

@@ -26,7 +26,7 @@ from graft.recipe import Recipe
 from graft.surgery.opening import open_whole
 from graft.tasks.labelled import table_stream
 
-PURPOSES: tuple[Purpose, ...] = ("classify", "retrieval")
+PURPOSES: tuple[Purpose, ...] = ("classify", "retrieval", "embed")
 
 
 @dataclass(frozen=True)

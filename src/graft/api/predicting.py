@@ -164,6 +164,8 @@ def table_of(
 ) -> tuple[Table, bool]:
     """Return the table that is meant, and whether it was read from files."""
     assert modality in ("text", "image")
+    if isinstance(data, str) and not data.strip():
+        raise InputError("nothing is asked; give a text, a file or a folder")
     if not isinstance(data, str):
         return Table.of_values(data, modality, "standard input"), False
     if modality == "text" and not looks_like_a_path(data) and not _exists(data):

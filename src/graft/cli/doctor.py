@@ -28,7 +28,7 @@ def doctor(
     data: str | None = None,
     /,
     *,
-    task: Literal["classify", "retrieval"] = "classify",
+    task: Literal["classify", "retrieval", "embed"] = "classify",
     out: Path | None = None,
     recipe: Path | None = None,
     options: RecipeOptions | None = None,
@@ -51,7 +51,8 @@ def doctor(
     data
         As `graft train` takes it; may be left out where `--recipe` names it.
     task
-        classify, or retrieval: there labels may be new in the test, and ids must be unique.
+        classify; embed, as graft train takes it: labels may be new in the test; or retrieval, for
+        the rows of an index, whose ids must be unique.
     out
         File for all findings, .csv or .jsonl; printed are the first twenty of each kind.
     recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -63,19 +64,25 @@ def irrelevant_parts(table: Table, splits: Splits, numbers: np.ndarray) -> list[
 
 
 def equal_items(table: Table, columns: Sequence[Sequence[str]]) -> list[Finding]:
-    """Return a finding where the first two items of a row are the same."""
+    """Return a finding for every two columns that hold the same item in a row."""
     if table.roles.label is not None:  # to say that equal texts are alike is no fault
         return []
-    same = [i for i, (a, b) in enumerate(zip(columns[0], columns[1], strict=True)) if a == b]
-    if not same:
-        return []
-    first, second = table.roles.inputs[:2]
-    if len(same) == len(table):
-        message = f"`{second}` equals `{first}` in every row; name two different columns"
-        return [at(table, same[0], "equal-items", "error", message, second)]
-    message = f"`{second}` equals `{first}` in {len(same):,} of {len(table):,} rows; nothing is "
-    message += "learned from them, so drop them"
-    return [at(table, same[0], "equal-items", "warn", message, second)]
+    findings = []
+    names = table.roles.inputs
+    for one, other in combinations(range(len(columns)), 2):
+        both = zip(columns[one], columns[other], strict=True)
+        same = [i for i, (a, b) in enumerate(both) if a == b]
+        if not same:
+            continue
+        first, second = names[one], names[other]
+        if len(same) == len(table):
+            message = f"`{second}` equals `{first}` in every row; name two different columns"
+            findings.append(at(table, same[0], "equal-items", "error", message, second))
+            continue
+        message = f"`{second}` equals `{first}` in {len(same):,} of {len(table):,} rows; nothing "
+        message += "is learned from them, so drop them"
+        findings.append(at(table, same[0], "equal-items", "warn", message, second))
+    return findings
 
 
 def leaks(table: Table, splits: Splits, *, allow_leak: bool) -> list[Finding]:
