@@ -124,6 +124,18 @@ def test_scores_that_are_all_alike_teach_nothing(tmp_path):
     assert codes(found, 2) == ["constant-scores"]
 
 
+@pytest.mark.parametrize("score", ["", "nan", "None"])
+def test_a_missing_score_is_a_fault_of_its_row(tmp_path, score):
+    rows = [f"a {i},b {i},{i % 5}.5" for i in range(200)]
+    rows[3] = f"a 3,b 3,{score}"
+    found = table(tmp_path, "sentence1,sentence2,score\n" + "\n".join(rows) + "\n")
+    assert found.roles.inputs == ("sentence1", "sentence2")
+    kept, findings = usable(found)
+    assert len(kept) == 199
+    [finding] = findings
+    assert (finding.severity, finding.row, finding.column) == ("skip", 4, "score")
+
+
 def test_equal_pairs_stay_on_one_side_of_a_drawn_split(tmp_path):
     rows = "".join(f"a {i % 20},b {i % 20}\n" for i in range(60))
     found = table(tmp_path, f"anchor,positive\n{rows}")

@@ -17,7 +17,13 @@ from graft.data.faults import data_error, listed, shorten
 from graft.data.images import ENDINGS
 from graft.data.split import part_of
 from graft.data.table import Roles
-from graft.data.targets import TargetKind, as_list, likely_delimiter, target_kind
+from graft.data.targets import (
+    TargetKind,
+    as_list,
+    is_empty_label,
+    likely_delimiter,
+    target_kind,
+)
 
 TEXT_NAMES = (
     "text", "sentence", "message", "review", "question", "utterance", "query", "content",
@@ -188,7 +194,8 @@ def find_tuples(
         label = pick(named, SCORE_NAMES)
         if label is None and named:
             ask("label", named, path)
-    if label is not None and not holds_numbers([v for v in head[label] if v is not None]):
+    filled = [] if label is None else [v for v in head[label] if not is_empty_label(v)]
+    if label is not None and not holds_numbers(filled):  # an empty score is a fault of its row
         if how == "by name":
             return None  # classes of rows: one of the columns is the input
         raise data_error(
