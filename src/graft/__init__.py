@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Rerun,
         Run,
         Searcher,
+        Sweep,
         convert,
         doctor,
         embed,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         rank,
         rerun,
         search,
+        sweep,
         train,
         zero_shot,
     )
@@ -68,6 +70,7 @@ _HOMES = {
     "Rerun": "graft.api",
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
+    "Sweep": "graft.api",
     "Searcher": "graft.api",
     "backbone": "graft.backbones.own",
     "convert": "graft.api",
@@ -85,6 +88,7 @@ _HOMES = {
     "rank": "graft.api",
     "rerun": "graft.api",
     "search": "graft.api",
+    "sweep": "graft.api",
     "train": "graft.api",
     "zero_shot": "graft.api",
 }
@@ -109,6 +113,7 @@ __all__ = [
     "Rule",
     "Run",
     "Searcher",
+    "Sweep",
     "backbone",
     "convert",
     "doctor",
@@ -125,6 +130,7 @@ __all__ = [
     "rank",
     "rerun",
     "search",
+    "sweep",
     "train",
     "zero_shot",
 ]

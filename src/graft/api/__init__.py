@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
     from graft.api.searching import Answer, Answers, Searcher, search
+    from graft.api.sweeping import sweep
     from graft.api.training import Run, load, train
     from graft.comparison.ranking import Ranking
+    from graft.comparison.trials import Sweep
     from graft.records import Prediction
     from graft.weights.convert import Converted
 
@@ -49,6 +51,7 @@ _HOMES = {
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "Searcher": "graft.api.searching",
+    "Sweep": "graft.comparison.trials",
     "TEMPLATES": "graft.api.by_names",
     "cache_folder": "graft.api.cache",
     "convert": "graft.api.converting",
@@ -67,6 +70,7 @@ _HOMES = {
     "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
     "search": "graft.api.searching",
+    "sweep": "graft.api.sweeping",
     "train": "graft.api.training",
     "zero_shot": "graft.api.by_names",
 }
@@ -89,6 +93,7 @@ __all__ = [
     "Rerun",
     "Run",
     "Searcher",
+    "Sweep",
     "cache_folder",
     "convert",
     "doctor",
@@ -106,6 +111,7 @@ __all__ = [
     "report",
     "rerun",
     "search",
+    "sweep",
     "train",
     "zero_shot",
 ]
