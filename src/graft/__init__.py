@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Rerun,
         Run,
         Searcher,
+        Sweep,
         compare,
         convert,
         doctor,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         rank,
         rerun,
         search,
+        sweep,
         train,
         zero_shot,
     )
@@ -76,6 +78,7 @@ _HOMES = {
     "Rerun": "graft.api",
     "Rule": "graft.methods.plan",
     "Run": "graft.api",
+    "Sweep": "graft.api",
     "Searcher": "graft.api",
     "backbone": "graft.backbones.own",
     "compare": "graft.api",
@@ -95,6 +98,7 @@ _HOMES = {
     "rank": "graft.api",
     "rerun": "graft.api",
     "search": "graft.api",
+    "sweep": "graft.api",
     "train": "graft.api",
     "zero_shot": "graft.api",
 }
@@ -122,6 +126,7 @@ __all__ = [
     "Rule",
     "Run",
     "Searcher",
+    "Sweep",
     "backbone",
     "compare",
     "convert",
@@ -140,6 +145,7 @@ __all__ = [
     "rank",
     "rerun",
     "search",
+    "sweep",
     "train",
     "zero_shot",
 ]

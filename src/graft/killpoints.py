@@ -24,6 +24,8 @@ POINTS = (
     "in_segment",  # of an index, its vectors are there and its rows are not
     "before_swap",  # a generation of an index is written, and none knows of it
     "after_swap",  # it counts, what the last but one needed is still there
+    "in_trial",  # of a sweep, a trial is proposed and nothing came of it yet
+    "after_trial",  # its outputs are written, and the journal does not know of it
 )
 
 _times: dict[str, int] = {}

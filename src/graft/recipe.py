@@ -264,6 +264,16 @@ def with_own_options(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     return recipe.model_copy(update=dict.fromkeys(odd)), tuple(_flags([o]) for o in odd)
 
 
+def defaults_of(spec: str) -> dict[str, Any]:
+    """Return the options that a method itself declares, each with its default.
+
+    Raises:
+        UnknownName: no such method.
+    """
+    parameters = inspect.signature(_method(spec)[0]).parameters
+    return {name: p.default for name, p in parameters.items() if name in OPTIONS}
+
+
 def _method(spec: str) -> tuple[Callable[..., Plan], set[str]]:
     """Return the function of a method, and the options that it takes."""
     base = spec.partition(":")[0]

@@ -60,14 +60,14 @@ def is_unfinished(folder: Path) -> bool:
     return "recipe.yaml" in names and "record.json" not in names and all(map(_is_ours, names))
 
 
-def new_folder(data: str, method: str) -> Path:
-    """Return a folder under `runs/` that does not exist yet."""
+def new_folder(data: str, method: str, root: str = "runs") -> Path:
+    """Return a folder under `root` that does not exist yet."""
     stem = Path(data).stem or "run"
     for number in range(1, 10_000):
-        folder = Path("runs") / f"{stem}-{method.replace(':', '')}-{number}"
+        folder = Path(root) / f"{stem}-{method.replace(':', '')}-{number}"
         if not folder.exists():
             return folder
-    raise InputError("runs/ holds 9,999 runs of this name; pass --out")
+    raise InputError(f"{root}/ holds 9,999 folders of this name; pass --out")
 
 
 def check_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> None:
@@ -86,7 +86,7 @@ def check_folder(folder: Path, data: str, *, overwrite: bool, resume: bool) -> N
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; choose another --out")
     if is_held(folder / LOCK):
-        raise _in_use(folder, who_holds(folder / LOCK))
+        raise in_use(folder, who_holds(folder / LOCK))
     names = sorted(p.name for p in folder.iterdir()) if folder.exists() else []
     if any(name != LOCK for name in names) and not (overwrite or resume):
         raise _holds_a_run(folder)
@@ -117,7 +117,7 @@ def held_folder(folder: Path, *, overwrite: bool, is_new: bool = False) -> Itera
                     if path.name != LOCK:
                         _remove(path)
             except Held as error:
-                raise _in_use(folder, error.holder) from None
+                raise in_use(folder, error.holder) from None
         if is_new and any(path.name != LOCK for path in folder.iterdir()):
             raise _holds_a_run(folder)
         yield
@@ -143,7 +143,8 @@ def _holds_a_run(folder: Path) -> InputError:
     return InputError(shorten_path(str(folder), LONGEST_LINE - len(text)) + text)
 
 
-def _in_use(folder: Path, holder: str) -> StorageError:
+def in_use(folder: Path, holder: str) -> StorageError:
+    """Return the error for a folder into which another process writes."""
     text = f": {holder} writes into it; wait until it is done, or choose another --out"
     return StorageError(shorten_path(str(folder), LONGEST_LINE - len(text)) + text)
 

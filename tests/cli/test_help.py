@@ -13,6 +13,7 @@ VERBS = (
     "doctor",
     "plan",
     "rank",
+    "sweep",
     "predict",
     "evaluate",
     "embed",

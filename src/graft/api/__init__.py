@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from graft.api.reporting import report
     from graft.api.rerunning import Rerun, rerun
     from graft.api.searching import Answer, Answers, Searcher, search
+    from graft.api.sweeping import sweep
     from graft.api.training import Run, load, train
+    from graft.selection.trials import Sweep
     from graft.records import Prediction
     from graft.selection.ranking import Ranking
     from graft.weights.convert import Converted
@@ -51,6 +53,7 @@ _HOMES = {
     "Rerun": "graft.api.rerunning",
     "Run": "graft.api.training",
     "Searcher": "graft.api.searching",
+    "Sweep": "graft.selection.trials",
     "TEMPLATES": "graft.api.by_names",
     "cache_folder": "graft.api.cache",
     "compare": "graft.api.comparing",
@@ -71,6 +74,7 @@ _HOMES = {
     "report": "graft.api.reporting",
     "rerun": "graft.api.rerunning",
     "search": "graft.api.searching",
+    "sweep": "graft.api.sweeping",
     "train": "graft.api.training",
     "zero_shot": "graft.api.by_names",
 }
@@ -95,6 +99,7 @@ __all__ = [
     "Rerun",
     "Run",
     "Searcher",
+    "Sweep",
     "cache_folder",
     "compare",
     "convert",
@@ -114,6 +119,7 @@ __all__ = [
     "report",
     "rerun",
     "search",
+    "sweep",
     "train",
     "zero_shot",
 ]

@@ -24,6 +24,7 @@ from graft.cli.rank import rank
 from graft.cli.report import report
 from graft.cli.rerun import rerun
 from graft.cli.search import search
+from graft.cli.sweep import sweep
 from graft.cli.train import train
 
 app = App(
@@ -41,6 +42,7 @@ app.command(train, name="train")
 app.command(doctor, name="doctor")
 app.command(plan, name="plan")
 app.command(rank, name="rank")
+app.command(sweep, name="sweep")
 app.command(predict, name="predict")
 app.command(evaluate, name="evaluate")
 app.command(embed, name="embed")

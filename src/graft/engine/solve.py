@@ -109,6 +109,7 @@ def search_on(
     folds: np.ndarray,
     *,
     l2s: Sequence[float] | None = None,
+    patience: int = 5,
 ) -> Search:
     """Choose l2 on given folds (N,) and solve.
 
@@ -117,6 +118,7 @@ def search_on(
         problem: what to solve on them.
         folds: (N,) number of each row's fold.
         l2s: penalties to try; those that suit the features unless given.
+        patience: smaller penalties tried after the best one; a closed form tries all.
     """
     if problem.loss == "squared":
         return search_ridge(
@@ -130,6 +132,7 @@ def search_on(
         loss=problem.loss,
         sample_weights=problem.weights,
         n_classes=problem.n_classes if problem.loss == "softmax" else None,
+        patience=patience,
     )
 
 
