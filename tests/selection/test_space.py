@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from graft.selection.space import BETWEEN, Range, space_of
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.recipe import Recipe, build_plan
+from graft.selection.space import BETWEEN, Range, space_of
 
 
 def test_a_methods_own_rates_are_looked_for_around_their_defaults():

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("optuna", reason="needs the extra tune")
 
+from graft.errors import StorageError
 from graft.selection.space import Range
 from graft.selection.study import JOURNAL, Study
-from graft.errors import StorageError
 
 SPACE = {"lr": Range(1e-5, 1e-2), "decay": Range(0.5, 1.0, is_log=False)}
 

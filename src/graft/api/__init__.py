@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from graft.api.searching import Answer, Answers, Searcher, search
     from graft.api.sweeping import sweep
     from graft.api.training import Run, load, train
-    from graft.selection.trials import Sweep
     from graft.records import Prediction
     from graft.selection.ranking import Ranking
+    from graft.selection.trials import Sweep
     from graft.weights.convert import Converted
 
 _HOMES = {

@@ -12,12 +12,6 @@ from graft.api.asked import Asked, asked_for
 from graft.api.provenance import environment
 from graft.api.training import RECIPE, settings_of
 from graft.backbones.backbone import Backbone
-from graft.selection.attempt import Attempt
-from graft.selection.crews import Alone, OnRay
-from graft.selection.space import Range, space_of
-from graft.selection.study import Study, load_optuna
-from graft.selection.sweep import RECORD, search
-from graft.selection.trials import Sweep, Trial
 from graft.engine.settings import Listener
 from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError, RecipeError, Stopped
@@ -29,6 +23,12 @@ from graft.prepare import prepare
 from graft.recipe import Recipe, read_recipe
 from graft.records import from_json
 from graft.run_folder import LOCK, in_use, new_folder, write_recipe
+from graft.selection.attempt import Attempt
+from graft.selection.crews import Alone, OnRay
+from graft.selection.space import Range, space_of
+from graft.selection.study import Study, load_optuna
+from graft.selection.sweep import RECORD, search
+from graft.selection.trials import Sweep, Trial
 from graft.storage import storing
 from graft.tasks.labelled import Labelled, Truth
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from graft.backbones.backbone import Backbone
-from graft.selection.baselines import weights_kept
 from graft.engine.predict import predict_rows
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
@@ -23,6 +22,7 @@ from graft.metrics.headline import HEADLINES, headline_scorer
 from graft.metrics.scorer import Scorer
 from graft.prepare import Prepared
 from graft.recipe import Recipe
+from graft.selection.baselines import weights_kept
 from graft.tasks.labelled import Labelled, Truth
 
 

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from graft.selection.attempt import Attempt, Outcome
 from graft.engine.settings import Listener
 from graft.errors import MissingExtra
+from graft.selection.attempt import Attempt, Outcome
 
 
 class Crew(Protocol):

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.errors import MissingExtra, StorageError
 from graft.selection.space import Range
 from graft.selection.trials import Trial
-from graft.errors import MissingExtra, StorageError
 
 if TYPE_CHECKING:
     import optuna

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graft.selection.space import Range
 from graft.records import Interval
+from graft.selection.space import Range
 
 
 @dataclass(frozen=True)
