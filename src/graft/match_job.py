@@ -101,9 +101,17 @@ def match_plan(recipe: Recipe, pair: BackbonePair, plan: Plan | None = None) -> 
 
     Args:
         plan: made in Python, instead of the method that the recipe names; only locked here.
+
+    Raises:
+        InputError: the method trains nothing.
     """
     open_chains = [c for c in pair.chains if c.name.partition(".")[0] != recipe.lock]
     made = plan or _with_batches(build_plan(recipe, max(c.n_blocks for c in open_chains)), recipe)
+    if not made.phases:
+        raise InputError(
+            f"method `{recipe.method}` trains nothing, and is judged on classes of pictures; "
+            "choose another --method"
+        )
     if recipe.lock is None:
         return made
     locked = Rule(tower(recipe.lock), None)

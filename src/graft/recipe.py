@@ -33,6 +33,8 @@ HIGHEST = 4
 """Folders above a recipe in which its paths are looked for."""
 CUSTOM = "custom"
 """What stands for the method where a Plan was passed in Python; `plan` then holds its text."""
+ZERO_SHOT = "zero-shot"
+"""The method that trains nothing: the names of the classes are the head."""
 
 
 Placed = Literal["data", "model", "text_model", "target", "teacher", "unlabeled", "remember"]
@@ -181,6 +183,11 @@ class Recipe(BaseModel):
     def placed(self) -> Recipe:
         """Return the recipe with its paths as `place` finds them."""
         return self.model_copy(update={field: self.place(field) for field in get_args(Placed)})
+
+    @property
+    def begins_at_names(self) -> bool:
+        """Return whether the head begins at the names of the classes."""
+        return self.init_head is not None or self.method == ZERO_SHOT
 
     def digest(self) -> str:
         """Hash what changes the result, the data's content aside.

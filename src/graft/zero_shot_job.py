@@ -50,21 +50,22 @@ def names_of(recipe: Recipe, table: Table) -> Names | None:
     Raises:
         InputError: the data has no classes of pictures, or the model holds no two towers.
     """
-    if recipe.init_head is None:
+    if not recipe.begins_at_names:
         if recipe.template:
             raise InputError("--template needs --init-head zero-shot; leave it out, or add that")
         return None
+    what = "--init-head zero-shot" if recipe.init_head else f"method `{recipe.method}`"
     is_fit = table.roles.modality == "image" and table.roles.target == "single"
     if not is_fit or recipe.task is not None or recipe.head != "linear":
         raise InputError(
-            f"--init-head zero-shot is for classes of pictures, with no other head; `{recipe.data}`"
-            f" holds {table.roles.modality}"
+            f"{what} is for classes of pictures, with no other head; `{recipe.data}` holds "
+            f"{table.roles.modality}"
         )
     model = recipe.place("model")
     if model is None or folder_of_both(model) is None:
         raise InputError(
-            "--init-head zero-shot needs a --model of two towers: a run on pictures with captions, "
-            "or a folder of CLIP's family"
+            f"{what} needs a --model of two towers: a run on pictures with captions, or a folder "
+            "of CLIP's family"
         )
     pair = open_pair(model)
     towers, _ = Match().build(pair)

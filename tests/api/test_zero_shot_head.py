@@ -8,6 +8,7 @@ import torch
 
 import graft
 from graft.api.interpolating import ALPHAS, interpolate, mixed
+from graft.data.readers import read
 from graft.errors import InputError
 from graft.job import open_job
 from graft.prompts import ensembled, probabilities_of, prompts_of, wordings_of
@@ -98,6 +99,51 @@ def test_it_needs_two_towers_and_classes_of_pictures(place):
         graft.train(data, model=place / "vit", template=TEMPLATES)
     with pytest.raises(InputError, match="from 0"):
         interpolate(place / "run", alphas=(2,))
+
+
+def test_the_names_alone_are_a_method(place, tmp_path):
+    run = graft.train(
+        place / "data" / "classes.csv", model=place / "towers", method="zero-shot",
+        template=TEMPLATES, validation=0.3, out=tmp_path / "names", **OPTIONS,
+    )  # fmt: skip
+    assert run.record.phases == ()
+    assert run.record.n_trained == 0
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "Nothing was trained" in page
+    assert "solved exactly" not in page
+    told = graft.evaluate(run.folder, place / "data" / "classes.csv")
+    assert told.metrics["accuracy"] == pytest.approx(accuracy_of_names(place))
+    with pytest.raises(InputError, match="trains nothing"):
+        graft.train(
+            place / "data" / "captions.jsonl", model=place / "towers", method="zero-shot",
+            out=tmp_path / "none", **OPTIONS,
+        )  # fmt: skip
+
+
+def accuracy_of_names(place):
+    table = read(place / "data" / "classes.csv")
+    answers = graft.zero_shot(
+        place / "towers", [str(v) for v in table.inputs()], COLOURS, templates=TEMPLATES
+    )
+    right = [a.label == label for a, label in zip(answers.rows, table.labels(), strict=True)]
+    return sum(right) / len(right)
+
+
+def test_names_are_compared_with_what_is_trained(place, tmp_path):
+    found = graft.compare(
+        place / "data" / "classes.csv", model=place / "towers", template=TEMPLATES,
+        methods=("zero-shot", "probe", "full"), epochs=1, validation=0.3, out=tmp_path / "c",
+        **OPTIONS,
+    )  # fmt: skip
+    rows = {m.method: m for m in found.methods}
+    assert rows.keys() == {"zero-shot", "probe", "full"}
+    assert rows["zero-shot"].n_trained == 0
+    alone = graft.train(
+        place / "data" / "classes.csv", model=place / "towers", method="zero-shot",
+        template=TEMPLATES, validation=0.3, out=tmp_path / "alone", **OPTIONS,
+    )  # fmt: skip
+    accuracy = alone.record.after["validation"]["accuracy"]
+    assert rows["zero-shot"].value.value == accuracy
 
 
 def test_one_tower_serves_a_table_of_its_kind(place, tmp_path):

@@ -72,6 +72,8 @@ class Shared:
         if self.recipe.model is None and self._is_text:
             asked["model"] = DEFAULT_TEXT_MODEL
         own, _ = with_own_options(self.recipe.model_copy(update=asked))
+        if not own.begins_at_names:
+            own = own.model_copy(update={"template": None})
         job = open_job(own, self._backbone(own), prepared=self.prepared)
         self.job = self.job or job
         return job
@@ -110,7 +112,7 @@ class Shared:
     def _backbone(self, recipe: Recipe) -> Backbone | None:
         """Return a copy of the pristine network; None where the job must open it itself."""
         name = recipe.place("model")
-        if name is None or folder_of_both(name) is not None or recipe.init_head is not None:
+        if name is None or folder_of_both(name) is not None or recipe.begins_at_names:
             return None
         is_random = recipe.method == "scratch"
         kept = self.once(("backbone", is_random), lambda: open_whole(name, random=is_random))

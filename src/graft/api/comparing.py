@@ -30,7 +30,7 @@ from graft.storage import storing, write_text
 
 ALL = (
     *("probe", "lp-ft", "head", "last:2", "layerwise", "unfreeze", "full"),
-    *("bottleneck", "residual", "lora", "bias", "norms", "scratch"),
+    *("bottleneck", "residual", "lora", "bias", "norms", "zero-shot", "scratch"),
 )
 """Methods that are compared unless some are named; those that do not fit a network are left out."""
 FILE, PICTURE, ASKED = "compare.json", "compare.svg", "compare.yaml"

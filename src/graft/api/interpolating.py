@@ -136,7 +136,7 @@ def start_of(job: Job, after: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     model: Any = job.model
     task = job.task
-    is_new = job.recipe.init_head is None and not keeps_head(task, job.backbone)
+    is_new = not job.recipe.begins_at_names and not keeps_head(task, job.backbone)
     if is_new and hasattr(task, "convex"):
         if not isinstance(model.head, Linear) or getattr(task, "why_not_convex", ""):
             model.head.load_state_dict(under("head.", after))

@@ -35,6 +35,10 @@ METHODS: dict[str, tuple[str, str]] = {
         "graft.methods.auto:auto",
         "probe, lp-ft or full: decided by the rows' number and a cross-validated look at features",
     ),
+    "zero-shot": (
+        "graft.methods.heads:zero_shot",
+        "train nothing: pictures against the names of their classes, by two towers",
+    ),
     "scratch": ("graft.methods.body:scratch", "train from random weights: the honest baseline"),
 }
 """name → (where the function is, one-line summary)."""

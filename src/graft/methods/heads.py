@@ -31,5 +31,11 @@ def head_only(
     return Plan((Phase("head", rules, Gradient(epochs=epochs, **options)),))
 
 
+def zero_shot(n_blocks: int = 0) -> Plan:
+    """Train nothing: the head holds the vectors of the class names (Radford et al. 2021)."""
+    del n_blocks
+    return Plan(())
+
+
 HEAD_ONLY = (Rule(head(), 1e-3, 0.01), Rule(state(), 1e-3))
 """The rates of a probe whose task has no convex form."""

@@ -39,8 +39,7 @@ def model_card(record: RunRecord, *, modality: str) -> str:
         "## How it was trained\n\n"
         f"{record.n_train} training rows, split {record.how_split}. "
         f"{record.n_trained:,} of {record.n_parameters:,} parameters trained."
-        f"{_taught(record)}{_kept(record)}\n\n"
-        + _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases]),
+        f"{_taught(record)}{_kept(record)}\n\n" + _phases(record),
         *([_depths(record)] if record.depths else []),
         "## How to use it\n\n" + _usage(record),
         LIMITS + (NO_CLASS if record.task == "classify" else ""),
@@ -50,6 +49,12 @@ def model_card(record: RunRecord, *, modality: str) -> str:
         + ".",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _phases(record: RunRecord) -> str:
+    if not record.phases:
+        return "The head holds the vectors of the class names; nothing was trained."
+    return _table(("phase", "what happened"), [(p.name, _what(p)) for p in record.phases])
 
 
 def _about(record: RunRecord, modality: str) -> str:
