@@ -50,7 +50,7 @@ def test_the_package_of_the_command_line_runs_too(place):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # eight processes, each of which imports torch
+@pytest.mark.timeout(600)  # nine processes, each of which imports torch
 def test_each_verb_runs(place):
     trained = graft(place, "train", "things.csv", "--model", "bert", "--epochs", 1, "--out", "run")
     assert trained.returncode == 0, trained.stderr
@@ -72,6 +72,9 @@ def test_each_verb_runs(place):
     assert "nothing frozen" in again.stdout
     evaluated = graft(place, "evaluate", "run", "things.csv", "--json")
     assert json.loads(evaluated.stdout)["n_rows"] == 300
+    between = graft(place, "interpolate", "run", "--alphas", "0,1", "--out", "between")
+    assert "← best" in between.stdout, between.stderr
+    assert (place / "between").is_dir()
     assert "probe" in graft(place, "list").stdout
     again = graft(place, "train", "things.csv", "--model", "bert", "--out", "run")
     assert again.returncode == 2
@@ -87,6 +90,8 @@ def test_each_verb_runs(place):
         (("train", "things.csv", "--methd", "probe"), "--method"),
         (("predict", "nowhere", "things.csv"), "no such folder"),
         (("list", "metods"), "methods"),
+        (("interpolate", "nowhere"), "folder of a run"),
+        (("interpolate", "nowhere", "--alphas", "a,b"), "with commas between them"),
     ],
 )
 def test_faults_exit_with_2_and_no_traceback(place, arguments, word):

@@ -76,11 +76,14 @@ def interpolate(
         out: folder for the model at the alpha that is best on validation rows.
 
     Raises:
-        InputError: an alpha is outside of 0 to 1, or the run held out no validation rows.
+        InputError: an alpha is outside of 0 to 1, there is something at `out`, or the run held out
+            no validation rows.
         ModelError: the run's model has other weights than the one that it began with.
     """
     if not alphas or not all(0 <= alpha <= 1 for alpha in alphas):
         raise InputError("alphas: give numbers from 0, before training, to 1, after it")
+    if out is not None and Path(out).exists():
+        raise InputError(f"{out}: is there already; choose another --out")
     recipe = Path(run) / "recipe.yaml"
     if not recipe.is_file():
         raise ModelError(f"{run}: no recipe.yaml; point at the folder of a run")

@@ -18,6 +18,7 @@ from graft.cli.environment import environment
 from graft.cli.evaluate import evaluate
 from graft.cli.export import export
 from graft.cli.index import index
+from graft.cli.interpolate import interpolate
 from graft.cli.plan import plan
 from graft.cli.predict import predict
 from graft.cli.rank import rank
@@ -51,6 +52,7 @@ app.command(search, name="search")
 app.command(compare, name="compare")
 app.command(convert, name="convert")
 app.command(export, name="export")
+app.command(interpolate, name="interpolate")
 app.command(environment, name="environment")
 app.command(rerun, name="rerun")
 app.command(report, name="report")

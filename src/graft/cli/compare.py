@@ -46,7 +46,7 @@ def compare(
     data
         As `graft train` takes it; may be left out where `--recipe` names it.
 
-    Methods:
+    methods
         Names with commas between them; all that fit the model unless given.
     seeds
         How many times each is trained, with another split where none is given.
@@ -63,7 +63,7 @@ def compare(
         Print nothing but the method to take.
     as_json
         Print the comparison as JSON.
-    """
+    """  # noqa: D405, D416
     from graft import api
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
