@@ -7,6 +7,10 @@
 depthwise. Both are linear, and fold into the weights of f exactly: in series as (1 + α) f, in
 parallel as α added at the centre of the kernel.
 
+What trains is α / s. Adam's steps have the size of the rate whatever the gradient, and a sum over
+many channels moves further by them than one over few: s = 1 / √(channels that α sums over) makes
+one rate mean the same at a depthwise convolution and at a dense one.
+
 Shapes: f (O, I / G, k, k), G groups; α (O, O / G, 1, 1) in series, (O, I / G, 1, 1) in parallel.
 """
 
@@ -65,6 +69,7 @@ class ResidualAdapter(Folding):
         # the place of the input that the first output is centred on: 0, or what was padded before
         self.first = [d * (k - 1) // 2 - p for k, p, d in _geometry(host)]
         n_in = host.in_channels if self.is_parallel else host.out_channels
+        self.scale = (n_in // host.groups) ** -0.5
         self.alpha = nn.Conv2d(
             n_in,
             host.out_channels,
@@ -78,10 +83,15 @@ class ResidualAdapter(Folding):
     def change(self, given: Tensor, output: Tensor) -> Tensor:
         """Return (N, O, h, w)."""
         if not self.is_parallel:
-            return output + self.alpha(output)
+            return output + self._of(output)
         if any(self.first):
             given = F.pad(given, [-n for first in reversed(self.first) for n in (first, 0)])
-        return output + self.alpha(given)[..., : output.shape[-2], : output.shape[-1]]
+        return output + self._of(given)[..., : output.shape[-2], : output.shape[-1]]
+
+    def _of(self, given: Tensor) -> Tensor:
+        """Return α times (N, I, H, W)."""
+        kernel = self.alpha.weight * self.scale
+        return F.conv2d(given, kernel, stride=self.alpha.stride, groups=self.alpha.groups)
 
     @property
     def is_identity(self) -> bool:
@@ -91,7 +101,7 @@ class ResidualAdapter(Folding):
     def fold(self, host: nn.Module) -> None:
         """Add α to the kernel."""
         conv = cast("nn.Conv2d", host)
-        alpha = self.alpha.weight
+        alpha = self.alpha.weight * self.scale
         if self.is_parallel:
             before = [(k - 1) // 2 for k in conv.kernel_size]
             around = [n for k in reversed(before) for n in (k, k)]
