@@ -54,8 +54,8 @@ class CacheRecord:
     """Where the network was cut in a phase, and whether what crosses was stored.
 
     Args:
-        size_bytes: of the store on disk.
-        n_computed: rows that had to be computed for it; the others lay there already.
+        size_bytes: of the stores of all splits and streams on disk.
+        n_computed: rows that had to be computed for them; the others lay there already.
         seconds: that computing them took.
     """
 

@@ -51,7 +51,7 @@ def test_a_picture_with_three_captions_is_computed_once(tmp_path):
     scene = pair_streams()
     [record] = go(scene, (*TOP, REST), cache=tmp_path)
     assert record.cache.used
-    assert record.cache.n_computed == 4, "twelve pairs, four pictures"
+    assert record.cache.n_computed == 4 + 12, "four pictures and twelve captions"
     assert len(list(tmp_path.iterdir())) == 2, "one store a tower"
 
 

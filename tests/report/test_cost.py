@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 from graft.records import CacheRecord, EpochRecord, PhaseRecord
 from graft.report.cost import saved_by_cache
@@ -49,3 +50,10 @@ def test_where_all_lay_there_predicting_is_the_measure_of_the_whole_backbone():
 def test_without_a_store_nothing_is_saved():
     phase = PhaseRecord("full", (), CacheRecord(LOW, False, "everything trains"), epochs=EPOCHS)
     assert saved_by_cache(record(phase)) == ()
+
+
+def test_nothing_is_said_of_two_towers():
+    cache = CacheRecord(LOW, True, "", 10, 60, 3.0)
+    found = record(PhaseRecord("last", (), cache, epochs=EPOCHS))
+    assert saved_by_cache(found)
+    assert saved_by_cache(replace(found, task="match")) == ()

@@ -31,7 +31,7 @@ from graft.engine.settings import Listener, Settings
 from graft.engine.solve import solve_head
 from graft.engine.start import backbone_fingerprint, put_in, reset
 from graft.engine.stopping import stop_if_asked
-from graft.engine.stores import attach
+from graft.engine.stores import attach, together
 from graft.engine.views import finite, is_endless, n_examples
 from graft.methods.plan import Convex, Gradient, Plan
 from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
@@ -174,7 +174,7 @@ def _run_phase(
             on_rows=lambda done, n: listener.on_rows(item.feeds.cut.label, done, n),
             on_note=listener.on_note,
         )
-    cache = caches[0] if caches else CacheRecord(item.feeds.cut.label, False, item.feeds.reason)
+    cache = together(caches) or CacheRecord(item.feeds.cut.label, False, item.feeds.reason)
     groups = tuple(
         GroupRecord(str(g.rule.where), g.rule.lr, len(g.members), g.n_parameters)
         for g in item.groups

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -111,6 +111,18 @@ def attach(
                 CacheRecord(now.cut.label, store is not None, reason, size, n_computed, seconds)
             )
     return records
+
+
+def together(records: Sequence[CacheRecord]) -> CacheRecord | None:
+    """Return one record of the stores of all splits and streams; None where there are none."""
+    if not records:
+        return None
+    return replace(
+        records[0],
+        size_bytes=sum(r.size_bytes for r in records),
+        n_computed=sum(r.n_computed for r in records),
+        seconds=sum(r.seconds for r in records),
+    )
 
 
 def _lengths_are_known(feeds: PhaseFeeds, name: str, stream: Stream) -> bool:
