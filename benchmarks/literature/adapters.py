@@ -12,7 +12,7 @@ MiniLM on a thousand rows of SST-2 and of the reviews of amazon4, and twenty of 
 
 from __future__ import annotations
 
-from ledger import Ledger, options, paired, shared, subset, trained
+from ledger import Difference, Ledger, options, paired, shared, subset, trained
 
 ROWS = {"sst2": 1_000, "banking77": 1_540, "amazon4": 1_000}
 N_TEST, EPOCHS, BATCH, LENGTH = 1_000, 4, 16, 64
@@ -58,7 +58,7 @@ def main() -> None:
         print(f"{method} against full, mean of three tables: {means_apart(ledger, method)}")
 
 
-def means_apart(ledger: Ledger, method: str) -> object:
+def means_apart(ledger: Ledger, method: str) -> Difference:
     """Return how far a method is from `full` in the mean of the tables, over seeds."""
     of = {(r["method"], r["data"], r["seed"]): r["accuracy"] for r in ledger.rows}
     seeds = sorted({seed for _, _, seed in of})

@@ -46,11 +46,13 @@ class Domains:
         source: what is labelled: values and class numbers.
         target: values without labels.
         tests: by domain, values and class numbers; read once, at the end.
+        target_labels: of `target`; no adaptation is shown them.
     """
 
     source: tuple[Any, np.ndarray]
     target: Any
     tests: Mapping[str, tuple[Any, np.ndarray]]
+    target_labels: np.ndarray | None = None
 
 
 def photographs(part: str) -> list[np.ndarray]:
@@ -100,11 +102,11 @@ def digits_of(name: str) -> Domains:
     if name == "usps":
         usps = np.load(shared("data", "digits_usps", "data.npz"))
         target, test = (enlarged(usps[f"{part}_images"]) for part in ("train", "test"))
-        truth = usps["test_labels"].astype(np.int64)
+        truth, known = (usps[f"{part}_labels"].astype(np.int64) for part in ("test", "train"))
     else:
         target = blended(images["train"], photographs("train"), seed=0)
         test = blended(images["test"], photographs("test"), seed=1)
-        truth = labels["test"]
+        truth, known = labels["test"], labels["train"]
     return Domains(
         (scaled(images["train"]), labels["train"]),
         scaled(target),
@@ -112,6 +114,7 @@ def digits_of(name: str) -> Domains:
             "source": (scaled(images["test"]), labels["test"]),
             "target": (scaled(test), truth),
         },
+        known,
     )
 
 

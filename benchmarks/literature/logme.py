@@ -167,17 +167,24 @@ def trained_on_mnist() -> dict[str, Mapping[str, Any]]:
 
 def report(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the means of every starting point, and tau of every score with its interval."""
-    starts = list(dict.fromkeys(row["start"] for row in rows))
-    means = {
-        name: [np.mean([r[name] for r in rows if r["start"] == s and name in r]) for s in starts]
-        for name in ("accuracy", *SCORES)
-        if all(any(name in r for r in rows if r["start"] == s) for s in starts)
-    }
-    for i, start in enumerate(starts):
+    means = means_by_start(rows)
+    for i, start in enumerate(dict.fromkeys(row["start"] for row in rows)):
         print(start, " ".join(f"{name} {values[i]:.3f}" for name, values in means.items()))
     for name in SCORES:
         if name in means:
             print(f"{name}: {tau_line(means[name], means['accuracy'])}")
+
+
+def means_by_start(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Return accuracy and every score that all starting points have, in means over seeds."""
+    starts = list(dict.fromkeys(row["start"] for row in rows))
+    return {
+        name: [
+            float(np.mean([r[name] for r in rows if r["start"] == s and name in r])) for s in starts
+        ]
+        for name in ("accuracy", *SCORES)
+        if all(any(name in r for r in rows if r["start"] == s) for s in starts)
+    }
 
 
 def tau_line(score: Sequence[float], accuracy: Sequence[float]) -> str:

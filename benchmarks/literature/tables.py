@@ -13,7 +13,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapters import means_apart
 from ledger import ROOT, Difference, Ledger
+from logme import SCORES, means_by_start, tau_with_interval
 
 PAGE = ROOT / "docs" / "literature.md"
 MARGIN = 0.02
@@ -159,7 +161,7 @@ def lines() -> list[Line]:
     for data, paper, what, sign in DOMAINS:
         ours = Ledger(f"domains_{data}").paired("dann", "source alone", "target")
         found.append(Line(paper, what, sign, ours))
-    found += distilled()
+    found += [*distilled(), *beside(), *convolutions()]
     return [line for line in found if line.ours.n > 1]
 
 
@@ -179,6 +181,62 @@ def distilled() -> list[Line]:
     ]
 
 
+def beside() -> list[Line]:
+    """Return how small modules in a text network stand against training all of it."""
+    ledger = Ledger("adapters")
+    papers = {
+        "bottleneck": (
+            "Houlsby et al. 2019, table 1",
+            "adapters are as good as `full` (80.0, 80.4)",
+        ),
+        "lora": ("Hu et al. 2022, table 2", "LoRA is as good as `full` (87.2 against 86.4)"),
+        "bias": (
+            "Ben Zaken et al. 2022, table 1",
+            "biases alone are as good as `full` (82.3, 81.8)",
+        ),
+    }
+    return [
+        Line(paper, f"{what}: mean of three tables", "equal", means_apart(ledger, method))
+        for method, (paper, what) in papers.items()
+    ]
+
+
+def convolutions() -> list[Line]:
+    """Return how residual adapters of two picture networks stand against each other and `full`."""
+    ledger = Ledger("residual")
+    networks = dict.fromkeys(row["method"].partition(":")[0] for row in ledger.rows)
+    rebuffi = "Rebuffi et al. 2018, table 1"
+    return [
+        Line(
+            rebuffi, f"{what} ({network})", sign, ledger.paired(*(f"{network}: {m}" for m in pair))
+        )
+        for network in networks
+        for what, sign, pair in (
+            ("parallel adapters are better than series ones", "higher", ("parallel", "series")),
+            ("parallel adapters come near to `full`", "equal", ("parallel", "full")),
+        )
+    ]
+
+
+def starting_points() -> str:
+    """Return how well scores of starting points order them by their fine-tuned accuracy."""
+    shown = [
+        "| pictures | score | weighted τ with fine-tuned accuracy (95 % interval) | of |",
+        "|---|---|---|---|",
+    ]
+    for data in ("signdigits", "hymenoptera"):
+        found = means_by_start(Ledger(f"logme_{data}").rows)
+        for name in SCORES:
+            if name in found and len(found[name]) > 2:
+                tau = "{:.2f} ({:.2f} to {:.2f})".format(
+                    *tau_with_interval(found[name], found["accuracy"])
+                )
+                shown.append(
+                    f"| {data} | {name.replace('_', '-')} | {tau} | {len(found[name])} starts |"
+                )
+    return "\n".join(shown)
+
+
 def means() -> str:
     """Return the mean of every method of every ledger."""
     shown = ["| experiment | method | seeds | mean | each seed |", "|---|---|---|---|---|"]
@@ -189,6 +247,8 @@ def means() -> str:
         "other_reviews",
         "from_scratch",
         "distillation",
+        "adapters",
+        "residual",
     )
     for name in (*names, *(f"domains_{data}" for data, *_ in DOMAINS)):
         rows = Ledger(name).rows
@@ -215,7 +275,13 @@ def main() -> None:
         "|---|---|---|---|",
         *map(str, lines()),
     ]
-    text = "\n".join(table) + "\n\n## Every method, every seed\n\n" + means()
+    text = (
+        "\n".join(table)
+        + "\n\n"
+        + starting_points()
+        + "\n\n## Every method, every seed\n\n"
+        + means()
+    )
     if "--docs" not in sys.argv:
         print(text)
         return
