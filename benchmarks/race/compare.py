@@ -5,7 +5,7 @@
 SST-2, MiniLM. Both sides are processes of the command line with an empty cache at the beginning;
 the eight commands share theirs, as they would. Every run of the comparison must have the weights of
 its command, byte for byte. The second line holds the comparison against the sum of what its
-trainings took beside what they share.
+trainings took beside what they share, both by the clock on the wall.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,16 @@ def main() -> None:
         data = Path(place) / "some.csv"
         write_rows(data, asked.rows)
         sums: list[float] = []
+        walls: list[float] = []
         hashes: dict[str, set[tuple[str, ...]]] = {"together": set(), "apart": set()}
 
         def together() -> float:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder) / "compared"
-                began = now()
+                began, began_wall = now(), time.perf_counter()
                 graft(folder, asked, "compare", str(data), "--methods", ",".join(METHODS), out=out)
                 taken = now() - began
+                walls.append(time.perf_counter() - began_wall)
                 found = json.loads((out / "compare.json").read_text("utf-8"))
                 sums.append(sum(cell["seconds"] for cell in found["cells"]))
                 folders = [out / cell["folder"] for cell in found["cells"]]
@@ -63,11 +66,10 @@ def main() -> None:
         race(f"{what}, against commands", seen, "compare", "commands", MARK, of_graft=True),
         race(
             f"{what}, against its trainings",
-            {"compare": seen["compare"], "trainings": sums},
+            {"compare": walls, "trainings": sums},
             "compare",
             "trainings",
             MARK_OF_SUM,
-            note="trainings are in seconds of the wall clock",
             of_graft=True,
         ),
     ]

@@ -3,29 +3,42 @@
 A part of the backbone without a parameter that trains stands in eval mode: its dropout is off and
 its running statistics stay. So does, inside a part that trains, a normalisation layer all of whose
 own parameters are frozen.
+
+Running statistics follow what the kernels below them put out, so they move only where kernels that
+came with the network train. Where nothing trains but scales, shifts or what was put in, a network
+keeps its statistics: by those of small batches its frozen kernels would see other numbers than they
+were made for. (MobileNetV2 on 200 pictures, scales and shifts trained: 58 % with moving statistics,
+85 % without.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from graft.backbones.backbone import towers
+from graft.surgery.inserting import inserted_parameters
 
 
 def set_modes(model: nn.Module) -> None:
     """Put each module of `model` into the mode that its `requires_grad` flags ask for."""
     model.train()
+    put_in = inserted_parameters(model)
     for tower in towers(model):
         backbone = model.get_submodule(tower.path)
-        if not _trains(backbone):
+        if not _trains([backbone]):
             backbone.eval()
             continue
         for chain in tower.chains:
             for part in chain.parts:
                 modules = [model.get_submodule(path) for path in part]
-                if not any(map(_trains, modules)):
+                if not _trains(modules):
                     for module in modules:
                         module.eval()
+                elif not _trains_kernels(modules, put_in):
+                    for module in modules:
+                        _keep_statistics(module)
     for module in model.modules():
         own = list(module.parameters(recurse=False))
         is_frozen = own and not any(p.requires_grad for p in own)
@@ -33,5 +46,17 @@ def set_modes(model: nn.Module) -> None:
             module.eval()
 
 
-def _trains(module: nn.Module) -> bool:
-    return any(p.requires_grad for p in module.parameters())
+def _trains(modules: Iterable[nn.Module]) -> bool:
+    return any(p.requires_grad for module in modules for p in module.parameters())
+
+
+def _trains_kernels(modules: Iterable[nn.Module], put_in: set[int]) -> bool:
+    """Whether a matrix or kernel trains that was not put in by surgery."""
+    parameters = (p for module in modules for p in module.parameters())
+    return any(p.requires_grad and p.ndim > 1 and id(p) not in put_in for p in parameters)
+
+
+def _keep_statistics(module: nn.Module) -> None:
+    for child in module.modules():
+        if getattr(child, "running_mean", None) is not None:
+            child.eval()

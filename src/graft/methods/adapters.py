@@ -53,11 +53,9 @@ def residual(
     epochs: int | None = None,
     **options: Any,
 ) -> Plan:
-    """Train 1×1 convolutions beside or after the 3×3 ones, with the head.
+    """Train 1×1 convolutions beside or after the 3×3 ones, with the norms and the head.
 
-    Normalisation layers keep their statistics and weights, unlike in the paper: on 200 pictures
-    MobileNetV2 lost a quarter of its accuracy by batch statistics that its frozen layers do not
-    know.
+    Unlike in the paper, running statistics stay as they were; see `graft.engine.modes`.
 
     Args:
         placement: `parallel` or `series`; see `graft.surgery.residual`.
@@ -68,7 +66,7 @@ def residual(
     _refuse_unknown(placement, ("parallel", "series"), "residual")
     surgery = Residual(placement)  # type: ignore[arg-type]
     by = gradient(epochs, options)
-    return _beside("residual", surgery, (inserted(),), lr, head_lr, weight_decay, by)
+    return _beside("residual", surgery, (inserted(), norms()), lr, head_lr, weight_decay, by)
 
 
 def lora(
