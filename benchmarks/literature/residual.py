@@ -8,8 +8,9 @@ network was pretrained without them, and both come near to fine-tuning each doma
 Two ImageNet networks on 200 pictures of hands that sign digits, 96 pixels a side, ten epochs of
 batches of 32 for every method; `full` and every head at 1e-3, adapters at their default rate, which
 was chosen on other rows. MobileNetV2's 3×3 convolutions are depthwise, so its adapters have a
-number per channel; SqueezeNet's are not. And a small network of two 5×5 convolutions, trained on
-5,000 digits of MNIST, on 200 digits of another post office.
+number per channel; SqueezeNet's are not. It has no normalisation, so `norms` is the head there. And
+a small network of two 5×5 convolutions, trained on 5,000 digits of MNIST, on 200 digits of another
+post office.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Figures = Callable[[Any, int], dict[str, float]]
 
 def main() -> None:
     asked = options(__doc__, seeds=3)
-    from graft.methods.adapters import residual
+    from graft.methods.adapters import norms_only, residual
     from graft.methods.body import full
     from graft.methods.heads import head_only
 
@@ -42,6 +43,7 @@ def main() -> None:
         "full": full(lr=RATE, **common),
         "parallel": residual(placement="parallel", **common),
         "series": residual(placement="series", **common),
+        "norms": norms_only(**common),
         "head": head_only(**common),
     }
     ledger = Ledger("residual")

@@ -112,12 +112,14 @@ def bias(
 def norms_only(
     n_blocks: int = 0,
     *,
-    lr: float = 1e-3,
+    lr: float = 1e-2,
     head_lr: float = 1e-3,
     epochs: int | None = None,
     **options: Any,
 ) -> Plan:
     """Train the scales and shifts of normalisation layers, and the head.
+
+    Running statistics stay as they were; see `graft.engine.modes`.
 
     Source: Frankle et al. 2021, "Training BatchNorm and Only BatchNorm".
     """
