@@ -59,8 +59,8 @@ def test_json_conditions_and_notes(run, shelf):  # noqa: F811
 
 def test_what_is_beyond_the_threshold_is_unknown(run, shelf, monkeypatch):  # noqa: F811
     import graft.api.searching as searching
-    from graft.retrieval.index import Hit
     from graft.retrieval.rows import Row
+    from graft.retrieval.searchable import Hit
 
     run("index", shelf)
     far = [[Hit(Row("A0", "x", 1, "a", {}), 0.1234, False)]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -24,6 +24,7 @@ def search(
     k: Annotated[int, Parameter(name=["-k", "--k"])] = 10,
     where: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     exact: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    side: Literal["image", "text"] | None = None,
     index: Path | None = None,
     input: str | None = None,
     out: Path | None = None,
@@ -38,6 +39,8 @@ def search(
 
         graft search runs/tickets new.csv --where label=delivery --out found.csv
 
+        graft search runs/photos dog.jpg --side image
+
     Parameters
     ----------
     run
@@ -51,6 +54,9 @@ def search(
         several times; then all must hold.
     exact
         Search exactly where the index has an approximate graph.
+    side
+        Of a run on pictures with captions: find pictures or texts. Unless given, a text finds
+        pictures and a picture finds texts.
     index
         Folder of the index; `index` in the run's folder unless given.
     input
@@ -73,7 +79,9 @@ def search(
     hush_libraries()
     lines = [line.rstrip("\r\n") for line in sys.stdin] if query == "-" else query
     with computing_with(choose_threads()):
-        found = search_index(run, lines, k=k, where=where, exact=exact, folder=index, input=input)
+        found = search_index(
+            run, lines, k=k, where=where, exact=exact, side=side, folder=index, input=input
+        )
     if out is not None:
         write_answers_of_search(out, found)
         if not quiet:
