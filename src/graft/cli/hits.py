@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 GAP = 2
 WIDEST = 60
 """Characters of a cell: what is longer says little in a table, and `--json` has it whole."""
-NARROWEST = 12
+NARROWEST = 25
 """Rather than narrow other columns further, those of the data are left out, the last first."""
 FIXED = {"rank": 4, "score": 5}
 
@@ -106,7 +106,8 @@ def columns_of_lines(
     for name in columns_of(found):
         cells = [hit.row.cells.get(name) for hit in hits]
         if [str(cell) for cell in cells] not in known:
-            columns.append(column(name, cells, is_extra=True))
+            is_captions = all(isinstance(cell, list) for cell in cells)
+            columns.append(column(name, cells, is_extra=not is_captions))
     return columns
 
 
