@@ -30,7 +30,7 @@ class Limits:
 
     Args:
         thresholds: by the sides that are compared, as `graft.retrieval.manifest.between` names
-            them; by ``""`` where there is one kind of rows.
+            them.
         notes: a sentence for each kind of search that has none.
     """
 

@@ -90,6 +90,8 @@ def rows_of_both(
     if only != "image":
         told = known.told[usable[known.picture_of[known.told]]]
         first, text_of = first_of_each([known.captions[i] for i in told.tolist()])
+        if only == "text" and not len(told):
+            raise data_error("no row has a caption; write some", path=table.name_of_source)
         if len(told):
             found = embedder.embed(told_apart(texts.take(told[first])))
             features = found.features[text_of]

@@ -38,7 +38,7 @@ class Indexed:
         n_deleted: rows that were deleted now.
         graphs: the approximate ones, with the share of the true ten nearest that they find.
         thresholds: which scores are near enough, where that was calibrated. Of two towers by the
-            pairs that are compared: `image-text`, `text-text`, `image-image`; else by ``""``.
+            pairs that are compared: `image-text`, `text-text`, `image-image`; else of `rows`.
         findings: rows that could not be used, and what else was noticed.
         n_skipped: rows that could not be used.
         notes: what else is worth knowing, a sentence each.
@@ -60,8 +60,8 @@ class Indexed:
     @property
     def threshold(self) -> Threshold | None:
         """Return which scores are near enough: of two towers those of pictures with texts."""
-        key = between("image", "text") if self.n_of_side else ""
-        return self.thresholds.get(key)
+        sides = ("image", "text") if self.n_of_side else ("", "")
+        return self.thresholds.get(between(*sides))
 
     def refuse_if_many_skipped(self) -> None:
         """Raise where more than 1 % of the rows could not be used.

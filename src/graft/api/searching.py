@@ -32,7 +32,7 @@ class Answer:
     Args:
         query: the text, or the path of the picture.
         origin: where the query came from.
-        hits: best first; empty where the query could not be used.
+        hits: best first; empty where the query could not be used, or no row meets the conditions.
     """
 
     query: str
@@ -57,6 +57,7 @@ class Answers:
         findings: why queries could not be used, and what else was noticed.
         from_files: whether the queries stand in files.
         side: whether pictures (`image`) or texts were found, where the model has two towers.
+        n_skipped: queries that could not be used.
     """
 
     answers: tuple[Answer, ...]
@@ -65,6 +66,7 @@ class Answers:
     findings: tuple[Finding, ...]
     from_files: bool
     side: str = ""
+    n_skipped: int = 0
 
     def refuse_if_many_skipped(self) -> None:
         """Raise where more than 1 % of the queries could not be used.
@@ -72,7 +74,7 @@ class Answers:
         Raises:
             SkippedTooMany: as said.
         """
-        refuse_many_skipped(sum(not a.hits for a in self.answers), len(self.answers))
+        refuse_many_skipped(self.n_skipped, len(self.answers))
 
 
 class Searcher:
@@ -145,12 +147,15 @@ class Searcher:
         if k > n:
             rows = counted(n, SHOWN_SIDES.get(wanted, "row"))
             notes.append(f"the index holds {rows}, so {n:,} and not {k:,} are found")
+        if where and hits and not any(hits):
+            notes.append("no row meets the conditions")
         manifest = self.index.manifest
         limit = manifest.threshold_of(wanted, asked)
         if limit is None and manifest.thresholds:
             one, other = (f"{SHOWN_SIDES[s]}s" for s in (wanted, asked))
             notes.append(f"no threshold is known for {one} found by {other}: the nearest are shown")
-        return Answers(answers, limit, tuple(notes), found.findings, from_files, wanted)
+        n_skipped = len(table) - len(usable)
+        return Answers(answers, limit, tuple(notes), found.findings, from_files, wanted, n_skipped)
 
     def _side(self, side: Side | None, asked: str) -> str:
         """Return whose rows are searched: as wanted, or else those that the queries are not.

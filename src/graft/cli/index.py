@@ -130,11 +130,11 @@ def index(
 
 
 def _show(found: Indexed) -> None:
+    from graft.api.searching import SHOWN_SIDES
     from graft.cli.show import console, errors
     from graft.report.words import plural
 
-    names = {"image": "picture", "text": "text"}
-    parts = [plural(n, names[side]) for side, n in found.n_of_side.items()]
+    parts = [plural(n, SHOWN_SIDES[side]) for side, n in found.n_of_side.items()]
     parts = [" and ".join(parts) or plural(found.n_rows, "row")]
     parts += [f"{found.n_added:,} added"] if found.n_added else []
     parts += [f"{found.n_deleted:,} deleted"] if found.n_deleted else []
@@ -143,22 +143,19 @@ def _show(found: Indexed) -> None:
     for graph in found.graphs:
         console.print(_of_graph(graph), soft_wrap=True)
     for pair, limit in found.thresholds.items():
-        name = f"threshold of {SHOWN_PAIRS[pair]}" if pair else "threshold"
+        name = f"threshold of {SHOWN_PAIRS[pair]}" if pair in SHOWN_PAIRS else "threshold"
         console.print(_of_threshold(name, limit), markup=False, soft_wrap=True)
     for note in found.notes:
         errors.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def _of_graph(graph: GraphFile) -> str:
-    how = "measured on rows kept out"
-    if not graph.side:
-        return f"approximate: finds {graph.recall:.1%} of the ten nearest ({how})"
-    names = {"image": "pictures", "text": "texts"}
-    own = names.pop(graph.side)
-    text = f"approximate: finds {graph.recall:.1%} of the ten nearest {own} by {own} ({how})"
-    if graph.recall_across is not None:
-        text += f", {graph.recall_across:.1%} by {names.popitem()[1]}"
-    return text
+    how = "(measured on rows kept out)"
+    if graph.recall_across is None:
+        return f"approximate: finds {graph.recall:.1%} of the ten nearest {how}"
+    own, other = ("picture", "text") if graph.side == "image" else ("text", "picture")
+    shares = f"a {own} finds {graph.recall:.1%}, a {other} {graph.recall_across:.1%}"
+    return f"approximate: of the ten nearest {own}s {shares} {how}"
 
 
 def _of_threshold(name: str, limit: Threshold) -> str:

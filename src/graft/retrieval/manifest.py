@@ -116,9 +116,9 @@ def between(one: str, other: str) -> str:
     """Return the name of pairs of two sides; who asks whom does not matter to their scores.
 
     >>> between("text", "image"), between("image", "image"), between("", "")
-    ('image-text', 'image-image', '')
+    ('image-text', 'image-image', 'rows')
     """
-    return "-".join(sorted(filter(None, (one, other))))
+    return "-".join(sorted(filter(None, (one, other)))) or "rows"
 
 
 def read_manifest(folder: Path) -> Manifest:
