@@ -75,7 +75,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
     }
     if not options.no_hnsw:
         began = time.perf_counter()
-        graph, found["sampled_recall"] = build_graph([vectors], n_threads=options.threads)
+        built = build_graph([vectors], n_threads=options.threads)
+        graph, found["sampled_recall"] = built.graph, built.recall
         found["build_s"], found["search_width"] = time.perf_counter() - began, graph.width
         more = draw(options.queries_for_recall, 2)
         true = top_k([vectors], more, K).rows

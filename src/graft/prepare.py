@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graft.data.captions import hint_of_captions
 from graft.data.check import Purpose, check, for_purpose, too_many_skipped, usable
 from graft.data.doctor.mends import mended
 from graft.data.doctor.near import Near
@@ -49,7 +50,7 @@ def prepare(recipe: Recipe) -> Prepared:
     if table.roles.label is None and len(table.roles.inputs) == 1:
         raise InputError(
             f"{recipe.data}: no label column was found; name it with --label (columns: "
-            f"{listed(table.columns)})"
+            f"{listed(table.columns)}){hint_of_captions(table)}"
         )
     table, findings = usable_rows(recipe, table)
     if not len(table):

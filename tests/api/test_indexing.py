@@ -118,6 +118,9 @@ def test_conditions_and_depth(place, shelf, tmp_path):
     assert set(ids_of(place, tmp_path, where=["kind!=colour", "price>=30"])) == {"A3", "A5"}
     found = graft.search(place / "full", "cat", k=50, folder=tmp_path / "index")
     assert found.notes == ("the index holds 6 rows, so 6 and not 50 are found",)
+    found = graft.search(place / "full", "cat", where=["price>900"], folder=tmp_path / "index")
+    assert "no row meets the conditions" in found.notes
+    found.refuse_if_many_skipped()  # the query was as good as any
     with pytest.raises(UnknownName, match="did you mean 'kind'"):
         ids_of(place, tmp_path, where=["kid=colour"])
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.data.captions import first_of_each, sides
+from graft.data.captions import first_of_each, hint_of_captions, sides
 from graft.data.check import check, too_many_skipped, usable
 from graft.data.readers import read
 from graft.data.split import split
@@ -142,3 +142,48 @@ def test_first_of_each_takes_values_apart_and_puts_them_together(values):
     assert [values[i] for i in first[of_row]] == values if values else len(first) == 0
     assert len(set(first.tolist())) == len(set(values))
     assert (np.diff(first) > 0).all()
+
+
+def swapped(folder, header="image,caption"):
+    lines = [f"a {c} thing on a wall,{c}.png" for c in COLOURS]
+    return csv(folder, "\n".join([header, *lines]) + "\n")
+
+
+@pytest.mark.parametrize("header", ["image,caption", "filename,text", "path,Description"])
+def test_swapped_names_are_an_error_that_says_so(folder, header):
+    path = swapped(folder, header)
+    one, other = header.split(",")
+    with pytest.raises(DataError) as found:
+        read(path)
+    mend = f"`{other}` holds pictures and `{one}` texts, as if their names were swapped; correct"
+    assert mend in str(found.value)
+    assert f"--input {other},{one}" in str(found.value)
+    assert read(path, input=f"{other},{one}").roles.inputs == (other, one)
+
+
+@pytest.mark.parametrize("more", [{"input": "caption"}, {}])
+def test_pictures_are_no_labels(folder, more):
+    lines = [f"{c}.png,a {c} thing on a wall" for c in COLOURS]
+    path = csv(folder, "\n".join(["image,caption", *lines]) + "\n")
+    with pytest.raises(DataError, match="column `image`: holds names of pictures, and no cl") as e:
+        read(path, label="image", **more)
+    assert "pass --input image,caption without --label" in str(e.value)
+
+
+def test_a_column_of_pictures_is_not_taken_for_labels(folder):
+    lines = [f"{c}.png,a {c} thing number {i}" for c in COLOURS for i in range(4)]
+    table = read(csv(folder, "\n".join(["image,caption", *lines]) + "\n"), input="caption")
+    assert table.roles.label is None
+    hint = "; for pictures with captions pass --input image,caption"
+    assert hint_of_captions(table) == hint
+    (finding,) = (f for f in check(table, split(table)).findings if f.code == "no-label")
+    assert finding.message.endswith(hint)
+
+
+def test_captions_as_labels_are_told_how_to_be_captions(folder):
+    lines = [f"{c}.png,a {c} thing on a wall" for c in COLOURS]
+    path = csv(folder, "\n".join(["photo,words", *lines]) + "\n")
+    table = read(path, label="words")
+    (finding,) = (f for f in check(table, split(table)).findings if f.severity == "error")
+    assert finding.message.endswith("for pictures with captions pass --input photo,words")
+    assert hint_of_captions(read(path, input="photo").take([])) == ""

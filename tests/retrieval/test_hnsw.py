@@ -44,7 +44,8 @@ def overlap(ours, theirs):
 
 def test_recall_is_measured_and_kept(made):
     folder, manifest = made
-    assert manifest.graph.n_rows == 1500
+    (graph,) = manifest.graphs
+    assert graph.n_rows == 1500 and graph.recall_across is None
     with Index.open(folder) as index:
         index.verify()
         queries = many(5000, 5100).vectors
@@ -58,11 +59,11 @@ def test_recall_is_that_of_queries_from_elsewhere(monkeypatch):
     monkeypatch.setattr("graft.retrieval.hnsw.RECALL_AT", 3)
     monkeypatch.setattr("graft.retrieval.hnsw.N_LINKS", 3)
     rows, queries = (normalised(many(*n).vectors) for n in ((0, 3000), (5000, 5300)))
-    graph, told = build_graph([rows], n_threads=1)
-    found = rescored([rows], queries, graph.candidates(queries, 3), 3).rows
+    built = build_graph([rows], n_threads=1)
+    found = rescored([rows], queries, built.graph.candidates(queries, 3), 3).rows
     seen = recall(found, top_k([rows], queries, 3).rows)
     assert seen < 0.95
-    assert told == pytest.approx(seen, abs=0.08)
+    assert built.recall == pytest.approx(seen, abs=0.08)
 
 
 def test_scores_are_exact(made):
@@ -78,11 +79,11 @@ def test_scores_are_exact(made):
 
 def test_deleted_rows_are_not_found_and_added_ones_are(tmp_path):
     build(tmp_path, many(0, 600), ABOUT, kind="hnsw")
-    graph = read_manifest(tmp_path).graph
+    graphs = read_manifest(tmp_path).graphs
     add(tmp_path, many(600, 900), ABOUT)
     delete(tmp_path, [f"r{i}" for i in range(0, 900, 2)])
     after = read_manifest(tmp_path)
-    assert after.graph == graph
+    assert after.graphs == graphs
     assert stale_share(after) == pytest.approx(1 / 3)
     queries = many(5000, 5050).vectors
     with Index.open(tmp_path) as index:
@@ -92,7 +93,7 @@ def test_deleted_rows_are_not_found_and_added_ones_are(tmp_path):
         assert any(int(name[1:]) >= 600 for names in near for name in names)
         assert all(len(names) == 10 for names in near)
     rebuild(tmp_path)
-    assert read_manifest(tmp_path).graph.n_rows == 450
+    assert [g.n_rows for g in read_manifest(tmp_path).graphs] == [450]
     assert stale_share(read_manifest(tmp_path)) == 0
 
 
@@ -103,7 +104,7 @@ def test_an_open_reader_reads_a_graph_that_was_removed(tmp_path):
             rebuild(tmp_path, kind="exact")
         assert not list(tmp_path.glob("graph-*"))
         assert len(found(index, many(5000, 5001).vectors)[0]) == 10
-    assert read_manifest(tmp_path).graph is None
+    assert not read_manifest(tmp_path).graphs
 
 
 def test_filters_are_exact_beside_a_graph(made):
@@ -122,7 +123,7 @@ def test_without_faiss(made, tmp_path, monkeypatch):
     with pytest.raises(MissingExtra, match=r"pip install 'graft\[search\]'"):
         build(tmp_path, many(0, 10), ABOUT, kind="hnsw")
     assert not (tmp_path / "index.json").exists()
-    assert build(tmp_path, many(0, 10), ABOUT).graph is None
+    assert build(tmp_path, many(0, 10), ABOUT).graphs == ()
     with Index.open(folder) as index:  # searched exactly instead
         queries = many(5000, 5005).vectors
         assert found(index, queries) == found(index, queries, exact=True)
@@ -130,7 +131,7 @@ def test_without_faiss(made, tmp_path, monkeypatch):
 
 def test_a_graph_is_made_where_size_asks_for_it(tmp_path, monkeypatch):
     monkeypatch.setattr("graft.retrieval.writing.GRAPH_FROM_ROWS", 100)
-    assert build(tmp_path / "small", many(0, 99), ABOUT).graph is None
-    assert build(tmp_path / "large", many(0, 100), ABOUT).graph is not None
+    assert build(tmp_path / "small", many(0, 99), ABOUT).graphs == ()
+    assert build(tmp_path / "large", many(0, 100), ABOUT).graphs != ()
     other = replace(ABOUT, metric="dot")
-    assert build(tmp_path / "exact", many(0, 100), other, kind="exact").graph is None
+    assert build(tmp_path / "exact", many(0, 100), other, kind="exact").graphs == ()

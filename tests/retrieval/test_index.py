@@ -278,7 +278,7 @@ def test_damage_is_found(folder):
     (segment / VECTORS).unlink()
     with pytest.raises(ModelError, match="is missing; build the index again"):
         Index.open(folder)
-    for text in ("{", "[]", '{"format": 1}'):
+    for text in ("{", "[]", '{"format": 2}'):
         (folder / "index.json").write_text(text)
         with pytest.raises(ModelError, match="is damaged"):
             Index.open(folder)

@@ -9,9 +9,9 @@ import pytest
 
 from graft.errors import InputError
 from graft.retrieval.index import Index
-from graft.retrieval.manifest import read_manifest
+from graft.retrieval.manifest import between, read_manifest
 from graft.retrieval.threshold import calibrate
-from graft.retrieval.writing import add, build, rebuild, set_threshold
+from graft.retrieval.writing import add, build, rebuild, set_thresholds
 from tests.retrieval.makers import ABOUT, batch, vectors
 
 
@@ -77,15 +77,15 @@ def test_what_cannot_be_promised(data, far, message):
 def test_it_is_kept_with_the_index_and_decides_what_is_known(tmp_path, threshold):
     build(tmp_path, batch(), ABOUT)
     limit = replace(threshold, score=0.9)
-    set_threshold(tmp_path, limit)
+    set_thresholds(tmp_path, {between("", ""): limit})
     add(tmp_path, batch(20, 25), ABOUT)
     rebuild(tmp_path)
-    assert read_manifest(tmp_path).threshold == limit
+    assert read_manifest(tmp_path).threshold_of() == limit
     build(tmp_path, batch(), ABOUT, replacing=True)
-    assert read_manifest(tmp_path).threshold == limit
+    assert read_manifest(tmp_path).threshold_of() == limit
     with Index.open(tmp_path) as index:
         (hits,) = index.hits(vectors(3, 4), 20)
         assert [h.is_known for h in hits] == [h.score >= 0.9 for h in hits]
         assert hits[0].is_known and not hits[-1].is_known
     build(tmp_path, batch(), replace(ABOUT, model="b"), replacing=True)
-    assert read_manifest(tmp_path).threshold is None
+    assert read_manifest(tmp_path).threshold_of() is None

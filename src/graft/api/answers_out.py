@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from graft.api.searching import Answer, Answers
 from graft.errors import InputError
-from graft.retrieval.index import Hit
+from graft.retrieval.searchable import Hit
 from graft.rows_out import harmless
 from graft.storage import storing
 
@@ -77,6 +77,7 @@ def columns_of(found: Answers) -> list[str]:
 
 def _hit(rank: int, hit: Hit) -> dict[str, Any]:
     row = hit.row
+    side = {"side": row.side} if row.side else {}
     return {
         "rank": rank,
         "score": round(hit.score, 6),
@@ -85,6 +86,7 @@ def _hit(rank: int, hit: Hit) -> dict[str, Any]:
         "file": row.path,
         "row": row.number,
         "input": row.input,
+        **side,
         "columns": dict(row.cells),
     }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from graft.api.predicting import looks_like_a_path, places, table_of
 from graft.artifact import load_towers
-from graft.backbones.pair import folder_of_both
+from graft.backbones.pair import SIDES, Side, folder_of_both
 from graft.data.captions import IMAGE_TEXT
 from graft.data.check import usable
 from graft.data.faults import refuse
@@ -82,9 +82,7 @@ def embed_image(model: str | Path | Towers, paths: Sequence[str | Path]) -> np.n
     return _vectors(model, Table.of_values([str(p) for p in paths], "image"), "image")
 
 
-def _vectors(
-    model: str | Path | Towers, table: Table, side: Literal["image", "text"]
-) -> np.ndarray:
+def _vectors(model: str | Path | Towers, table: Table, side: Side) -> np.ndarray:
     towers = model if isinstance(model, Towers) else open_both(model)[0]
     kept, findings = usable(table)
     refuse(findings)
@@ -94,11 +92,16 @@ def _vectors(
     return (text_vectors if side == "text" else image_vectors)(towers, kept)
 
 
-def table_of_side(data: str | Sequence[str], column: str | None) -> tuple[Table, bool]:
-    """Return the pictures or texts that are meant, whichever they are, and whether from files.
+def table_of_both(data: str | Sequence[str], column: str | None = None) -> tuple[Table, bool]:
+    """Return the pictures, the texts, or the pictures with captions that are meant.
 
-    Raises:
-        InputError: a table holds pictures with captions, and no column is named.
+    Args:
+        data: a path, one text, or lines.
+        column: of the inputs; a table of pictures with captions is returned whole where it is one
+            of theirs.
+
+    Returns:
+        the table, and whether it was read from files.
     """
     if not isinstance(data, str):
         is_image = bool(data) and all(Path(line).suffix.lower() in ENDINGS for line in data)
@@ -108,14 +111,42 @@ def table_of_side(data: str | Sequence[str], column: str | None) -> tuple[Table,
     if not looks_like_a_path(data) and not Path(data).exists():
         return table_of(data, "text", column)
     table = read(data)
+    if column is None or side_of_column(table, column) is not None:
+        return table, True
+    return read(data, input=column), True
+
+
+def table_of_side(data: str | Sequence[str], column: str | None) -> tuple[Table, bool]:
+    """Return the pictures or texts that are meant, whichever they are, and whether from files.
+
+    Raises:
+        InputError: a table holds pictures with captions, and no column is named.
+    """
+    table, from_files = table_of_both(data, column)
     if table.roles.modality != IMAGE_TEXT:
-        return (table if column is None else read(data, input=column)), True
-    image, caption = table.roles.inputs
-    if column not in (image, caption):
+        return table, from_files
+    side = side_of_column(table, column)
+    if side is None:
+        image, caption = table.roles.inputs
         raise InputError(
             f"{data}: holds pictures with captions; pass --input {image} or --input {caption}"
         )
-    view = next(v for v in table.views() if v.roles.inputs == (column,))
-    if len(set(places(view))) < len(view):  # a line with several captions is as many rows
+    return told_apart(table.views()[SIDES.index(side)]), from_files
+
+
+def side_of_column(table: Table, column: str | None) -> Side | None:
+    """Return whether a column of pictures with captions holds these or those; None for neither."""
+    inputs = table.roles.inputs
+    if table.roles.modality != IMAGE_TEXT or column not in inputs:
+        return None
+    return SIDES[inputs.index(column)]
+
+
+def told_apart(view: Table) -> Table:
+    """Return rows of one side with numbers of their own.
+
+    A line with several captions is as many rows, which otherwise have the number of the line.
+    """
+    if len(set(places(view))) < len(view):
         view = replace(view, row_of=np.arange(1, len(view) + 1))
-    return replace(view, roles=replace(view.roles, label=None)), True
+    return view

@@ -1,20 +1,41 @@
-"""The held-out rows on which a threshold is calibrated."""
+"""The held-out rows on which thresholds are calibrated."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from graft.api.both_towers import told_apart
 from graft.api.embedding import Embedder
+from graft.data.captions import IMAGE_TEXT, sides
 from graft.data.readers import read
 from graft.data.table import Table
 from graft.errors import InputError
+from graft.metrics.verification_across import pairs_across
 from graft.prepare import prepare
 from graft.recipe import read_recipe
+from graft.retrieval.manifest import between
 from graft.retrieval.segments import prepared
-from graft.retrieval.threshold import Threshold, calibrate
+from graft.retrieval.threshold import Threshold, calibrate, calibrate_pairs
+
+FROM_RUN = "validation rows of the run"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Hold thresholds, and what none could be found for.
+
+    Args:
+        thresholds: by the sides that are compared, as `graft.retrieval.manifest.between` names
+            them.
+        notes: a sentence for each kind of search that has none.
+    """
+
+    thresholds: Mapping[str, Threshold]
+    notes: tuple[str, ...] = ()
 
 
 def calibrated(
@@ -26,14 +47,17 @@ def calibrated(
     input: str | None = None,
     label: str | None = None,
     metric: str = "cosine",
-) -> Threshold:
-    """Return the threshold at which at most a share of the impostors is accepted.
+) -> Limits:
+    """Return the thresholds at which at most a share of the impostors is accepted.
+
+    Pictures with captions give one for a picture and a caption, whichever is the query, and one for
+    two captions: those of one picture are alike. Labelled rows give one for their own kind.
 
     Args:
         run: whose validation rows are taken where `data` is None; its test rows are left alone.
         embedder: that makes the vectors.
         far: the share.
-        data: labelled rows that the model was not trained on.
+        data: labelled rows, or pictures with captions, that the model was not trained on.
         input: name of their input column.
         label: name of their label column.
         metric: by which vectors are compared.
@@ -42,17 +66,50 @@ def calibrated(
         InputError: the run has no validation rows, the rows have no single labels, or there are
             too few pairs.
     """
+    is_both = len(embedder.sides) > 1
     if data is None:
-        table, source = _validation_rows(Path(run)), "validation rows of the run"
+        table, source = _validation_rows(Path(run)), FROM_RUN
     else:
-        table, source = read(data, input=input, label=label), data
+        # without labels the columns are found by name: `input` may say which side is indexed
+        own = None if is_both and label is None else input
+        table, source = read(data, input=own, label=label), data
+    if is_both and table.roles.modality == IMAGE_TEXT:
+        return _across(embedder, table, far, source, metric)
     labels = table.labels()
     if labels is None or table.target_kind != "single":
         raise InputError(f"{source[-80:]}: no column of single labels; name one with --label")
     found = embedder.embed(table)
     usable = [i for i in range(len(table)) if labels[i] and np.isfinite(found.features[i]).all()]
     vectors = prepared(found.features[usable], metric)
-    return calibrate(vectors, np.array([labels[i] for i in usable]), far, source=source)
+    limit = calibrate(vectors, np.array([labels[i] for i in usable]), far, source=source)
+    side = table.roles.modality if is_both else ""
+    return Limits({between(side, side): limit})
+
+
+def _across(embedder: Embedder, table: Table, far: float, source: str, metric: str) -> Limits:
+    """Return thresholds for pictures with captions.
+
+    A caption that several pictures have does not say whose it is, and is left out.
+    """
+    images, texts, pairs = sides(table)
+    ours = embedder.embed(images).features
+    theirs = embedder.embed(told_apart(texts)).features
+    owner_of, text_of = pairs.members[:, 0], pairs.members[:, 1] - len(images)
+    is_one = np.bincount(text_of, minlength=len(texts))[text_of] == 1
+    is_usable = np.isfinite(ours[owner_of]).all(1) & np.isfinite(theirs[text_of]).all(1)
+    owner_of, text_of = owner_of[is_one & is_usable], text_of[is_one & is_usable]
+    owners, owner = np.unique(owner_of, return_inverse=True)
+    pictures, captions = prepared(ours[owners], metric), prepared(theirs[text_of], metric)
+    across = calibrate_pairs(pairs_across(pictures, captions, owner), far, source=source)
+    found = {between("image", "text"): across}
+    notes = ["pictures found by pictures have no threshold: no two pictures are known to be alike"]
+    try:
+        limit = calibrate(captions, owner, far, source=source)
+        unit = "pictures" if limit.resampled == "classes" else limit.resampled
+        found[between("text", "text")] = replace(limit, resampled=unit)
+    except InputError as error:
+        notes.append(f"texts found by texts have no threshold: {error}")
+    return Limits(found, tuple(notes))
 
 
 def _validation_rows(run: Path) -> Table:

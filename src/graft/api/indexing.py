@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
+from graft.api.both_towers import side_of_column, table_of_both
 from graft.api.calibrating import calibrated
-from graft.api.embedding import Embedder, Embeddings, open_embedder
+from graft.api.embedding import Embedder, open_embedder
+from graft.api.index_both import rows_of_both
+from graft.api.index_rows import Rows, rows_of
 from graft.api.predicting import refuse_many_skipped
 from graft.backbones.backbone import Backbone
-from graft.data.doctor.groups import ID_NAMES, repeated_ids
-from graft.data.faults import Finding, data_error, refuse, shorten_path
-from graft.data.roles import no_column, plain
-from graft.data.table import Table, is_embedded
+from graft.data.captions import IMAGE_TEXT
+from graft.data.faults import Finding, shorten_path
 from graft.errors import InputError
 from graft.retrieval import writing
-from graft.retrieval.manifest import Manifest
+from graft.retrieval.manifest import GraphFile, Manifest, between
 from graft.retrieval.refusals import About, refuse_other_model
-from graft.retrieval.rows import Row
-from graft.retrieval.segments import Batch
 from graft.retrieval.threshold import Threshold
 from graft.retrieval.writing import Kind, current, open_index, stale_share
 from graft.run_folder import INDEX
@@ -36,10 +33,12 @@ class Indexed:
         generation: counts the changes, from 1.
         n_rows: rows that can be found.
         width: D of their vectors.
+        n_of_side: how many of them are pictures and texts, where the model has two towers.
         n_added: rows that were added now.
         n_deleted: rows that were deleted now.
-        recall: share of the true ten nearest that the approximate graph finds, None without one.
-        threshold: which scores are near enough, None where that was not calibrated.
+        graphs: the approximate ones, with the share of the true ten nearest that they find.
+        thresholds: which scores are near enough, where that was calibrated. Of two towers by the
+            pairs that are compared: `image-text`, `text-text`, `image-image`; else of `rows`.
         findings: rows that could not be used, and what else was noticed.
         n_skipped: rows that could not be used.
         notes: what else is worth knowing, a sentence each.
@@ -49,13 +48,20 @@ class Indexed:
     generation: int
     n_rows: int
     width: int
+    n_of_side: Mapping[str, int] = field(default_factory=dict)
     n_added: int = 0
     n_deleted: int = 0
-    recall: float | None = None
-    threshold: Threshold | None = None
+    graphs: tuple[GraphFile, ...] = ()
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     n_skipped: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """Return which scores are near enough: of two towers those of pictures with texts."""
+        sides = ("image", "text") if self.n_of_side else ("", "")
+        return self.thresholds.get(between(*sides))
 
     def refuse_if_many_skipped(self) -> None:
         """Raise where more than 1 % of the rows could not be used.
@@ -119,11 +125,12 @@ def index(
     place = index_folder(run, folder)
     _check(data, add=add, delete=delete, rebuild=rebuild, far=far, calibrate=calibrate)
     if data is None and far is None:
-        if delete:
-            manifest = writing.delete(place, delete)
-        else:
-            manifest = writing.rebuild(place, kind=kind, n_threads=n_threads)
-        return replace(_indexed(place, manifest), n_deleted=len(delete))
+        if not delete:
+            return _indexed(place, writing.rebuild(place, kind=kind, n_threads=n_threads))
+        with open_index(place) as opened:
+            n_before = opened.n_rows
+        made = _indexed(place, writing.delete(place, delete))
+        return replace(made, n_deleted=n_before - made.n_rows)
     before = None if rebuild and data is not None else current(place)
     if before is not None and data is not None and not add:
         writing.refuse_existing(place)
@@ -131,18 +138,18 @@ def index(
     about = about_of(embedder, metric or (before.metric if before else "cosine"))
     if before is not None:
         refuse_other_model(before, about)
-    threshold = None
+    limits = None
     if far is not None:  # first, for if it fails then nothing shall have changed
         named = {"input": input, "label": label, "metric": about.metric}
-        threshold = calibrated(run, embedder, far, calibrate, **named)
-    found = rows = manifest = None
+        limits = calibrated(run, embedder, far, calibrate, **named)
+    rows = manifest = None
     if data is not None:
-        found, rows = _embedded(embedder, data, id_column=id, input=input)
+        rows = _rows(embedder, data, id_column=id, input=input)
         if add:
-            manifest = writing.add(place, rows, about)
+            manifest = writing.add(place, rows.batch, about)
         else:
             manifest = writing.build(
-                *(place, rows, about),
+                *(place, rows.batch, about),
                 kind=kind,
                 n_threads=n_threads,
                 replacing=rebuild,
@@ -150,15 +157,21 @@ def index(
             )
     elif rebuild:
         manifest = writing.rebuild(place, kind=kind, n_threads=n_threads)
-    if threshold is not None:
-        manifest = writing.set_threshold(place, threshold)
+    if limits is not None:
+        manifest = writing.set_thresholds(place, limits.thresholds)
     assert manifest is not None
     made = _indexed(place, manifest)
-    if found is None or rows is None:
+    if limits is not None:
+        made = replace(made, notes=(*made.notes, *limits.notes))
+    if rows is None:
         return made
-    n_added = len(rows.rows)
-    n_skipped = len(found.features) - n_added
-    return replace(made, n_added=n_added, n_skipped=n_skipped, findings=found.findings)
+    return replace(
+        made,
+        n_added=len(rows.batch.rows),
+        n_skipped=rows.n_skipped,
+        findings=rows.findings,
+        notes=(*made.notes, *rows.notes),
+    )
 
 
 def index_folder(run: str | Path, folder: str | Path | None) -> Path:
@@ -200,80 +213,33 @@ def _check(
         raise InputError("nothing to do; name data to index, or pass --delete, --rebuild or --far")
 
 
-def _embedded(
+def _rows(
     embedder: Embedder, data: str | Sequence[str], *, id_column: str | None, input: str | None
-) -> tuple[Embeddings, Batch]:
-    """Return what a model makes of data, and of that what can be indexed."""
-    table, from_files = embedder.read(data, input)
-    ids = _ids(table, id_column)  # before anything is computed
-    found = embedder.embed(table, from_files=from_files)
-    return found, _batch(table, found, ids)
-
-
-def _batch(table: Table, found: Embeddings, ids: Sequence[str]) -> Batch:
-    """Return the rows that can be used, with ids, cells and vectors."""
-    kept = np.flatnonzero(~np.isnan(found.features).all(1))
-    inputs = [str(value) for value in table.inputs()]
-    shown = [n for n in table.columns if not is_embedded(table.data.column(n).type)]
-    columns = {name: table.column(name) for name in shown}
-    rows = [
-        Row(
-            ids[i],
-            found.origins[i].path,
-            found.origins[i].row,
-            inputs[i],
-            {name: values[i] for name, values in columns.items()},
-        )
-        for i in kept.tolist()
-    ]
-    return Batch(found.features[kept], rows)
-
-
-def _ids(table: Table, column: str | None) -> list[str]:
-    """Return what names each row: its id, or else its place.
-
-    Raises:
-        DataError: there is no such column, an id is missing, or one names two rows.
-    """
-    origins = [table.origin(i) for i in range(len(table))]
-    if column is None:
-        column = _id_column(table)
-    elif column not in table.columns:
-        raise no_column(column, list(table.columns), flag="id", path=table.name_of_source)
-    if column is None:
-        return [o.path if o.row is None else f"{o.path}:{o.row}" for o in origins]
-    ids = ["" if value is None else str(value).strip() for value in table.column(column)]
-    if "" in ids:
-        place = origins[ids.index("")]
-        message = "holds no id; fill it, or name another column with --id"
-        raise data_error(message, path=place.path, row=place.row, column=column)
-    return ids
-
-
-def _id_column(table: Table) -> str | None:
-    """Return the column that is named like one of ids and names every row differently.
-
-    Raises:
-        DataError: such a column names some rows alike.
-    """
-    named = [n for n in table.columns if plain(n) in ID_NAMES]
-    # where most ids come back, the column names something else than rows
-    again = [replace(finding, severity="error") for finding in repeated_ids(table)]
-    refuse(finding for finding in again if finding.column in named)
-    whole = (n for n in named if len(set(map(str, table.column(n)))) == len(table))
-    return next(whole, None)
+) -> Rows:
+    """Return what of some data can be indexed, with the vectors that a model makes of it."""
+    if len(embedder.sides) == 1:
+        table, from_files = embedder.read(data, input)
+        return rows_of(embedder, table, from_files=from_files, id_column=id_column)
+    table, from_files = table_of_both(data, input)
+    if table.roles.modality == IMAGE_TEXT:
+        only = side_of_column(table, input)
+        return rows_of_both(embedder, table, id_column=id_column, only=only)
+    side = table.roles.modality
+    return rows_of(embedder, table, from_files=from_files, id_column=id_column, side=side)
 
 
 def _indexed(folder: Path, manifest: Manifest) -> Indexed:
     notes = []
     with open_index(folder) as opened:
         n_rows = opened.n_rows
+        n_of_side = {side: opened.n_of(side) for side in filter(None, manifest.sides)}
     if stale_share(manifest) > writing.STALE_SHARE:
         share = f"{stale_share(manifest):.0%}"
         notes.append(
             f"{share} of the rows are not in the graph and searched exactly; pass --rebuild"
         )
-    if manifest.graph is None and n_rows >= writing.GRAPH_FROM_ROWS and not manifest.server:
+    n_most = max(n_of_side.values(), default=n_rows)
+    if not manifest.graphs and n_most >= writing.GRAPH_FROM_ROWS and not manifest.server:
         notes.append(
             "searched exactly; with `pip install 'graft[search]'`, --rebuild makes a graph"
         )
@@ -282,7 +248,8 @@ def _indexed(folder: Path, manifest: Manifest) -> Indexed:
         manifest.generation,
         n_rows,
         manifest.width,
-        recall=manifest.graph.recall if manifest.graph else None,
-        threshold=manifest.threshold,
+        n_of_side,
+        graphs=manifest.graphs,
+        thresholds=manifest.thresholds,
         notes=tuple(notes),
     )

@@ -66,10 +66,11 @@ def _by_index(facts: EmbeddingFacts, index: Path) -> EmbeddingFacts:
         manifest = read_manifest(index)
     except (InputError, ModelError):  # there is none, or it is for `graft search` to complain
         return facts
-    if manifest.threshold is None or manifest.metric != "cosine":
+    threshold = manifest.threshold_of()
+    if threshold is None or manifest.metric != "cosine":
         return facts
-    asked = f"the run's index, which accepts {manifest.threshold.asked_far:.2g} of impostors"
-    return facts.at(manifest.threshold.score, asked)
+    asked = f"the run's index, which accepts {threshold.asked_far:.2g} of impostors"
+    return facts.at(threshold.score, asked)
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -11,8 +11,14 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from graft.api.indexing import Indexed
+    from graft.retrieval.manifest import GraphFile
     from graft.retrieval.threshold import Threshold
 
+SHOWN_PAIRS = {
+    "image-text": "pictures with texts",
+    "text-text": "texts with texts",
+    "image-image": "pictures with pictures",
+}
 FLAG = Parameter(negative="", show_default=False)
 
 
@@ -48,6 +54,8 @@ def index(
 
         graft index runs/tickets --far 0.001
 
+    Of a run on pictures with captions it holds both, each picture once and each caption once.
+
     Parameters
     ----------
     run
@@ -57,7 +65,7 @@ def index(
     add
         Add the data to the index; what is there is not computed again.
     delete
-        Id of a row to delete; may be given several times.
+        Id of a row to delete; may be given several times. A picture goes with its captions.
     rebuild
         With data: replace the index. Without: free the space of deleted rows, and build the
         approximate graph anew.
@@ -66,7 +74,8 @@ def index(
     id
         Column of the ids; one named `id` unless given, or else file and row.
     input
-        Column of the inputs, where it is not found by name.
+        Column of the inputs, where it is not found by name; of pictures with captions the side
+        that is indexed alone.
     kind
         Search exactly, or by an approximate graph; `auto` makes one from 200,000 rows on.
     metric
@@ -77,7 +86,8 @@ def index(
         Calibrate a threshold that at most this share of unlike pairs reaches; beyond it
         `graft search` answers "unknown".
     calibrate
-        Labelled data to calibrate on; the run's validation rows unless given.
+        Labelled data, or pictures with captions, to calibrate on; the run's validation rows unless
+        given.
     label
         Column of their labels, where it is not found by name.
     quiet
@@ -120,26 +130,35 @@ def index(
 
 
 def _show(found: Indexed) -> None:
+    from graft.api.searching import SHOWN_SIDES
     from graft.cli.show import console, errors
     from graft.report.words import plural
 
-    parts = [plural(found.n_rows, "row")]
+    parts = [plural(n, SHOWN_SIDES[side]) for side, n in found.n_of_side.items()]
+    parts = [" and ".join(parts) or plural(found.n_rows, "row")]
     parts += [f"{found.n_added:,} added"] if found.n_added else []
     parts += [f"{found.n_deleted:,} deleted"] if found.n_deleted else []
     text = f"{found.folder}  {', '.join(parts)} × {found.width}"
     console.print(text, markup=False, soft_wrap=True)
-    if found.recall is not None:
-        text = (
-            f"approximate: finds {found.recall:.1%} of the ten nearest (measured on rows kept out)"
-        )
-        console.print(text, soft_wrap=True)
-    if found.threshold is not None:
-        console.print(_of_threshold(found.threshold), markup=False, soft_wrap=True)
+    for graph in found.graphs:
+        console.print(_of_graph(graph), soft_wrap=True)
+    for pair, limit in found.thresholds.items():
+        name = f"threshold of {SHOWN_PAIRS[pair]}" if pair in SHOWN_PAIRS else "threshold"
+        console.print(_of_threshold(name, limit), markup=False, soft_wrap=True)
     for note in found.notes:
         errors.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
-def _of_threshold(limit: Threshold) -> str:
+def _of_graph(graph: GraphFile) -> str:
+    how = "(measured on rows kept out)"
+    if graph.recall_across is None:
+        return f"approximate: finds {graph.recall:.1%} of the ten nearest {how}"
+    own, other = ("picture", "text") if graph.side == "image" else ("text", "picture")
+    shares = f"a {own} finds {graph.recall:.1%}, a {other} {graph.recall_across:.1%}"
+    return f"approximate: of the ten nearest {own}s {shares} {how}"
+
+
+def _of_threshold(name: str, limit: Threshold) -> str:
     def span(low: float, high: float, kind: str) -> str:
         return f"({low:{kind}} to {high:{kind}})"
 
@@ -148,7 +167,7 @@ def _of_threshold(limit: Threshold) -> str:
     tar = f"{limit.tar:.1%} {span(limit.tar_low, limit.tar_high, '.1%')}"
     pairs = f"{limit.n_impostors:,} unlike and {limit.n_genuine:,} like pairs of {limit.source}"
     return (
-        f"threshold: {score}; false accepts {far}, true accepts {tar}\n"
+        f"{name}: {score}; false accepts {far}, true accepts {tar}\n"
         f"{pairs}; 95 % intervals over {limit.resampled}"
     )
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
-
-if TYPE_CHECKING:
-    from graft.api.searching import Answers
-
-SHOWN_COLUMNS = 4
-SHOWN_CHARACTERS = 60
 
 
 def search(
@@ -24,6 +18,7 @@ def search(
     k: Annotated[int, Parameter(name=["-k", "--k"])] = 10,
     where: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     exact: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    side: Literal["image", "text"] | None = None,
     index: Path | None = None,
     input: str | None = None,
     out: Path | None = None,
@@ -38,6 +33,8 @@ def search(
 
         graft search runs/tickets new.csv --where label=delivery --out found.csv
 
+        graft search runs/photos dog.jpg --side image
+
     Parameters
     ----------
     run
@@ -51,6 +48,9 @@ def search(
         several times; then all must hold.
     exact
         Search exactly where the index has an approximate graph.
+    side
+        Of a run on pictures with captions: find pictures or texts. Unless given, a text finds
+        pictures and a picture finds texts.
     index
         Folder of the index; `index` in the run's folder unless given.
     input
@@ -64,6 +64,7 @@ def search(
     """
     from graft.api.answers_out import as_object, check_answers_ending, write_answers_of_search
     from graft.api.searching import search as search_index
+    from graft.cli.hits import show_hits
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console, errors, show_findings
     from graft.engine.threads import choose_threads, computing_with
@@ -73,7 +74,9 @@ def search(
     hush_libraries()
     lines = [line.rstrip("\r\n") for line in sys.stdin] if query == "-" else query
     with computing_with(choose_threads()):
-        found = search_index(run, lines, k=k, where=where, exact=exact, folder=index, input=input)
+        found = search_index(
+            run, lines, k=k, where=where, exact=exact, side=side, folder=index, input=input
+        )
     if out is not None:
         write_answers_of_search(out, found)
         if not quiet:
@@ -83,39 +86,9 @@ def search(
         for answer in found.answers:
             print(json.dumps(as_object(answer)))
     else:
-        _show(found)
+        show_hits(found)
     if not quiet:
         show_findings(found.findings)
         for note in found.notes:
             errors.print(f"note: {note}", markup=False, soft_wrap=True)
     found.refuse_if_many_skipped()
-
-
-def _show(found: Answers) -> None:
-    """Print a table: the hits of each query that are near enough, or that it is unknown."""
-    from rich.text import Text
-
-    from graft.api.answers_out import columns_of
-    from graft.cli.show import console, plain_table
-    from graft.data.faults import shorten
-
-    hits = [hit for answer in found.answers for hit in answer.hits]
-
-    def repeats(name: str) -> bool:  # the id, or what was found, beside itself
-        cells = [str(hit.row.cells.get(name)) for hit in hits]
-        return cells in ([hit.row.id for hit in hits], [hit.row.input for hit in hits])
-
-    columns = [name for name in columns_of(found) if not repeats(name)][:SHOWN_COLUMNS]
-    fixed = ("query", "rank", "score", "id", "found")
-    table = plain_table(*fixed, *columns, right=("rank", "score"))
-    for answer in found.answers:
-        query = shorten(answer.query, SHOWN_CHARACTERS)
-        known = [hit for hit in answer.hits if hit.is_known]
-        if answer.hits and not known:
-            best = f"{answer.hits[0].score:.3f}"
-            table.add_row(Text(query), "–", best, "unknown", "nothing is near enough")
-        for rank, hit in enumerate(known, 1):
-            cells = [hit.row.id, hit.row.input, *(str(hit.row.cells.get(n, "")) for n in columns)]
-            shown = [Text(shorten(cell, SHOWN_CHARACTERS)) for cell in cells]
-            table.add_row(Text(query if rank == 1 else ""), str(rank), f"{hit.score:.3f}", *shown)
-    console.print(table)

@@ -18,16 +18,18 @@ from graft.data.files import Embedded
 from graft.data.roles import (
     IMAGE_NAMES,
     LABEL_NAMES,
+    N_LOOKED_AT,
     SPLIT_NAMES,
     Asked,
     Found,
     asked_inputs,
     by_name,
     holds_images,
+    holds_texts,
     names_parts,
     pick,
 )
-from graft.data.table import Roles, Table
+from graft.data.table import Roles, Table, is_embedded
 from graft.data.targets import json_list
 from graft.data.tuples import Tuples
 
@@ -46,7 +48,8 @@ def find_captions(head: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
     Found by name, it is one where no column bears the name of a label.
 
     Raises:
-        DataError: a row holds several pictures, so that nothing says whose its captions are.
+        DataError: a row holds several pictures, so that nothing says whose its captions are; or a
+            column named like one of captions holds the pictures, and the other way round.
     """
     several = asked_inputs(asked.input, list(head), path=path)
     how = "as asked"
@@ -61,6 +64,7 @@ def find_captions(head: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
             return None
         how = "by name"
         _refuse_lists_of_pictures(head, path)
+        _refuse_swapped_names(head, path)
         pictures = [name for name in head if holds_images(head[name])]
         image = pick(by_name(dict.fromkeys(pictures, ()), IMAGE_NAMES, ()), IMAGE_NAMES) or pick(
             pictures
@@ -92,6 +96,35 @@ def _refuse_lists_of_pictures(head: Mapping[str, Sequence[Any]], path: str) -> N
                     row=i + 1,
                     column=name,
                 )
+
+
+def _refuse_swapped_names(head: Mapping[str, Sequence[Any]], path: str) -> None:
+    pictures = [name for name in head if holds_images(head[name])]
+    texts = [name for name in head if name not in pictures and holds_texts(head[name])]
+    images, captions = by_name(head, IMAGE_NAMES, pictures), by_name(head, CAPTION_NAMES, texts)
+    swapped = [name for name in captions if name in pictures]
+    others = [name for name in images if name in texts]
+    if len(pictures) == len(swapped) == len(others) == 1 and not by_name(head, LABEL_NAMES, ()):
+        raise data_error(
+            f"`{swapped[0]}` holds pictures and `{others[0]}` texts, as if their names were "
+            f"swapped; correct the names, or pass --input {swapped[0]},{others[0]}",
+            path=path,
+        )
+
+
+def hint_of_captions(table: Table) -> str:
+    """Return how to train on pictures with captions, if a table holds a column of each; else ""."""
+    pictures, texts = [], []
+    for name in table.columns:
+        column = table.data.column(name)
+        head = [] if is_embedded(column.type) else column.slice(0, N_LOOKED_AT).to_pylist()
+        if is_embedded(column.type) or holds_images(head):
+            pictures.append(name)
+        elif holds_texts(head):
+            texts.append(name)
+    if len(pictures) != 1 or len(texts) != 1:
+        return ""
+    return f"; for pictures with captions pass --input {pictures[0]},{texts[0]}"
 
 
 def one_caption_a_row(rows: Rows, roles: Roles) -> Rows:

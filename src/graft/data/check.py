@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from graft.data.captions import hint_of_captions
 from graft.data.doctor.groups import likely_groups, repeated_ids, torn_groups
 from graft.data.doctor.labels import label_faults, unseen_labels
 from graft.data.doctor.near import Near, near_faults, near_rows, not_compared
@@ -75,6 +76,7 @@ def check(
     part_of_row = part_numbers(splits, len(table))
     if labels is None:
         message = f"no label column; pass --label with one of: {listed(table.columns)}"
+        message += hint_of_captions(table)
         findings.append(Finding("no-label", "error", message, table.name_of_source))
     else:
         findings += label_faults(table, splits, labels)

@@ -125,6 +125,8 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
         label, label_how = pick(named, LABEL_NAMES), "by name"
         if label is None and named:
             ask("label", named, path)
+    if asked.label is not None and holds_images(head[asked.label]):
+        refuse_pictures_as_labels(head, asked.label, asked.input, path=path)
     taken |= {label} if label else set()
 
     input_, input_how = asked.input, "as asked"
@@ -246,13 +248,28 @@ def find_input(
 def find_label(head: Mapping[str, Sequence[Any]], taken: Iterable[str], *, path: str) -> str | None:
     """Return the one remaining column that holds few values often; None where there is none."""
     taken = set(taken)
-    likely = [name for name in head if name not in taken and holds_targets(head[name])]
+    free = (n for n in head if n not in taken and not holds_images(head[n]))
+    likely = [name for name in free if holds_targets(head[name])]
     if len(likely) > 1:
         ask("label", likely, path)
     if likely and likely[0] in set(map(str, head[likely[0]])):
         message = f"the first line looks like data ({shorten(likely[0], 20)!r} is a value too); "
         raise data_error(message + "add a line with the names of the columns", path=path)
     return likely[0] if likely else None
+
+
+def refuse_pictures_as_labels(
+    head: Mapping[str, Sequence[Any]], label: str, input: str | None, *, path: str
+) -> NoReturn:
+    """Raise because the column of labels holds pictures, perhaps those of captions."""
+    texts = [input] if input else [n for n in head if n != label and holds_texts(head[n])]
+    pairs = f"--input {label},{texts[0] if len(texts) == 1 else 'CAPTIONS'}"
+    raise data_error(
+        f"holds names of pictures, and no classes; for pictures with captions pass {pairs} "
+        "without --label, or write classes without the ending of a file",
+        path=path,
+        column=label,
+    )
 
 
 def by_name(

@@ -46,7 +46,9 @@ class Pairs:
         n_items: N.
         class_of: (U,) class of each unit.
         sizes: (U,) items of each unit.
-        unit: what is resampled: `classes` or `items`.
+        unit: what is resampled: `classes`, `items`, or `pictures` with their captions.
+        others: (U,) items of each unit on the other side, where every pair has one item of each
+            side (`verification_across.py`); None where the pairs are of one kind of items.
     """
 
     scores: np.ndarray
@@ -58,6 +60,7 @@ class Pairs:
     class_of: np.ndarray
     sizes: np.ndarray
     unit: str
+    others: np.ndarray | None = None
 
     @property
     def n_units(self) -> int:
@@ -66,16 +69,20 @@ class Pairs:
 
     @property
     def n_genuine(self) -> int:
-        """Return how many pairs of one class the N items have."""
+        """Return how many pairs belong together."""
         return round(float(self.totals(np.ones(self.n_units))[0]))
 
     @property
     def n_impostors(self) -> int:
-        """Return how many pairs of two classes they have."""
-        return self.n_items * (self.n_items - 1) // 2 - self.n_genuine
+        """Return how many pairs do not."""
+        return round(float(self.totals(np.ones(self.n_units))[1]))
 
     def totals(self, weights: np.ndarray) -> tuple[float, float]:
         """Return how much all genuine pairs and all impostors weigh under weights (U,)."""
+        if self.others is not None:
+            own = self.sizes * self.others
+            every = (weights @ self.sizes) * (weights @ self.others)
+            return float(weights @ own), float(every - weights**2 @ own)
         held = weights * self.sizes
         of_class = np.bincount(self.class_of, held)
         if self.unit == "classes":

@@ -14,8 +14,9 @@ own.
 | `hnsw.py` | the approximate graph, and how much it finds of what is there |
 | `rows.py`, `filters.py` | what is kept of each row; conditions on columns |
 | `segments.py`, `manifest.py` | what lies on disk, and how it is exchanged |
-| `index.py` | reading a generation |
-| `writing.py`, `refusals.py` | making the next one, or saying why not |
+| `parts.py` | where the rows of one side, pictures or texts, stand in an index of both |
+| `index.py`, `searchable.py` | reading a generation; what every index offers |
+| `writing.py`, `files.py`, `refusals.py` | making the next one, or saying why not |
 | `qdrant.py`, `qdrant_writing.py` | the same in a Qdrant collection |
 | `threshold.py` | which scores are near enough |
 

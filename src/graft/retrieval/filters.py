@@ -6,6 +6,7 @@ becomes part of a statement: a name is looked up, a value is bound.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -85,3 +86,12 @@ def as_number(value: object) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def as_text(value: object) -> str:
+    """Return a cell as it is compared with a text; a list is its JSON.
+
+    >>> as_text("red"), as_text(["red", "blue"])
+    ('red', '["red", "blue"]')
+    """
+    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')

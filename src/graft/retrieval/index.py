@@ -4,62 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import numpy as np
 
-from graft.errors import InputError, ModelError
+from graft.errors import ModelError
 from graft.retrieval.exact import Found, gathered, rescored, top_k
 from graft.retrieval.filters import Condition, read_conditions
 from graft.retrieval.hnsw import Graph, is_installed, read_graph
 from graft.retrieval.manifest import ROWS, VECTORS, Manifest, read_manifest, sha256
+from graft.retrieval.parts import Part
 from graft.retrieval.rows import Row, RowFile
-from graft.retrieval.segments import check_width, open_vectors, prepared
+from graft.retrieval.searchable import Hit, check_queries
+from graft.retrieval.segments import open_vectors
 
 N_TRIES = 20
-
-
-@dataclass(frozen=True)
-class Hit:
-    """Hold one answer.
-
-    Args:
-        row: what the index knows of it.
-        score: cosine or inner product.
-        is_known: whether the score reaches the index's threshold; true where there is none.
-    """
-
-    row: Row
-    score: float
-    is_known: bool = True
-
-
-class Searchable(Protocol):
-    """What is searched: an `Index`, or a collection on a server."""
-
-    manifest: Manifest
-
-    @property
-    def n_rows(self) -> int:
-        """Rows that can be found."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that conditions may name."""
-        ...
-
-    def hits(
-        self, queries: np.ndarray, k: int, *, where: Sequence[str] = (), exact: bool = False
-    ) -> list[list[Hit]]:
-        """Return the answers to queries (Q, D), best first."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what is open."""
-        ...
 
 
 class Index:
@@ -77,23 +37,31 @@ class Index:
         self.folder = folder
         self.manifest = manifest
         self._open = ExitStack()
-        self._graph: Graph | None = None
-        self._graph_file: IO[bytes] | None = None
+        self._graphs: dict[str, Graph] = {}
+        self._graph_files: dict[str, IO[bytes]] = {}
         try:
             self.segments = [open_vectors(folder, s, manifest.width) for s in manifest.segments]
             self._rows = [RowFile(folder / s.name / ROWS) for s in manifest.segments]
             for file in self._rows:
                 self._open.callback(file.close)
             deleted = np.load(folder / manifest.deleted) if manifest.deleted else np.zeros(0, int)
-            if manifest.graph is not None:
-                file = (folder / manifest.graph.name).open("rb")
-                self._graph_file = self._open.enter_context(file)
+            for graph in manifest.graphs:
+                file = (folder / graph.name).open("rb")
+                self._graph_files[graph.side] = self._open.enter_context(file)
         except BaseException:
             self._open.close()
             raise
         self._starts = np.cumsum([0, *(len(s) for s in self.segments)])
         self.live = np.ones(manifest.n_rows, bool)
         self.live[deleted] = False
+        places = list(zip(manifest.segments, self.segments, self._starts.tolist(), strict=False))
+        self.parts = {
+            side: Part(
+                [vectors for about, vectors, _ in places if about.side == side],
+                [start for about, _, start in places if about.side == side],
+            )
+            for side in manifest.sides
+        }
 
     @classmethod
     def open(cls, folder: str | Path) -> Index:
@@ -138,13 +106,23 @@ class Index:
         """Rows that can be found."""
         return self.manifest.n_rows - self.manifest.n_deleted
 
+    def n_of(self, side: str) -> int:
+        """Return how many rows of a side can be found."""
+        return int(self.parts[side].own(self.live).sum()) if side in self.parts else 0
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns that conditions may name."""
         return tuple(dict.fromkeys(name for file in self._rows for name in file.columns))
 
     def search(
-        self, queries: np.ndarray, k: int, *, where: Sequence[str] = (), exact: bool = False
+        self,
+        queries: np.ndarray,
+        k: int,
+        *,
+        where: Sequence[str] = (),
+        exact: bool = False,
+        side: str = "",
     ) -> Found:
         """Return the k nearest rows to each query.
 
@@ -155,34 +133,48 @@ class Index:
             k: at least 1; where fewer rows are there, all of them are found.
             where: conditions such as `label=animal`; all must hold.
             exact: leave the graph aside.
+            side: whose rows are found, where the index has sides.
 
         Raises:
             InputError: the index is empty, a query has another width or is not finite, k is less
                 than 1, or a condition cannot be read.
         """
-        asked = check_queries(self, queries, k)
-        k = min(k, self.n_rows)
+        vectors, part = check_queries(self, queries, k, side), self.parts[side]
+        k = min(k, self.n_of(side))
         wanted = self._wanted(read_conditions(where, self.columns)) if where else None
         if wanted is None and self.manifest.n_deleted:
             wanted = self.live
-        if where or exact or self.manifest.graph is None or not is_installed():
-            return top_k(self.segments, asked, k, wanted=wanted)
-        graph = self.graph()
-        parts = [graph.candidates(asked, k, wanted=wanted)]
-        n = graph.n_rows
-        if n < len(self.live):
-            tail = self.segments[int(np.searchsorted(self._starts, n)) :]
-            rows = top_k(tail, asked, k, wanted=self.live[n:]).rows
-            parts.append(np.where(rows >= 0, rows + n, -1))
-        return rescored(self.segments, asked, np.concatenate(parts, 1), k)
+        wanted = None if wanted is None else part.own(wanted)
+        if where or exact or side not in self._graph_files or not is_installed():
+            found = top_k(part.segments, vectors, k, wanted=wanted)
+        else:
+            graph = self.graph(side)
+            candidates = [graph.candidates(vectors, k, wanted=wanted)]
+            n, tail = graph.n_rows, part.behind(graph.n_rows)
+            if tail:
+                rows = top_k(tail, vectors, k, wanted=part.own(self.live)[n:]).rows
+                candidates.append(np.where(rows >= 0, rows + n, -1))
+            found = rescored(part.segments, vectors, np.concatenate(candidates, 1), k)
+        return Found(part.numbers(found.rows), found.scores)
 
     def hits(
-        self, queries: np.ndarray, k: int, *, where: Sequence[str] = (), exact: bool = False
+        self,
+        queries: np.ndarray,
+        k: int,
+        *,
+        where: Sequence[str] = (),
+        exact: bool = False,
+        side: str = "",
+        asked: str = "",
     ) -> list[list[Hit]]:
-        """Return the answers to queries (Q, D), best first: `search` and the rows."""
-        found = self.search(queries, k, where=where, exact=exact)
+        """Return the answers to queries (Q, D), best first: `search` and the rows.
+
+        Args:
+            asked: the side of the queries, which says what threshold holds.
+        """
+        found = self.search(queries, k, where=where, exact=exact, side=side)
         known = self.rows(np.unique(found.rows[found.rows >= 0]).tolist())
-        threshold = self.manifest.threshold
+        threshold = self.manifest.threshold_of(side, asked)
         least = -np.inf if threshold is None else threshold.score
         return [
             [Hit(known[r], s, s >= least) for r, s in zip(rows, scores, strict=True) if r >= 0]
@@ -208,6 +200,15 @@ class Index:
             found.update((id_, n) for id_, n in there.items() if self.live[n] or not live)
         return found
 
+    def owned_by(self, ids: Sequence[str]) -> list[int]:
+        """Return the numbers of the rows here that belong to rows with those ids."""
+        found = [
+            number + start
+            for start, file in zip(self._starts.tolist(), self._rows, strict=False)
+            for number in file.owned_by(ids)
+        ]
+        return [number for number in found if self.live[number]]
+
     def ids(self) -> list[str]:
         """Return the ids of all rows that can be found."""
         ids = [id_ for file in self._rows for id_ in file.ids()]
@@ -217,13 +218,12 @@ class Index:
         """Return the vectors (m, D) of rows by their number."""
         return gathered(self.segments, numbers)
 
-    def graph(self) -> Graph:
-        """Return the approximate graph, read when it is first wanted."""
-        about = self.manifest.graph
-        assert about is not None and self._graph_file is not None
-        if self._graph is None:
-            self._graph = read_graph(self._graph_file, about.width)
-        return self._graph
+    def graph(self, side: str = "") -> Graph:
+        """Return the approximate graph of a side that has one, read when it is first wanted."""
+        if side not in self._graphs:
+            (about,) = (graph for graph in self.manifest.graphs if graph.side == side)
+            self._graphs[side] = read_graph(self._graph_files[side], about.width)
+        return self._graphs[side]
 
     def verify(self) -> None:
         """Read every file and compare its SHA-256.
@@ -235,8 +235,7 @@ class Index:
         for segment in self.manifest.segments:
             stated[self.folder / segment.name / VECTORS] = segment.vectors_sha256
             stated[self.folder / segment.name / ROWS] = segment.rows_sha256
-        if self.manifest.graph is not None:
-            stated[self.folder / self.manifest.graph.name] = self.manifest.graph.sha256
+        stated.update((self.folder / graph.name, graph.sha256) for graph in self.manifest.graphs)
         for path, expected in stated.items():
             if sha256(path) != expected:
                 raise ModelError(
@@ -248,25 +247,6 @@ class Index:
         for start, file in zip(self._starts.tolist(), self._rows, strict=False):
             wanted[file.matching(conditions) + start] = True
         return wanted & self.live
-
-
-def check_queries(index: Searchable, queries: np.ndarray, k: int) -> np.ndarray:
-    """Return queries (Q, D) as they are compared.
-
-    Raises:
-        InputError: as `Index.search` says.
-    """
-    if k < 1:
-        raise InputError(f"k is {k}; pass at least 1")
-    if not index.n_rows:
-        raise InputError("the index holds no rows; add some with `graft index RUN DATA --add`")
-    queries = np.atleast_2d(np.asarray(queries))
-    check_width(queries.shape[1], index.manifest)
-    usable = np.isfinite(queries).all(1)
-    if not usable.all():
-        number = int(np.argmin(usable)) + 1
-        raise InputError(f"query {number}: its vector is not finite; leave it out")
-    return prepared(queries, index.manifest.metric)
 
 
 def _unchanged(folder: Path, manifest: Manifest) -> bool:

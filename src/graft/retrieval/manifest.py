@@ -22,30 +22,34 @@ from graft.retrieval.threshold import Threshold
 from graft.storage import write_text
 
 NAME = "index.json"
-FORMAT = 1
+FORMAT = 2
 VECTORS, ROWS = "vectors.npy", "rows.sqlite"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Name a folder of vectors and rows, with the SHA-256 of both files."""
+    """Name a folder of vectors and rows of one side, with the SHA-256 of both files."""
 
     name: str
     n_rows: int
     vectors_sha256: str
     rows_sha256: str
+    side: str = ""
 
 
 @dataclass(frozen=True)
 class GraphFile:
-    """Name an approximate graph over the first rows of an index.
+    """Name an approximate graph over the first rows of a side of an index.
 
     Args:
         name: of the file.
         n_rows: rows that it covers; those added since are searched exactly.
         sha256: of the file.
         width: how many candidates a search keeps.
-        recall: share of the true ten nearest that it found when it was built.
+        recall: share of the true ten nearest to rows of its own kind that it found when it was
+            built.
+        side: whose rows it covers.
+        recall_across: the same for queries of the other side; None where there is none.
     """
 
     name: str
@@ -53,6 +57,8 @@ class GraphFile:
     sha256: str
     width: int
     recall: float
+    side: str = ""
+    recall_across: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ class Manifest:
         segments: in the order of their rows.
         deleted: file with the numbers of deleted rows, empty where there are none.
         n_deleted: how many.
-        graph: the approximate graph, if there is one.
-        threshold: which scores are near enough, if that was calibrated.
+        graphs: the approximate ones, one for a side at most.
+        thresholds: which scores are near enough, where that was calibrated: by `between`.
         server: where the vectors lie, if not in segments: place and collection.
     """
 
@@ -81,8 +87,8 @@ class Manifest:
     segments: tuple[Segment, ...] = ()
     deleted: str = ""
     n_deleted: int = 0
-    graph: GraphFile | None = None
-    threshold: Threshold | None = None
+    graphs: tuple[GraphFile, ...] = ()
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
     server: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -90,10 +96,29 @@ class Manifest:
         """Rows on disk, deleted ones too."""
         return sum(segment.n_rows for segment in self.segments)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Sides that have rows, or had some; an index of one kind of rows has the side ``""``."""
+        found = self.server["sides"] if self.server else [s.side for s in self.segments]
+        return tuple(dict.fromkeys(found))
+
+    def threshold_of(self, found: str = "", asked: str = "") -> Threshold | None:
+        """Return which scores are near enough where queries of a side find rows of a side."""
+        return self.thresholds.get(between(found, asked))
+
     def files(self) -> Iterator[str]:
         """Yield the names of what the generation needs."""
         yield from (segment.name for segment in self.segments)
-        yield from filter(None, (self.deleted, self.graph.name if self.graph else ""))
+        yield from filter(None, (self.deleted, *(graph.name for graph in self.graphs)))
+
+
+def between(one: str, other: str) -> str:
+    """Return the name of pairs of two sides; who asks whom does not matter to their scores.
+
+    >>> between("text", "image"), between("image", "image"), between("", "")
+    ('image-text', 'image-image', 'rows')
+    """
+    return "-".join(sorted(filter(None, (one, other)))) or "rows"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -118,13 +143,13 @@ def read_manifest(folder: Path) -> Manifest:
             raise ModelError(
                 _placed(path, "was written by another graft; update, or build it again")
             )
-        graph, threshold = values.pop("graph"), values.pop("threshold")
+        graphs, thresholds = values.pop("graphs"), values.pop("thresholds")
         segments = tuple(Segment(**s) for s in values.pop("segments"))
         return Manifest(
             **values,
             segments=segments,
-            graph=GraphFile(**graph) if graph else None,
-            threshold=Threshold(**threshold) if threshold else None,
+            graphs=tuple(GraphFile(**g) for g in graphs),
+            thresholds={name: Threshold(**t) for name, t in thresholds.items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(

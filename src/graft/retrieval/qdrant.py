@@ -16,9 +16,9 @@ import numpy as np
 
 from graft.errors import InputError, MissingExtra, StorageError
 from graft.retrieval.filters import Condition, read_conditions
-from graft.retrieval.index import Hit, check_queries
 from graft.retrieval.manifest import Manifest
 from graft.retrieval.rows import Row
+from graft.retrieval.searchable import Hit, check_queries
 
 MEMORY = ":memory:"
 AT_ONCE = 256
@@ -64,8 +64,23 @@ class QdrantIndex:
         """Columns that conditions may name."""
         return tuple(self.manifest.server["columns"])
 
+    def n_of(self, side: str) -> int:
+        """Return how many rows of a side can be found."""
+        if self.manifest.sides == (side,):
+            return self.n_rows
+        wanted = self.filter(side=side)
+        found = asked_of(lambda: self.client.count(self.collection, count_filter=wanted))
+        return found.count
+
     def hits(
-        self, queries: np.ndarray, k: int, *, where: Sequence[str] = (), exact: bool = False
+        self,
+        queries: np.ndarray,
+        k: int,
+        *,
+        where: Sequence[str] = (),
+        exact: bool = False,
+        side: str = "",
+        asked: str = "",
     ) -> list[list[Hit]]:
         """Return the answers to queries (Q, D), best first; see `Index.search`.
 
@@ -74,9 +89,9 @@ class QdrantIndex:
         """
         from qdrant_client import models
 
-        asked = check_queries(self, queries, k)
-        k = min(k, self.n_rows)
-        wanted = self.filter(read_conditions(where, self.columns))
+        vectors = check_queries(self, queries, k, side)
+        k = min(k, self.n_of(side))
+        wanted = self.filter(read_conditions(where, self.columns), side=side)
         requests = [
             models.QueryRequest(
                 query=query.tolist(),
@@ -85,26 +100,35 @@ class QdrantIndex:
                 with_payload=True,
                 params=models.SearchParams(exact=True) if exact and self.is_remote else None,
             )
-            for query in asked
+            for query in vectors
         ]
         answers = asked_of(lambda: self.client.query_batch_points(self.collection, requests))
-        threshold = self.manifest.threshold
+        threshold = self.manifest.threshold_of(side, asked)
         least = -np.inf if threshold is None else threshold.score
         return [
             [Hit(_row(point.payload), point.score, point.score >= least) for point in answer.points]
             for answer in answers
         ]
 
-    def filter(self, conditions: Sequence[Condition] = (), ids: Sequence[str] | None = None) -> Any:
+    def filter(
+        self,
+        conditions: Sequence[Condition] = (),
+        ids: Sequence[str] | None = None,
+        *,
+        owners: Sequence[str] | None = None,
+        side: str | None = None,
+    ) -> Any:
         """Return Qdrant's filter for what this generation holds and for which conditions hold."""
         from qdrant_client import models
 
         generation = self.manifest.generation
         must: list[Any] = [in_range("added", lte=generation)]
         must_not: list[Any] = [in_range("deleted", lte=generation)]
-        if ids is not None:
-            match = models.MatchAny(any=list(ids))
-            must.append(models.FieldCondition(key="id", match=match))
+        sides = None if side is None else [side]
+        for key, values in (("id", ids), ("owner", owners), ("side", sides)):
+            if values is not None:
+                match = models.MatchAny(any=list(values))
+                must.append(models.FieldCondition(key=key, match=match))
         for condition in conditions:
             part, holds = self._part(condition)
             (must if holds else must_not).append(part)
@@ -124,6 +148,11 @@ class QdrantIndex:
                 (p.payload["id"], p.id) for p in scrolled(self.client, self.collection, wanted)
             )
         return found
+
+    def owned_by(self, ids: Sequence[str]) -> list[Any]:
+        """Return the points here that belong to rows with those ids."""
+        wanted = self.filter(owners=ids)
+        return [p.id for p in scrolled(self.client, self.collection, wanted)]
 
     def ids(self) -> list[str]:
         """Return the ids of all rows that can be found."""
@@ -192,7 +221,8 @@ def scrolled(client: Any, collection: str, wanted: Any) -> Iterator[Any]:
 
 
 def _row(payload: dict[str, Any]) -> Row:
-    return Row(*(payload[name] for name in ("id", "path", "number", "input", "cells")))
+    names = ("id", "path", "number", "input", "cells", "side", "owner")
+    return Row(*(payload[name] for name in names))
 
 
 def in_range(key: str, **bounds: float | None) -> Any:

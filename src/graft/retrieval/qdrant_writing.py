@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from graft.retrieval.filters import as_number
+from graft.retrieval.filters import as_number, as_text
 from graft.retrieval.manifest import Manifest
 from graft.retrieval.qdrant import AT_ONCE, QdrantIndex, asked_of, connect, in_range, is_address
 from graft.retrieval.rows import Row
@@ -33,9 +33,12 @@ def create(manifest: Manifest, batch: Batch, place: str, before: Manifest | None
     vectors = models.VectorParams(size=manifest.width, distance=models.Distance.DOT)
     asked_of(lambda: client.create_collection(name, vectors_config=vectors))
     if is_address(place):  # elsewhere it has no effect
-        for key, kind in (("id", "keyword"), ("added", "integer"), ("deleted", "integer")):
+        words, numbers = ("id", "side", "owner"), ("added", "deleted")
+        kinds = [*((w, "keyword") for w in words), *((n, "integer") for n in numbers)]
+        for key, kind in kinds:
             asked_of(lambda key=key, kind=kind: client.create_payload_index(name, key, kind))
-    server = {"place": place, "collection": name, "columns": {}, "n_rows": 0, "stale": stale}
+    server = {"place": place, "collection": name, "sides": []}
+    server |= {"columns": {}, "n_rows": 0, "stale": stale}
     manifest = replace(manifest, server=server)
     return _upserted(client, manifest, batch, manifest.generation)
 
@@ -98,7 +101,8 @@ def _upserted(client: Any, manifest: Manifest, batch: Batch, generation: int) ->
         ]
         asked_of(lambda points=points: client.upsert(collection, points, wait=True))
     n_rows = manifest.server["n_rows"] + len(batch.rows)
-    server = {**manifest.server, "columns": columns, "n_rows": n_rows}
+    sides = list(dict.fromkeys([*manifest.server["sides"], *(row.side for row in batch.rows)]))
+    server = {**manifest.server, "columns": columns, "n_rows": n_rows, "sides": sides}
     return replace(manifest, generation=generation, server=server)
 
 
@@ -119,6 +123,8 @@ def _payload(row: Row, columns: dict[str, Any], generation: int) -> dict[str, An
         "path": row.path,
         "number": row.number,
         "input": row.input,
+        "side": row.side,
+        "owner": row.owner,
         "cells": json.loads(json.dumps(dict(row.cells), default=str)),
         "added": generation,
     }
@@ -126,7 +132,7 @@ def _payload(row: Row, columns: dict[str, Any], generation: int) -> dict[str, An
         if value in (None, ""):
             continue
         place = columns[name]["place"]
-        found[f"t{place}"] = str(value)
+        found[f"t{place}"] = as_text(value)
         number = as_number(value)
         if number is not None:
             found[f"n{place}"] = number

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import numpy as np
 
 from graft.errors import InputError
-from graft.retrieval.filters import Condition, as_number
+from graft.retrieval.filters import Condition, as_number, as_text
 
 MOST_COLUMNS = 1_000
 """SQLite takes 2,000 columns in a table unless it was built otherwise."""
@@ -36,6 +36,8 @@ class Row:
         number: 1-based data row in it, None where the file itself is the example.
         input: the text, or the path of the image.
         cells: column → value.
+        side: `image` or `text` where an index holds both; empty where it holds one kind of rows.
+        owner: id of the row that this one belongs to and is deleted with; empty for none.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Row:
     number: int | None
     input: str
     cells: Mapping[str, Any] = field(default_factory=dict)
+    side: str = ""
+    owner: str = ""
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -76,9 +80,9 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         more = "".join(f", c{i}" for i in range(len(columns)))
         base.execute(
             "CREATE TABLE rows (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, path TEXT, "
-            f"number INTEGER, input TEXT, cells TEXT{more})"
+            f"number INTEGER, input TEXT, cells TEXT, side TEXT, owner TEXT{more})"
         )
-        marks = ", ".join("?" * (6 + len(columns)))
+        marks = ", ".join("?" * (8 + len(columns)))
         base.executemany(
             f"INSERT INTO rows VALUES ({marks})",
             (
@@ -89,6 +93,8 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
                     row.number,
                     row.input,
                     json.dumps(dict(row.cells), default=str),
+                    row.side,
+                    row.owner,
                     *(
                         _cell(row.cells.get(name), number)
                         for name, number in zip(columns, are_numbers, strict=True)
@@ -127,15 +133,19 @@ class RowFile:
 
     def rows(self, numbers: Iterable[int]) -> dict[int, Row]:
         """Return rows by their number in the segment."""
-        names = "row, id, path, number, input, cells"
+        names = "row, id, path, number, input, cells, side, owner"
         return {
-            row: Row(id_, path, number, input_, json.loads(cells))
-            for row, id_, path, number, input_, cells in self._chosen(names, "row", numbers)
+            row: Row(id_, path, number, input_, json.loads(cells), *more)
+            for row, id_, path, number, input_, cells, *more in self._chosen(names, "row", numbers)
         }
 
     def numbers_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the numbers of those ids that are here."""
         return dict(self._chosen("id, row", "id", ids))
+
+    def owned_by(self, ids: Iterable[str]) -> list[int]:
+        """Return the numbers of the rows that belong to rows with those ids."""
+        return [number for (number,) in self._chosen("row", "owner", ids)]
 
     def ids(self) -> list[str]:
         """Return all ids, in the order of the rows."""
@@ -188,7 +198,7 @@ def _cell(value: Any, is_number: bool) -> float | str | None:
         return None
     if is_number:
         return as_number(value)
-    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
+    return as_text(value)
 
 
 def _is_missing(value: Any) -> bool:

@@ -29,6 +29,14 @@ class Batch:
     def __post_init__(self) -> None:
         assert self.vectors.ndim == 2 and len(self.vectors) == len(self.rows)
 
+    def by_side(self) -> list[Batch]:
+        """Return the rows of each side by themselves; one batch where there is one side."""
+        sides = list(dict.fromkeys(row.side for row in self.rows))
+        if len(sides) < 2:
+            return [self]
+        of_side = [[i for i, row in enumerate(self.rows) if row.side == side] for side in sides]
+        return [Batch(self.vectors[some], [self.rows[i] for i in some]) for some in of_side]
+
 
 def check_batch(batch: Batch, metric: str) -> None:
     """Refuse rows that cannot be indexed.
@@ -91,13 +99,11 @@ def prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
 
 
 def write_segment(folder: Path, name: str, batch: Batch, metric: str) -> Segment:
-    """Write rows into a new segment of an index; it is there whole or not at all.
+    """Write rows of one side into a new segment; it is there whole or not at all.
 
     Raises:
-        DataError: a row cannot be indexed.
         StorageError: it cannot be written.
     """
-    check_batch(batch, metric)
     size = batch.vectors.size * 4
     mend = "free some space; the index is as it was"
     with storing("the index", folder, mend, needed_bytes=size), whole_folder(folder / name) as into:
@@ -111,7 +117,7 @@ def write_segment(folder: Path, name: str, batch: Batch, metric: str) -> Segment
         fail_at("in_segment")
         write_rows(into / ROWS, batch.rows)
         hashes = sha256(into / VECTORS), sha256(into / ROWS)
-    return Segment(name, len(batch.rows), *hashes)
+    return Segment(name, len(batch.rows), *hashes, side=batch.rows[0].side if batch.rows else "")
 
 
 def open_vectors(folder: Path, segment: Segment, width: int) -> np.ndarray:

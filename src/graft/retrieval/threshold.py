@@ -2,7 +2,8 @@
 
 Items of known class that the model was not trained on form pairs; the threshold is the lowest score
 at which the share of accepted impostors (two classes) is at most what was asked. Classes, or items
-where there are few classes, are drawn again to see how far threshold and shares would move.
+where there are few classes, are drawn again to see how far threshold and shares would move. Of
+pictures with captions each picture is paired with each caption, and pictures are drawn.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class Threshold:
         tar_low: lower end of its interval.
         tar_high: upper end.
         n_items: items of which the pairs were made.
-        n_genuine: pairs of one class.
-        n_impostors: pairs of two classes.
-        resampled: `classes` or `items`.
+        n_genuine: pairs that belong together: of one class, or a picture and its own caption.
+        n_impostors: pairs that do not.
+        resampled: `classes`, `items` or `pictures`.
         source: where the items came from.
     """
 
@@ -81,12 +82,23 @@ def calibrate(
         seed: of all draws.
 
     Raises:
+        InputError: as `calibrate_pairs`.
+    """
+    pairs = pairs_of(vectors, labels, most=MOST_ITEMS, seed=seed)
+    return calibrate_pairs(pairs, far, source=source, n_resamples=n_resamples, seed=seed)
+
+
+def calibrate_pairs(
+    pairs: Pairs, far: float, *, source: str = "", n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Threshold:
+    """Do as `calibrate` with pairs that are made already.
+
+    Raises:
         InputError: the share is out of range, there are too few impostor pairs for it or no
             genuine ones, or too many impostors have the highest score of all.
     """
     if not 0 < far < 1:
         raise InputError(f"--far is {far:g}; pass a share between 0 and 1, such as 0.001")
-    pairs = pairs_of(vectors, labels, most=MOST_ITEMS, seed=seed)
     refuse_too_few(pairs, far, source)
     # no draw moves the threshold below the scores that so many more impostors reach
     pairs = pairs.head(HEAD * far)
@@ -132,7 +144,7 @@ def refuse_too_few(pairs: Pairs, far: float, source: str = "") -> None:
     if pairs.n_impostors < needed:
         raise InputError(
             f"{place}{pairs.n_impostors:,} impostor pairs, and --far {far:g} needs {needed:,} or "
-            "more: pass --calibrate with more labelled rows, or a larger --far"
+            "more: pass --calibrate with more rows, or a larger --far"
         )
     if not pairs.n_genuine:
         raise InputError(

@@ -6,7 +6,8 @@ beside what is there and counts only once `index.json` names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from graft.data.faults import LONGEST_LINE, shorten_path
 from graft.errors import InputError, ModelError, StorageError
 from graft.locks import Held, locked
 from graft.retrieval import qdrant, qdrant_writing
-from graft.retrieval.hnsw import build_graph, is_installed, load_faiss, save_graph
+from graft.retrieval.files import write_deleted, write_graphs, write_segments
+from graft.retrieval.hnsw import is_installed, load_faiss
 from graft.retrieval.index import Index
-from graft.retrieval.manifest import NAME, GraphFile, Manifest, read_manifest, sha256, swap
+from graft.retrieval.manifest import NAME, Manifest, read_manifest, swap
 from graft.retrieval.refusals import About, refuse_known, refuse_other_model, refuse_unknown
-from graft.retrieval.segments import Batch, check_batch, check_width, write_segment
+from graft.retrieval.segments import Batch, check_batch, check_width
 from graft.retrieval.threshold import Threshold
-from graft.storage import fsync, storing
+from graft.storage import storing
 
 LOCK = ".lock"
 GRAPH_FROM_ROWS = 200_000
@@ -71,13 +73,13 @@ def build(
         width = batch.vectors.shape[1]
         manifest = Manifest(generation, about.model, about.name, width, about.metric)
         if before is not None and (before.model, before.metric) == (about.model, about.metric):
-            manifest = replace(manifest, threshold=before.threshold)
+            manifest = replace(manifest, thresholds=before.thresholds)
         if server is not None:
             manifest = qdrant_writing.create(manifest, batch, server, before)
             swap(folder, manifest, before)
             return manifest
-        segment = write_segment(folder, f"segment-{generation:06d}", batch, about.metric)
-        manifest = replace(manifest, segments=(segment,))
+        segments = write_segments(folder, generation, batch, about.metric)
+        manifest = replace(manifest, segments=segments)
         return _exchange(folder, manifest, before, kind, n_threads)
 
 
@@ -100,14 +102,14 @@ def add(folder: Path, batch: Batch, about: About) -> Manifest:
             after = qdrant_writing.add(before, batch)
         else:
             generation = before.generation + 1
-            segment = write_segment(folder, f"segment-{generation:06d}", batch, before.metric)
-            after = replace(before, generation=generation, segments=(*before.segments, segment))
+            more = write_segments(folder, generation, batch, before.metric)
+            after = replace(before, generation=generation, segments=(*before.segments, *more))
         swap(folder, after, before)
         return after
 
 
 def delete(folder: Path, ids: Sequence[str]) -> Manifest:
-    """Delete rows by their ids; they are found no more, and `rebuild` frees their space.
+    """Delete rows by their ids, and what belongs to them; `rebuild` frees their space.
 
     Raises:
         InputError: an id is not there, was deleted before, or is named twice.
@@ -118,20 +120,21 @@ def delete(folder: Path, ids: Sequence[str]) -> Manifest:
         with open_index(folder) as index:
             found = index.numbers_of(ids)
             refuse_unknown(ids, found, index.numbers_of(ids, live=False), index.ids)
-        points = [found[id_] for id_ in ids]
+            owned = index.owned_by(ids)
+        points = list(dict.fromkeys([*(found[id_] for id_ in ids), *owned]))
         after = (
             qdrant_writing.delete(before, points)
             if before.server
-            else _deleted(folder, before, points)
+            else write_deleted(folder, before, points)
         )
         swap(folder, after, before)
         return after
 
 
 def rebuild(folder: Path, *, kind: Kind = "auto", n_threads: int = 1) -> Manifest:
-    """Write what is there into one segment, without what was deleted, and build the graph anew.
+    """Write each side into one segment, without what was deleted, and build its graph anew.
 
-    Vectors are taken over; the threshold stays.
+    Vectors are taken over; thresholds stay.
 
     Args:
         folder: of the index.
@@ -154,20 +157,26 @@ def rebuild(folder: Path, *, kind: Kind = "auto", n_threads: int = 1) -> Manifes
             rows = index.rows(numbers.tolist())
             batch = Batch(index.vectors(numbers), [rows[n] for n in numbers.tolist()])
             # under `dot` the lengths count, and under `cosine` they are one: nothing is changed
-            segment = write_segment(folder, f"segment-{generation:06d}", batch, "dot")
-        if kind == "auto" and before.graph is not None and is_installed():
+            segments = write_segments(folder, generation, batch, "dot")
+        if kind == "auto" and before.graphs and is_installed():
             kind = "hnsw"
         after = replace(
-            before, generation=generation, segments=(segment,), deleted="", n_deleted=0, graph=None
+            before, generation=generation, segments=segments, deleted="", n_deleted=0, graphs=()
         )
         return _exchange(folder, after, before, kind, n_threads)
 
 
-def set_threshold(folder: Path, threshold: Threshold | None) -> Manifest:
-    """Store which scores are near enough; None takes it away."""
+def set_thresholds(folder: Path, found: Mapping[str, Threshold]) -> Manifest:
+    """Store which scores are near enough; what is known of other pairs of sides stays.
+
+    Args:
+        folder: of the index.
+        found: by the pair of sides, as `manifest.between` names it.
+    """
     with writing(folder):
         before = read_manifest(folder)
-        after = replace(before, generation=before.generation + 1, threshold=threshold)
+        thresholds = {**before.thresholds, **found}
+        after = replace(before, generation=before.generation + 1, thresholds=thresholds)
         swap(folder, after, before)
         return after
 
@@ -232,39 +241,18 @@ def current(folder: Path, *, replacing: bool = False) -> Manifest | None:
 
 
 def stale_share(manifest: Manifest) -> float:
-    """Return the share of rows that a graph does not cover, 0 where there is no graph."""
-    if manifest.graph is None or not manifest.n_rows:
-        return 0.0
-    return 1 - manifest.graph.n_rows / manifest.n_rows
-
-
-def _deleted(folder: Path, before: Manifest, numbers: Sequence[int]) -> Manifest:
-    """Write which rows are deleted; returns the generation that says so."""
-    old = np.load(folder / before.deleted) if before.deleted else np.zeros(0, np.int64)
-    deleted = np.union1d(old, np.asarray(numbers, np.int64))
-    generation = before.generation + 1
-    name = f"deleted-{generation:06d}.npy"
-    with storing("the index", folder, "free some space; the index is as it was"):
-        np.save(folder / name, deleted)
-        fsync(folder / name)
-    return replace(before, generation=generation, deleted=name, n_deleted=len(deleted))
+    """Return the share of rows that their side's graph does not cover, 0 without graphs."""
+    sides = [graph.side for graph in manifest.graphs]
+    n_rows = sum(s.n_rows for s in manifest.segments if s.side in sides)
+    return 1 - sum(graph.n_rows for graph in manifest.graphs) / n_rows if n_rows else 0.0
 
 
 def _exchange(
     folder: Path, manifest: Manifest, before: Manifest | None, kind: Kind, n_threads: int
 ) -> Manifest:
-    """Add a graph where that is asked for, and make the generation the current one."""
-    wants = kind == "hnsw" or (
-        kind == "auto" and manifest.n_rows >= GRAPH_FROM_ROWS and is_installed()
-    )
-    if wants and manifest.n_rows:
-        with Index(folder, manifest) as index:
-            graph, recall = build_graph(index.segments, n_threads=n_threads)
-        name = f"graph-{manifest.generation:06d}.faiss"
-        with storing("the graph of the index", folder, "free some space"):
-            save_graph(graph, folder / name)
-            fsync(folder / name)
-        about = GraphFile(name, manifest.n_rows, sha256(folder / name), graph.width, recall)
-        manifest = replace(manifest, graph=about)
+    """Add graphs where that is asked for, and make the generation the current one."""
+    least = {"exact": math.inf, "hnsw": 1, "auto": GRAPH_FROM_ROWS if is_installed() else math.inf}
+    graphs = write_graphs(folder, manifest, least[kind], n_threads)
+    manifest = replace(manifest, graphs=graphs)
     swap(folder, manifest, before)
     return manifest

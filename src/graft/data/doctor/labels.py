@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from graft.data.captions import hint_of_captions
 from graft.data.doctor.label_typos import likely_typos
 from graft.data.doctor.places import at
 from graft.data.faults import Finding, listed, shorten
@@ -79,6 +80,7 @@ def nothing_to_learn(table: Table, counts: Counter[str], n: int) -> list[Finding
         message += "of the classes"
         if all(not math.isnan(as_number(label)) for label in counts):
             message += ", or --target-kind number"
+        message += hint_of_captions(table)
         return [Finding("all-unique-labels", "error", message, source, None, column)]
     return []
 
