@@ -162,7 +162,8 @@ def test_another_model_is_refused(place, made, tmp_path):
 
 @pytest.mark.parametrize("kind", ["hnsw", "qdrant"])
 def test_the_other_ways_of_searching_find_the_same(place, made, asked, tmp_path, kind):
-    pytest.importorskip("faiss" if kind == "hnsw" else "qdrant_client", reason=f"needs {kind}")
+    library = {"hnsw": ("faiss", "faiss-cpu"), "qdrant": ("qdrant_client", "qdrant-client")}[kind]
+    pytest.importorskip(library[0], reason=f"needs {library[1]}")
     queries = ["the red", "a blue is", str(place / "data" / "images" / "green1.png")]
     sides = ("image", "text")
     made()

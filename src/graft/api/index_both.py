@@ -83,7 +83,7 @@ def rows_of_both(
     usable = np.ones(len(known.first), bool)
     if only != "text":
         found = embedder.embed(images.take(known.first))
-        usable = np.asarray(np.isfinite(found.features).all(1))
+        usable = np.asarray(~np.isnan(found.features).any(1))
         vectors.append(found.features[usable])
         rows += _pictures(table, known, of_pictures, np.flatnonzero(usable))
         findings, n_skipped = (*findings, *found.findings), int((~usable).sum())
@@ -102,7 +102,7 @@ def rows_of_both(
     if only == "text":
         rows = [replace(row, owner="") for row in rows]
     notes = ()
-    if known.n_without:
+    if known.n_without and only != "text":
         n = counted(known.n_without, "picture has", "pictures have")
         notes = (f"{n} no caption, and can only be found as pictures",)
     batch = Batch(np.concatenate(vectors), rows)

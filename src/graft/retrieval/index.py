@@ -62,6 +62,7 @@ class Index:
             )
             for side in manifest.sides
         }
+        self._n_of = {side: int(part.own(self.live).sum()) for side, part in self.parts.items()}
 
     @classmethod
     def open(cls, folder: str | Path) -> Index:
@@ -108,7 +109,7 @@ class Index:
 
     def n_of(self, side: str) -> int:
         """Return how many rows of a side can be found."""
-        return int(self.parts[side].own(self.live).sum()) if side in self.parts else 0
+        return self._n_of.get(side, 0)
 
     @property
     def columns(self) -> tuple[str, ...]:
