@@ -101,6 +101,7 @@ def test_plan_says_what_train_would_do(model, table):
         "below block 1 of 2",
         "nothing is frozen",
     ]
+    assert planned.transforms[0].startswith("texts, at most ")
     for phase in planned.phases:
         n = sum(g.n_parameters for g in phase.groups)
         assert n == sum(g.n_parameters for g in planned.phases[0].groups)

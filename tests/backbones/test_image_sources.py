@@ -436,6 +436,7 @@ def test_processor_leaves_out_what_is_not_read():
 
 def test_processor_channels():
     grey = with_n_channels(PROCESSOR, 1)
+    assert str(grey).startswith("pictures grey, ")
     assert grey.mean == pytest.approx((0.4,))
     assert grey.encode([picture()[:, :, 0]])[0]["pixels"].shape == (1, 8, 8)
     assert grey.encode([picture()])[0]["pixels"].shape == (1, 8, 8)

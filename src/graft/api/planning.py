@@ -12,6 +12,7 @@ from graft.api.asked import asked_for
 from graft.api.choosing import with_method
 from graft.api.training import settings_of
 from graft.backbones.backbone import Backbone
+from graft.backbones.pair import BackbonePair
 from graft.data.faults import Finding
 from graft.engine.estimate import estimate
 from graft.engine.feeds import find_feeds
@@ -60,6 +61,8 @@ class Planned:
     Args:
         n_target: rows of another domain that it would adapt to, and
         adapt: how; empty where there is none.
+        transforms: what lies between the data and the pretrained network: what becomes of a
+            picture or a text, and what of the network was changed to read it.
     """
 
     model: str
@@ -79,6 +82,7 @@ class Planned:
     store_bytes: int = 0
     n_target: int = 0
     adapt: str = ""
+    transforms: tuple[str, ...] = ()
 
 
 def plan(
@@ -158,7 +162,16 @@ def plan(
         costs.store_bytes,
         len(job.target.splits.train) if job.target is not None and TARGET in stream else 0,
         getattr(job.task, "adapt", ""),
+        _transforms(job.backbone),
     )
+
+
+def _transforms(backbone: Backbone | BackbonePair) -> tuple[str, ...]:
+    is_pair = isinstance(backbone, BackbonePair)
+    read = [backbone.image, backbone.text] if is_pair else [backbone]
+    # a processor of one's own need not say what it does
+    said = (str(b.processor) for b in read if type(b.processor).__str__ is not object.__str__)
+    return (*said, *backbone.origin.notes)
 
 
 def _notes(job: Job) -> tuple[str, ...]:

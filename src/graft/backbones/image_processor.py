@@ -65,6 +65,24 @@ class ImageProcessor:
     def key(self) -> str:
         return repr(self)
 
+    def __str__(self) -> str:
+        """Say what becomes of a picture.
+
+        >>> colour = (0.5, 0.5, 0.5)
+        >>> print(ImageProcessor((224, 224), 256, colour, colour))
+        pictures in colour, shorter side scaled to 256, the middle 224 × 224
+        """
+        height, width = self.size
+        kinds = {1: "grey", 3: "in colour"}
+        channels = kinds.get(self.n_channels, f"of {self.n_channels} channels")
+        if isinstance(self.resize, int):
+            how = f"shorter side scaled to {self.resize}, the middle {height} × {width}"
+        else:
+            how = f"stretched to {self.resize[0]} × {self.resize[1]}"
+            if self.resize != self.size:
+                how += f", the middle {height} × {width}"
+        return f"pictures {channels}, {how}"
+
     def encode(self, values: Sequence[Any]) -> list[Mapping[str, np.ndarray]]:
         """Resize and crop decoded pictures.
 

@@ -55,6 +55,9 @@ class TextProcessor:
         text = json.dumps([state, self.tokenizer.pad_token_id], sort_keys=True)
         return f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.max_length}"
 
+    def __str__(self) -> str:
+        return f"texts, at most {self.max_length} tokens"
+
     def encode(self, values: Sequence[Any]) -> list[Row]:
         """Tokenise each text; returns rows with `input_ids` (L,) int32, L at least 1."""
         if not values:

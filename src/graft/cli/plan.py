@@ -66,6 +66,8 @@ def plan(
     for note in planned.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"{planned.model} with {planned.n_blocks} blocks · method {planned.method}")
+    for transform in planned.transforms:
+        console.print(f"  {transform}", markup=False, soft_wrap=True)
     for phase in planned.phases:
         stored = "stored" if phase.cached else phase.reason
         cut = readable_cut(phase.cut)
