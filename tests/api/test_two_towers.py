@@ -46,6 +46,15 @@ def test_pictures_find_their_captions(place):
     assert (place / "run" / "report.html").is_file()
 
 
+def test_a_threshold_is_judged_before_and_after(place):
+    record = graft.load(place / "run").record
+    n_test = record.n_test
+    assert record.pairs.n_alike <= n_test and record.pairs.resampled in ("groups", "items")
+    span = record.intervals["change"]["auroc"]
+    assert span.value > 0 and span.low < span.high
+    assert record.after["test"]["equal_error_rate"] < record.before["test"]["equal_error_rate"]
+
+
 def test_all_captions_of_a_picture_are_on_one_side(place):
     assert "all captions of a picture together" in graft.load(place / "run").record.how_split
 

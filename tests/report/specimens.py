@@ -11,6 +11,7 @@ from graft.records import (
     FindingRecord,
     GroupRecord,
     Interval,
+    PairsRecord,
     ReliabilityBin,
     RememberedRecord,
     TeacherRecord,
@@ -32,6 +33,7 @@ from graft.report.facts_embedding import (
     EmbeddingFacts,
     Item,
     Neighbour,
+    Operating,
     Query,
 )
 from tests.report.test_card import RECORD
@@ -191,6 +193,7 @@ def embed():
         before={"test": dict.fromkeys(names, 0.5), "validation": {"mrr": 0.55}},
         after={"test": dict.fromkeys(names, 0.7), "validation": {"mrr": 0.65}},
         intervals={"before": found, "after": found, "change": found},
+        pairs=PairsRecord(80, 100, "items", ("tar_at_far_1e2", "tar_at_far_1e3")),
     )
     spread = Region(HOSTILE[0], (0.0, 1.0, 0.5), (0.0, 0.0, 1.0))
     lying = FeatureMap(
@@ -202,7 +205,12 @@ def embed():
         before=dataclasses.replace(side(HOSTILE[:2]), regions=(), spreads=(spread,)),
     )
     sides = [MapSide(s.x, s.y, 0.0) for s in (lying.before, lying.after)]
-    counts = CosineCounts(0.0, 1.0, (0, 3, 5), (4, 2, 0), 0.6, 0.85)
+    curve = (
+        Operating(0.01, 0.0, float("inf")),
+        Operating(0.1, 0.5, 0.7),
+        Operating(1.0, 1.0, 0.05),
+    )
+    counts = CosineCounts(0.0, 1.0, (0, 30, 50), (40, 60, 0), 0.6, 0.85, curve)
     items = (
         Item("a.csv row 1", HOSTILE[0], f"a text {HOSTILE[3]}"),
         Item("b.jpg", HOSTILE[1], picture=PICTURE),
@@ -238,6 +246,7 @@ def scored():
     record = dataclasses.replace(
         record,
         headline="spearman",
+        pairs=None,
         classes=(),
         before={"test": {"spearman": 0.5, "pearson": 0.5}},
         after={"test": {"spearman": 0.7, "pearson": 0.7}},

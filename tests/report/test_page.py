@@ -11,7 +11,7 @@ import re
 import pytest
 
 from graft.records import FindingRecord
-from graft.report import figures_embedding
+from graft.report import figures_embedding, figures_roc
 from graft.report.page import _without_source_map, render
 from tests.report.dom import parse
 from tests.report.specimens import (
@@ -119,7 +119,7 @@ def test_labels_in_the_figures_stay_values(trees, pages):
         (
             "embed",
             {"scores", "cosines-before", "cosines-after", "map-before", "map-after"}
-            | {"near-before", "near-after"},
+            | {"near-before", "near-after", "roc"},
         ),
         ("scored", {"scores-before", "scores-after", "map-after", "counts"}),
     ],
@@ -300,6 +300,29 @@ def test_classes_of_an_embedding_come_hardest_first():
         *(HOSTILE[1], "4", "50\u00a0%", "25\u00a0%", "0.70", "0.80", "0.60", "0.30", HOSTILE[0]),
     )
     assert f"the class “{HOSTILE[1]}”: 3 of its 4 items" in parse(render(record, facts)).text()
+
+
+def test_the_curve_of_verification_says_what_thresholds_accept():
+    tree = parse(render(*embed()))
+    found = specs(tree)["roc"]
+    chance, lines, dots = (layer["data"]["values"] for layer in found["layer"])
+    assert {row["when"] for row in lines} == {"before", "after"}
+    assert all(row["far"] == row["tar"] for row in chance)
+    assert found["layer"][1]["encoding"]["x"]["scale"] == {
+        "type": "log", "domain": [0.01, 1], "nice": False,
+    }  # fmt: skip
+    # a threshold above every score is none, and the dot is at the one that the histogram draws
+    assert [row["threshold"] for row in lines][:3] == [None, 0.7, 0.05]
+    assert [(row["when"], row["threshold"]) for row in dots] == [("before", 0.7), ("after", 0.7)]
+    text = tree.text()
+    assert "80 pairs that belong together and 100 that do not" in text
+    assert "intervals draw single items again" in text
+    assert "for TAR at FAR 1 % and TAR at FAR 0.1 % the pairs" in text
+    record, facts = scored()
+    assert "roc" not in specs(parse(render(record, facts)))
+    bare = dataclasses.replace(embed()[1].embedding.after, curve=())
+    lying = dataclasses.replace(embed()[1].embedding, before=bare, after=bare)  # of an older run
+    assert figures_roc.curve(lying) is None
 
 
 def test_scored_pairs_are_drawn_over_their_scores():

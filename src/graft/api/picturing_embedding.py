@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graft.api.cosines import cosines_of, counted, ends_of, labelled_pairs, tuple_pairs
+from graft.api.cosines import counted, ends_of, operating
 from graft.api.mapping import MOST_COLOURS, with_spreads
 from graft.api.near_mapping import near_map, rows_of_near_map
 from graft.api.nearest import (
@@ -26,6 +26,8 @@ from graft.api.nearest import (
 from graft.api.showing import Judged, feature_map, place_of, small_picture, text_of
 from graft.data.table import Table
 from graft.data.tuples import Tuples, relevant, unfolded
+from graft.metrics.sampled_pairs import cosines_of, sample_pairs
+from graft.metrics.verification import sampled
 from graft.neighbours import normalised
 from graft.report.facts import ClassCount, Facts, FeatureMap, Link
 from graft.report.facts_embedding import CosineCounts, EmbeddingFacts, Item, Query
@@ -197,12 +199,17 @@ def _with_queries(
 def _histograms(
     truth: np.ndarray | Tuples, units: Sequence[np.ndarray]
 ) -> tuple[CosineCounts | None, CosineCounts | None]:
-    pairs = tuple_pairs(truth) if isinstance(truth, Tuples) else labelled_pairs(truth)
-    if not all(map(len, pairs)):
+    """Return the cosines of the pairs that the metrics of verification are of."""
+    sample = sample_pairs(truth)
+    if sample is None or not sample.n_alike or not sample.n_unlike:
         return None, None
-    cosines = [[np.clip(cosines_of(unit, some), -1, 1) for some in pairs] for unit in units]
+    sets = [sampled(sample, unit) for unit in units]
+    cosines = [[np.clip(p.scores[p.genuine == kind], -1, 1) for kind in (1, 0)] for p in sets]
     ends = ends_of(*cosines[0], *cosines[1])
-    before, after = (counted(alike, unlike, ends) for alike, unlike in cosines)
+    before, after = (
+        replace(counted(alike, unlike, ends), curve=operating(pairs))
+        for (alike, unlike), pairs in zip(cosines, sets, strict=True)
+    )
     return before, after
 
 

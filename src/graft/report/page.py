@@ -27,6 +27,7 @@ from graft.report import (
     figures_errors,
     figures_map,
     figures_numbers,
+    figures_roc,
     figures_scores,
     tables,
 )
@@ -41,6 +42,7 @@ from graft.report.words import (
     percent,
     plural,
     share_of,
+    what_pairs,
 )
 from graft.wording import human_bytes
 
@@ -90,6 +92,7 @@ def render(
         ),
         "cosines": [
             *figures_embedding.cosines(found.embedding),
+            *_some(figures_roc.curve(found.embedding)),
             *figures_embedding.scatters(record, found.embedding),
         ],
         "map": figures_map.maps(record, found.map),
@@ -134,6 +137,7 @@ def render(
         percent=percent,
         share_of=share_of,
         plural=plural,
+        what_pairs=what_pairs,
         human_seconds=human_seconds,
         human_bytes=human_bytes,
     )
