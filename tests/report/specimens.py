@@ -239,6 +239,49 @@ def embed():
     )
 
 
+def matched():
+    """Return the record and the facts of two towers: pictures, and their captions."""
+    record, facts = embed()
+    names = ("image_to_text_recall_at_10", "text_to_image_recall_at_10")
+    found = {name: Interval(0.7, 0.6, 0.8) for name in names}
+    epochs = tuple(
+        EpochRecord(i, 1.0, 0.9, 1.0, dict.fromkeys(names, 0.6 + 0.05 * i)) for i in range(2)
+    )
+    record = dataclasses.replace(
+        record,
+        task="match",
+        headline=names[0],
+        classes=(),
+        phases=(dataclasses.replace(record.phases[0], epochs=epochs, convex=None),),
+        before={"test": dict.fromkeys(names, 0.1), "validation": dict.fromkeys(names, 0.1)},
+        after={"test": dict.fromkeys(names, 0.7), "validation": dict.fromkeys(names, 0.65)},
+        intervals={"before": found, "after": found, "change": found},
+        pairs=PairsRecord(80, 100, "groups"),
+    )
+    assert facts.embedding is not None and facts.map is not None
+    items = (Item("b.jpg", picture=PICTURE), Item("c.jsonl row 1", text=f"a text {HOSTILE[3]}"))
+    there, back = (Neighbour(1, 0.91, True),), (Neighbour(0, 0.91, True),)
+    queries = (Query(0, "better", there, there), Query(1, "drawn", back, back))
+    towers = dataclasses.replace(
+        facts.embedding, kind="match", items=items, queries=queries, classes=()
+    )
+    sides = dataclasses.replace(
+        facts.map,
+        groups=("pictures", "captions") * 2,
+        after=dataclasses.replace(side(("captions", "pictures")), regions=()),
+        before=dataclasses.replace(side(("captions", "pictures")), regions=()),
+        links=(Link(0, 1, True),),
+    )
+    return record, dataclasses.replace(
+        facts,
+        modality="image-text",
+        counts=(ClassCount("examples", 20, 5, 10),),
+        embedding=towers,
+        map=sides,
+        near_map=None,
+    )
+
+
 def scored():
     """Return the record and the facts of an embedding of scored pairs, without a second map."""
     record, facts = embed()
@@ -301,4 +344,5 @@ KINDS = {
     "many classes": long_training,
     "embed": embed,
     "scored": scored,
+    "matched": matched,
 }

@@ -20,6 +20,7 @@ from tests.report.specimens import (
     classify,
     embed,
     long_training,
+    matched,
     regress,
     scored,
 )
@@ -122,6 +123,10 @@ def test_labels_in_the_figures_stay_values(trees, pages):
             | {"near-before", "near-after", "roc"},
         ),
         ("scored", {"scores-before", "scores-after", "map-after", "counts"}),
+        (
+            "matched",
+            {"scores", "scores-text_to_image_recall_at_10", "cosines-after", "roc", "map-after"},
+        ),
     ],
 )
 def test_each_kind_of_run_has_its_figures(trees, kind, figures):
@@ -325,6 +330,30 @@ def test_the_curve_of_verification_says_what_thresholds_accept():
     assert figures_roc.curve(lying) is None
 
 
+def test_two_towers_are_told_of_as_such():
+    tree = parse(render(*matched()))
+    text = tree.text()
+    assert "nearest for 70.0 % of the pictures of 30 test rows (60.0 to 80.0)." in text
+    assert "the picture is among the ten nearest for 70.0 % of the captions" in text
+    assert "draws the same pictures, with their captions, for both" in text
+    assert "Each point is a held-out picture or caption." in text
+    assert "Pictures with their nearest captions, then captions with their nearest pictures" in text
+    kinds = [e.attributes.get("class", "") for e in tree.named("div")]
+    hoods = [kind for kind in kinds if kind.startswith("hood")]
+    assert hoods == ["hood words-only"] * 2 + ["hood pictures"] * 2
+    assert "graft search RUN" in text and "--zero-shot" in text
+    # nothing that is said of classifiers
+    for odd in (
+        "Rows of each class",
+        "wrong",
+        "a image",
+        "classes lie apart",
+        "graft predict RUN new",
+    ):
+        assert odd not in text, odd
+    assert "counts" not in specs(tree)
+
+
 def test_scored_pairs_are_drawn_over_their_scores():
     tree = parse(render(*scored()))
     found = specs(tree)
@@ -353,7 +382,7 @@ def test_the_curve_of_the_metric_begins_with_the_untouched_backbone():
     assert "scores" not in specs(parse(render(older, facts)))
 
 
-@pytest.mark.parametrize("make", [embed, scored])
+@pytest.mark.parametrize("make", [embed, scored, matched])
 def test_without_examples_no_neighbour_is_shown(make):
     page = render(*make(), examples=False)
     assert "a text " not in page and "data:image/jpeg" not in page

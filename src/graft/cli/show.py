@@ -14,7 +14,7 @@ from rich.text import Text
 
 from graft.errors import UnknownName
 from graft.report.teacher import beside_teacher, how_taught
-from graft.report.words import UNTOUCHED, readable, what_is_left, what_pairs
+from graft.report.words import IN_A_SPACE, UNTOUCHED, readable, what_is_left, what_pairs
 
 if TYPE_CHECKING:
     from graft.data.faults import Finding
@@ -115,7 +115,7 @@ def show_run(record: RunRecord) -> None:
             span(moved, sign="+"),
         )
     console.print(table)
-    how = "items are compared by cosine; " if record.task == "embed" else ""
+    how = "items are compared by cosine; " if record.task in IN_A_SPACE else ""
     console.print(
         f"{how}before: the {UNTOUCHED[record.task]}; in brackets the 95 % bootstrap interval",
         style="dim",

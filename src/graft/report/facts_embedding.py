@@ -139,7 +139,8 @@ class EmbeddingFacts:
     """Hold what the page shows of an embedding alone.
 
     Args:
-        kind: `labels`, `pairs`, `triplets`, `scores`, or `binary`: alike or not.
+        kind: `labels`, `pairs`, `triplets`, `scores`, `binary`: alike or not, or `match`: pictures
+            and their captions.
         n_items: that are searched among each other.
         items: those that are shown.
         queries: those whose neighbours are shown.

@@ -39,9 +39,9 @@ def curve(facts: EmbeddingFacts | None) -> Figure | None:
     return Figure(
         "roc",
         "What a threshold accepts",
-        "A threshold that lets fewer strange pairs through (to the left, each line of the axis a "
-        "tenth) also accepts fewer that belong together; the higher the line, the better. The dots "
-        "are the thresholds of the pictures above, the dashed line is chance.",
+        "A threshold that lets fewer strange pairs through (to the left, by powers of ten) also "
+        "accepts fewer that belong together; the higher the line, the better. The dots are the "
+        "thresholds of the histograms, the dashed line is chance.",
         says,
         base(says, 300, layer=_layers(rows, sides, x, y)),
         ("FAR at most", "TAR before", "TAR after", "threshold after"),

@@ -37,6 +37,7 @@ from graft.report.teacher import how_taught, teacher_rows
 from graft.report.verdict import verdict
 from graft.report.words import (
     A_MODEL,
+    IN_A_SPACE,
     UNTOUCHED,
     human_seconds,
     percent,
@@ -77,7 +78,7 @@ def render(
         "data": _some(figures_data.class_counts(record, found)),
         "training": _some(
             figures_data.learning(record),
-            figures_scores.scores(record),
+            *figures_scores.scores(record),
             figures_scores.remembered(record),
         ),
         "errors": _some(
@@ -112,6 +113,7 @@ def render(
         name=name,
         recipe=recipe,
         verdict=verdict(record, facts),
+        in_a_space=record.task in IN_A_SPACE,
         kind=A_MODEL[record.task].format(n=len(record.classes)),
         untouched=UNTOUCHED[record.task],
         metrics=tables.metric_rows(record, meanings or {}),

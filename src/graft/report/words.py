@@ -17,6 +17,9 @@ UNTOUCHED = {
 }
 """task → what stands under "before": what the features know without training."""
 
+IN_A_SPACE = frozenset({"embed", "match"})
+"""Tasks whose answers are vectors, compared by cosine."""
+
 A_MODEL = {
     "classify": "classifier for {n} classes",
     "multilabel": "classifier for {n} labels, of which any number may hold",
@@ -42,7 +45,8 @@ NAMES = {
 
 def readable(metric: str) -> str:
     """Return a metric's name for people: `macro f1` for `macro_f1`."""
-    return NAMES.get(metric) or metric.removeprefix("expected_").replace("_", " ")
+    told = metric.removeprefix("expected_").replace("_to_", "→").replace("_", " ")
+    return NAMES.get(metric) or told.replace(" mrr", " MRR")
 
 
 def spelled(metric: str) -> str:
