@@ -3,7 +3,7 @@
     RunRecord ─ PhaseRecord ─ EpochRecord
               │             └ GroupRecord, CacheRecord, ConvexRecord
               └ Interval, ClassScores, FindingRecord
-              └ DomainRecord, TeacherRecord, RememberedRecord
+              └ DomainRecord, TeacherRecord, RememberedRecord, PairsRecord
 
 `to_json` and `from_json` are each other's inverse.
 """
@@ -307,6 +307,24 @@ class RememberedRecord:
 
 
 @dataclass(frozen=True)
+class PairsRecord:
+    """Of which pairs of held-out items was told how well a threshold on their cosine tells them.
+
+    Args:
+        n_alike: pairs that belong together.
+        n_unlike: pairs that do not; of either kind all that there are, or a sample by a seed.
+        resampled: what intervals draw again, so that pairs that share items count as such:
+            `classes`, `groups` of items that share tuples, or single `items`.
+        left_out: metrics for which the pairs are too few.
+    """
+
+    n_alike: int
+    n_unlike: int
+    resampled: str
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training, done: what was asked, what happened, what it is worth.
 
@@ -332,6 +350,8 @@ class RunRecord:
         domain: what adapting to another domain came to; None where none was asked for.
         teacher: that the model learned from, or None.
         remembered: what the network could do before, where that was asked for.
+        pairs: held-out pairs that a threshold tells apart; None where nothing is compared by
+            cosine, or pairs have scores.
     """
 
     model: str
@@ -369,6 +389,7 @@ class RunRecord:
     domain: DomainRecord | None = None
     teacher: TeacherRecord | None = None
     remembered: RememberedRecord | None = None
+    pairs: PairsRecord | None = None
 
     @property
     def judged_on(self) -> str:

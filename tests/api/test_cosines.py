@@ -10,54 +10,14 @@ from hypothesis import strategies as st
 from graft.api.cosines import (
     N_BINS,
     best_threshold,
-    cosines_of,
     counted,
     ends_of,
-    labelled_pairs,
-    tuple_pairs,
+    operating,
 )
-from graft.data.tuples import Tuples
+from graft.metrics.sampled_pairs import sample_pairs
+from graft.metrics.verification import sampled
 
 COSINES = st.lists(st.sampled_from(np.linspace(-1, 1, 21).tolist()), min_size=1, max_size=12)
-
-
-@pytest.mark.parametrize("n", [60, 3_000])
-def test_labelled_pairs_are_alike_and_not(n):
-    labels = np.random.default_rng(1).integers(0, 7, n)
-    alike, unlike = labelled_pairs(labels, most=500)
-    assert (labels[alike[:, 0]] == labels[alike[:, 1]]).all()
-    assert (labels[unlike[:, 0]] != labels[unlike[:, 1]]).all()
-    assert (alike[:, 0] != alike[:, 1]).all()
-    assert 0 < len(alike) <= 500 and len(unlike) == 500
-    again = labelled_pairs(labels, most=500)
-    assert np.array_equal(alike, again[0]) and np.array_equal(unlike, again[1])
-    other = labelled_pairs(labels, seed=1, most=500)
-    assert not np.array_equal(unlike, other[1])
-
-
-def test_of_few_items_every_pair_is_there_once():
-    labels = np.array([0, 0, 1, 1, 1])
-    alike, unlike = labelled_pairs(labels)
-    assert sorted(map(tuple, alike.tolist())) == [(0, 1), (2, 3), (2, 4), (3, 4)]
-    assert len({tuple(p) for p in unlike.tolist()}) == len(unlike) == 6
-
-
-def test_classes_of_one_item_have_no_pair():
-    for labels in (np.arange(5), np.arange(3_000)):
-        alike, unlike = labelled_pairs(labels, most=100)
-        assert len(alike) == 0 and len(unlike) > 0
-
-
-def test_pairs_of_tuples():
-    members = np.array([[0, 1], [2, 3], [4, 5], [0, 3]])
-    alike, unlike = tuple_pairs(Tuples(members))
-    assert np.array_equal(alike, members)
-    known = set(map(tuple, members.tolist()))
-    assert len(unlike) and not known & set(map(tuple, unlike.tolist()))
-    alike, unlike = tuple_pairs(Tuples(np.array([[0, 1, 2], [3, 4, 5]])))
-    assert alike.tolist() == [[0, 1], [3, 4]] and unlike.tolist() == [[0, 2], [3, 5]]
-    alike, unlike = tuple_pairs(Tuples(members, np.array([1.0, 0.0, 1.0, 0.0])))
-    assert alike.tolist() == [[0, 1], [4, 5]] and unlike.tolist() == [[2, 3], [0, 3]]
 
 
 @settings(max_examples=60, deadline=None, database=None)
@@ -96,6 +56,19 @@ def test_cosines_that_are_all_one_have_a_bin():
     assert sum(counted(ones, ones, (low, high)).alike) == 3
 
 
-def test_cosine_of_a_pair():
-    unit = np.array([[1.0, 0.0], [0.6, 0.8]])
-    assert cosines_of(unit, np.array([[0, 1], [1, 1]])).tolist() == pytest.approx([0.6, 1.0])
+def test_points_of_the_curve_are_what_counting_gives():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 12, 200)
+    vectors = np.eye(12)[labels] + 0.4 * random.normal(size=(200, 12))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    sample = sample_pairs(labels)
+    found = operating(sampled(sample, unit))
+    cosines = np.einsum("pd,pd->p", *(unit[side] for side in sample.pairs.T))
+    assert found[-1].far == 1 and found[-1].tar == 1
+    assert {0.001, 0.01, 0.1} <= {round(o.far, 9) for o in found}
+    for o in found[5:-1:7]:
+        accepted = cosines >= o.threshold - 1e-5
+        assert accepted[sample.alike].mean() == pytest.approx(o.tar, abs=2e-3)
+        assert accepted[~sample.alike].mean() <= o.far + 2e-3
+    tars = [o.tar for o in found]
+    assert tars == sorted(tars)

@@ -227,6 +227,26 @@ def test_evaluating_and_planning_know_embeddings(place, tmp_path):
     assert planned.phases[0].n_steps == 2 * 6
 
 
+@pytest.mark.parametrize(("data", "resampled"), [("labelled", "items"), ("pairs", "groups")])
+def test_a_threshold_is_judged_before_and_after(place, tmp_path, data, resampled):
+    options = {"task": "embed"} if data == "labelled" else {}
+    run = train(place, data, tmp_path / "run", method="full", lr=3e-3, **options)
+    record = run.record
+    assert record.pairs.resampled == resampled
+    assert record.pairs.n_alike > 0 and record.pairs.n_unlike > 0
+    for part in ("test", "validation"):
+        assert 0 <= record.after[part]["equal_error_rate"] <= 1
+    for name in ("auroc", "equal_error_rate"):
+        span = record.intervals["after"][name]
+        assert span.low <= span.value <= span.high and span.low < span.high
+    assert record.intervals["change"]["auroc"].value > 0
+    assert record.pairs.left_out and "tar_at_far_1e3" not in record.intervals["after"]
+    if data == "labelled":
+        found = graft.evaluate(run.folder, place / "labelled.csv")
+        assert set(found.metrics) >= {"auroc", "equal_error_rate", "tar_at_far_1e2"}
+        assert found.pairs.n_alike == 3 * 40 * 39 // 2
+
+
 def test_unseen_classes_are_held_out_by_their_label(place, tmp_path):
     words = WORDS["number"]
     rows = [(f"{FILLERS[i % 10]} {words[i % 5]} {i}", f"class {i % 6}") for i in range(120)]

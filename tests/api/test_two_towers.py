@@ -12,6 +12,8 @@ import graft
 from graft.artifact import load_towers
 from graft.backbones.pair import open_pair
 from graft.errors import GraftError, InputError
+from graft.records import from_json
+from graft.report.facts import Facts
 from tests.towers import COLOURS, write_clip, write_pictures, write_towers
 
 OPTIONS = {"threads": 1, "precision": "fp32", "workers": 0, "batch_size": 8}
@@ -44,6 +46,53 @@ def test_pictures_find_their_captions(place):
         "image_to_text_recall", "text_to_image_recall",
     }  # fmt: skip
     assert (place / "run" / "report.html").is_file()
+
+
+def test_a_threshold_is_judged_before_and_after(place):
+    record = graft.load(place / "run").record
+    n_test = record.n_test
+    assert record.pairs.n_alike <= n_test and record.pairs.resampled in ("groups", "items")
+    span = record.intervals["change"]["auroc"]
+    assert span.value > 0 and span.low < span.high
+    assert record.after["test"]["equal_error_rate"] < record.before["test"]["equal_error_rate"]
+
+
+def test_recall_is_measured_after_each_epoch(place):
+    record = graft.load(place / "run").record
+    found = [epoch.scores for phase in record.phases for epoch in phase.epochs]
+    assert len(found) == 12
+    names = {"image_to_text_recall_at_10", "text_to_image_recall_at_10"}
+    assert all(set(scores) == names for scores in found)
+    # the last epoch's weights are those that were judged
+    after = record.after["validation"]
+    assert found[-1] == pytest.approx({name: after[name] for name in names}, abs=0.2)
+
+
+def test_the_page_shows_pictures_and_captions_that_lie_near(place):
+    facts = from_json(Facts, (place / "run" / "report.json").read_text())
+    lying = facts.embedding
+    assert (
+        lying.kind == "match"
+        and sum(lying.after.alike) == graft.load(place / "run").record.pairs.n_alike
+    )
+    captions = {}
+    for line in (place / "data" / "captions.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for caption in row["captions"]:
+            captions.setdefault(caption, set()).add(row["image"].rpartition("/")[2])
+    ways = set()
+    for query in lying.queries:
+        item = lying.items[query.item]
+        ways.add(bool(item.picture))
+        for near in (*query.before, *query.after):
+            other = lying.items[near.item]
+            assert bool(other.picture) != bool(item.picture)
+            text, picture = (item, other) if other.picture else (other, item)
+            assert near.belongs == (picture.place.partition(",")[0] in captions[text.text])
+    assert ways == {True, False}
+    assert set(facts.map.groups) == {"pictures", "captions"} and facts.map.links
+    for link in facts.map.links:
+        assert facts.map.groups[link.one] == "pictures" != facts.map.groups[link.other]
 
 
 def test_all_captions_of_a_picture_are_on_one_side(place):

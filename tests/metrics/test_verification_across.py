@@ -67,6 +67,6 @@ def test_of_many_pictures_some_are_drawn():
     images, texts, owner = drawn(40)
     whole, some = pairs_across(images, texts, owner), pairs_across(images, texts, owner, most=600)
     assert 300 < some.n_genuine + some.n_impostors < 900
-    assert some.n_genuine == some.others.sum() < whole.n_genuine
+    assert some.n_genuine == some.genuine.sum() < whole.n_genuine
     curve = roc(some)
     assert 0 < tar_at(curve, 0.1) <= 1 and np.isfinite(threshold_at(curve, 0.1))

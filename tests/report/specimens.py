@@ -11,6 +11,7 @@ from graft.records import (
     FindingRecord,
     GroupRecord,
     Interval,
+    PairsRecord,
     ReliabilityBin,
     RememberedRecord,
     TeacherRecord,
@@ -32,6 +33,7 @@ from graft.report.facts_embedding import (
     EmbeddingFacts,
     Item,
     Neighbour,
+    Operating,
     Query,
 )
 from tests.report.test_card import RECORD
@@ -191,6 +193,7 @@ def embed():
         before={"test": dict.fromkeys(names, 0.5), "validation": {"mrr": 0.55}},
         after={"test": dict.fromkeys(names, 0.7), "validation": {"mrr": 0.65}},
         intervals={"before": found, "after": found, "change": found},
+        pairs=PairsRecord(80, 100, "items", ("tar_at_far_1e2", "tar_at_far_1e3")),
     )
     spread = Region(HOSTILE[0], (0.0, 1.0, 0.5), (0.0, 0.0, 1.0))
     lying = FeatureMap(
@@ -202,7 +205,12 @@ def embed():
         before=dataclasses.replace(side(HOSTILE[:2]), regions=(), spreads=(spread,)),
     )
     sides = [MapSide(s.x, s.y, 0.0) for s in (lying.before, lying.after)]
-    counts = CosineCounts(0.0, 1.0, (0, 3, 5), (4, 2, 0), 0.6, 0.85)
+    curve = (
+        Operating(0.01, 0.0, float("inf")),
+        Operating(0.1, 0.5, 0.7),
+        Operating(1.0, 1.0, 0.05),
+    )
+    counts = CosineCounts(0.0, 1.0, (0, 30, 50), (40, 60, 0), 0.6, 0.85, curve)
     items = (
         Item("a.csv row 1", HOSTILE[0], f"a text {HOSTILE[3]}"),
         Item("b.jpg", HOSTILE[1], picture=PICTURE),
@@ -231,6 +239,49 @@ def embed():
     )
 
 
+def matched():
+    """Return the record and the facts of two towers: pictures, and their captions."""
+    record, facts = embed()
+    names = ("image_to_text_recall_at_10", "text_to_image_recall_at_10")
+    found = {name: Interval(0.7, 0.6, 0.8) for name in names}
+    epochs = tuple(
+        EpochRecord(i, 1.0, 0.9, 1.0, dict.fromkeys(names, 0.6 + 0.05 * i)) for i in range(2)
+    )
+    record = dataclasses.replace(
+        record,
+        task="match",
+        headline=names[0],
+        classes=(),
+        phases=(dataclasses.replace(record.phases[0], epochs=epochs, convex=None),),
+        before={"test": dict.fromkeys(names, 0.1), "validation": dict.fromkeys(names, 0.1)},
+        after={"test": dict.fromkeys(names, 0.7), "validation": dict.fromkeys(names, 0.65)},
+        intervals={"before": found, "after": found, "change": found},
+        pairs=PairsRecord(80, 100, "groups"),
+    )
+    assert facts.embedding is not None and facts.map is not None
+    items = (Item("b.jpg", picture=PICTURE), Item("c.jsonl row 1", text=f"a text {HOSTILE[3]}"))
+    there, back = (Neighbour(1, 0.91, True),), (Neighbour(0, 0.91, True),)
+    queries = (Query(0, "better", there, there), Query(1, "drawn", back, back))
+    towers = dataclasses.replace(
+        facts.embedding, kind="match", items=items, queries=queries, classes=()
+    )
+    sides = dataclasses.replace(
+        facts.map,
+        groups=("pictures", "captions") * 2,
+        after=dataclasses.replace(side(("captions", "pictures")), regions=()),
+        before=dataclasses.replace(side(("captions", "pictures")), regions=()),
+        links=(Link(0, 1, True),),
+    )
+    return record, dataclasses.replace(
+        facts,
+        modality="image-text",
+        counts=(ClassCount("examples", 20, 5, 10),),
+        embedding=towers,
+        map=sides,
+        near_map=None,
+    )
+
+
 def scored():
     """Return the record and the facts of an embedding of scored pairs, without a second map."""
     record, facts = embed()
@@ -238,6 +289,7 @@ def scored():
     record = dataclasses.replace(
         record,
         headline="spearman",
+        pairs=None,
         classes=(),
         before={"test": {"spearman": 0.5, "pearson": 0.5}},
         after={"test": {"spearman": 0.7, "pearson": 0.7}},
@@ -292,4 +344,5 @@ KINDS = {
     "many classes": long_training,
     "embed": embed,
     "scored": scored,
+    "matched": matched,
 }

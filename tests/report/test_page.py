@@ -11,7 +11,7 @@ import re
 import pytest
 
 from graft.records import FindingRecord
-from graft.report import figures_embedding
+from graft.report import figures_embedding, figures_roc
 from graft.report.page import _without_source_map, render
 from tests.report.dom import parse
 from tests.report.specimens import (
@@ -20,6 +20,7 @@ from tests.report.specimens import (
     classify,
     embed,
     long_training,
+    matched,
     regress,
     scored,
 )
@@ -119,9 +120,13 @@ def test_labels_in_the_figures_stay_values(trees, pages):
         (
             "embed",
             {"scores", "cosines-before", "cosines-after", "map-before", "map-after"}
-            | {"near-before", "near-after"},
+            | {"near-before", "near-after", "roc"},
         ),
         ("scored", {"scores-before", "scores-after", "map-after", "counts"}),
+        (
+            "matched",
+            {"scores", "scores-text_to_image_recall_at_10", "cosines-after", "roc", "map-after"},
+        ),
     ],
 )
 def test_each_kind_of_run_has_its_figures(trees, kind, figures):
@@ -302,6 +307,53 @@ def test_classes_of_an_embedding_come_hardest_first():
     assert f"the class “{HOSTILE[1]}”: 3 of its 4 items" in parse(render(record, facts)).text()
 
 
+def test_the_curve_of_verification_says_what_thresholds_accept():
+    tree = parse(render(*embed()))
+    found = specs(tree)["roc"]
+    chance, lines, dots = (layer["data"]["values"] for layer in found["layer"])
+    assert {row["when"] for row in lines} == {"before", "after"}
+    assert all(row["far"] == row["tar"] for row in chance)
+    assert found["layer"][1]["encoding"]["x"]["scale"] == {
+        "type": "log", "domain": [0.01, 1], "nice": False,
+    }  # fmt: skip
+    # a threshold above every score is none, and the dot is at the one that the histogram draws
+    assert [row["threshold"] for row in lines][:3] == [None, 0.7, 0.05]
+    assert [(row["when"], row["threshold"]) for row in dots] == [("before", 0.7), ("after", 0.7)]
+    text = tree.text()
+    assert "80 pairs that belong together and 100 that do not" in text
+    assert "intervals draw single items again" in text
+    assert "for TAR at FAR 1 % and TAR at FAR 0.1 % the pairs" in text
+    record, facts = scored()
+    assert "roc" not in specs(parse(render(record, facts)))
+    bare = dataclasses.replace(embed()[1].embedding.after, curve=())
+    lying = dataclasses.replace(embed()[1].embedding, before=bare, after=bare)  # of an older run
+    assert figures_roc.curve(lying) is None
+
+
+def test_two_towers_are_told_of_as_such():
+    tree = parse(render(*matched()))
+    text = tree.text()
+    assert "nearest for 70.0 % of the pictures of 30 test rows (60.0 to 80.0)." in text
+    assert "the picture is among the ten nearest for 70.0 % of the captions" in text
+    assert "draws the same pictures, with their captions, for both" in text
+    assert "Each point is a held-out picture or caption." in text
+    assert "Pictures with their nearest captions, then captions with their nearest pictures" in text
+    kinds = [e.attributes.get("class", "") for e in tree.named("div")]
+    hoods = [kind for kind in kinds if kind.startswith("hood")]
+    assert hoods == ["hood words-only"] * 2 + ["hood pictures"] * 2
+    assert "graft search RUN" in text and "--zero-shot" in text
+    # nothing that is said of classifiers
+    for odd in (
+        "Rows of each class",
+        "wrong",
+        "a image",
+        "classes lie apart",
+        "graft predict RUN new",
+    ):
+        assert odd not in text, odd
+    assert "counts" not in specs(tree)
+
+
 def test_scored_pairs_are_drawn_over_their_scores():
     tree = parse(render(*scored()))
     found = specs(tree)
@@ -330,7 +382,7 @@ def test_the_curve_of_the_metric_begins_with_the_untouched_backbone():
     assert "scores" not in specs(parse(render(older, facts)))
 
 
-@pytest.mark.parametrize("make", [embed, scored])
+@pytest.mark.parametrize("make", [embed, scored, matched])
 def test_without_examples_no_neighbour_is_shown(make):
     page = render(*make(), examples=False)
     assert "a text " not in page and "data:image/jpeg" not in page

@@ -10,7 +10,7 @@ from typing import Any
 
 from graft.adapters import open_model
 from graft.api.both_towers import first_of, open_both, vectors_of_both
-from graft.api.judging import classes_of
+from graft.api.judging import N_RESAMPLES, asked_pairs, classes_of, pairs_record
 from graft.api.predicting import model_folder, refuse_many_skipped, refuse_other_modality
 from graft.api.run_limits import limits_of
 from graft.backbones.backbone import Backbone
@@ -27,8 +27,9 @@ from graft.embedding_job import judged
 from graft.errors import DataError, InputError
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap
+from graft.metrics.verification_scores import scorer_of_sample
 from graft.recipe import read_recipe
-from graft.records import ClassScores, Interval
+from graft.records import ClassScores, Interval, PairsRecord
 from graft.tasks.embed import Embed
 
 TARGETS: dict[str, TargetKind] = {
@@ -52,6 +53,7 @@ class Evaluation:
         per_class: a row per class or label; empty for numbers.
         findings: rows that could not be used, and what else was noticed.
         n_skipped: rows that could not be used.
+        pairs: those that a threshold on their cosine tells apart, as `RunRecord` has it.
     """
 
     n_rows: int
@@ -61,6 +63,7 @@ class Evaluation:
     per_class: tuple[ClassScores, ...]
     findings: tuple[Finding, ...] = ()
     n_skipped: int = 0
+    pairs: PairsRecord | None = None
 
     def refuse_if_many_skipped(self) -> None:
         """Raise where more than 1 % of the rows could not be used.
@@ -129,14 +132,19 @@ def evaluate(
     streams = task.streams(table, getattr(model, "backbone", model))
     outputs = vectors_of_both(model, task, streams, None)
     targets = task.truth(first_of(streams))
+    intervals = bootstrap(scorer_of(task.metrics)(targets, outputs))
+    pairs = asked_pairs(task, targets)
+    if pairs is not None:
+        intervals |= bootstrap(scorer_of_sample(pairs, outputs), n_resamples=N_RESAMPLES)
     return Evaluation(
         len(table),
         task.name,
         task.headline,
-        bootstrap(scorer_of(task.metrics)(targets, outputs)),
+        intervals,
         classes_of(task, targets, outputs),
         (*table.findings, *findings),
         n_asked - len(table),
+        None if pairs is None else pairs_record(pairs),
     )
 
 

@@ -278,6 +278,7 @@ def _record(
         per_class=worth.per_class,
         findings=tuple(f.record() for f in job.findings),
         n_near=worth.n_near,
+        pairs=worth.pairs,
         wordings=job.wordings,
         teacher=None if job.taught is None else job.taught.record,
     )

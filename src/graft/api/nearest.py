@@ -17,7 +17,9 @@ MOST_QUERIES = 2_000
 """Of more, so many are looked at to choose from, evenly drawn."""
 
 N_QUERIES = 8
-N_GAINED, N_LOST = 3, 3
+MOST_MOVED = 3 / 8
+"""Share of the queries that may be there because they gained most, and likewise lost most."""
+
 N_NEAREST = 5
 BLOCK = 512
 
@@ -73,6 +75,11 @@ def search_of(truth: np.ndarray | Tuples) -> Search:
     return Search(_some(np.unique(members[:, 0])), searched, pairs=pairs)
 
 
+def searches_of_both(truth: Tuples) -> tuple[Search, Search]:
+    """Return what is searched where pictures have captions: among these, and the other way."""
+    return search_of(truth), search_of(Tuples(truth.members[:, ::-1]))
+
+
 def _some(queries: np.ndarray) -> np.ndarray:
     drawn = np.linspace(0, len(queries) - 1, min(len(queries), MOST_QUERIES))
     return queries[np.unique(drawn.astype(np.int64))]
@@ -106,7 +113,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (ends - (counts + 1) / 2)[number]
 
 
-def chosen_queries(change: np.ndarray, groups: Sequence[str]) -> list[tuple[int, Change]]:
+def chosen_queries(
+    change: np.ndarray, groups: Sequence[str], n_queries: int = N_QUERIES
+) -> list[tuple[int, Change]]:
     """Return the numbers of the queries that are shown, and why each is.
 
     First those that gained most, then those that lost most, the rest drawn evenly; where there
@@ -115,18 +124,20 @@ def chosen_queries(change: np.ndarray, groups: Sequence[str]) -> list[tuple[int,
     Args:
         change: (Q,) of their quality.
         groups: (Q,) class of each, or all empty.
+        n_queries: how many at most.
     """
     gained = [i for i in np.argsort(-change, kind="stable").tolist() if change[i] > 0]
     lost = [i for i in np.argsort(change, kind="stable").tolist() if change[i] < 0]
     n = len(change)
-    evenly = np.unique(np.linspace(0, n - 1, min(n, 8 * N_QUERIES)).astype(int))
+    evenly = np.unique(np.linspace(0, n - 1, min(n, 8 * n_queries)).astype(int))
     # strides let neighbouring rows, often of one class, come late
-    even = [i for start in range(N_QUERIES) for i in evenly[start::N_QUERIES].tolist()]
+    even = [i for start in range(n_queries) for i in evenly[start::n_queries].tolist()]
+    n_moved = round(MOST_MOVED * n_queries)
     found: list[tuple[int, Change]] = []
     kinds: list[tuple[Change, list[int], int]] = [
-        ("better", gained, N_GAINED),
-        ("worse", lost, N_LOST),
-        ("drawn", even, N_QUERIES),
+        ("better", gained, n_moved),
+        ("worse", lost, n_moved),
+        ("drawn", even, n_queries),
     ]
     for kind, candidates, most in kinds:
         taken = {i for i, _ in found}
@@ -138,7 +149,7 @@ def chosen_queries(change: np.ndarray, groups: Sequence[str]) -> list[tuple[int,
             (again if groups[i] in seen else fresh).append(i)
             if groups[i]:
                 seen.add(groups[i])
-        room = min(most, N_QUERIES - len(found))
+        room = min(most, n_queries - len(found))
         found += [(i, kind) for i in (*fresh, *again)[:room]]
     return found
 

@@ -141,20 +141,12 @@ def _numbers(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCo
     )
 
 
-def _pairs(task: Labelled, table: Table, judged: Judged, counts: tuple[ClassCount, ...]) -> Facts:
-    del task
-    n_images = int(judged.targets.members[:, 0].max()) + 1
-    groups = np.where(judged.drawn < n_images, "image", "text").tolist()
-    side = feature_map(judged, groups, wrong=np.zeros(len(groups), bool))
-    return Facts(table.roles.modality, counts, map=side)
-
-
 SHOWN: dict[str, Callable[[Labelled, Table, Judged, tuple[ClassCount, ...]], Facts]] = {
     "classification": _classes,
     "multilabel": _labels,
     "regression": _numbers,
     "embedding": picture_embeddings,
-    "matching": _pairs,
+    "matching": picture_embeddings,
 }
 """A task's row of the metrics → what is shown of it."""
 

@@ -2,6 +2,8 @@
 
     held-out items, their vectors before and after ─picture_embeddings→ Facts
 
+Of two towers the items are the pictures and then their captions, in one space.
+
 Shapes: N held-out items, K of them in the map, E and D width after and before, T tuples.
 """
 
@@ -13,19 +15,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graft.api.cosines import cosines_of, counted, ends_of, labelled_pairs, tuple_pairs
+from graft.api.cosines import counted, ends_of, operating
 from graft.api.mapping import MOST_COLOURS, with_spreads
 from graft.api.near_mapping import near_map, rows_of_near_map
 from graft.api.nearest import (
+    N_QUERIES,
+    Search,
     chosen_queries,
     classes_found,
     nearest_to,
     quality,
     search_of,
+    searches_of_both,
 )
 from graft.api.showing import Judged, feature_map, place_of, small_picture, text_of
+from graft.data.captions import IMAGE_TEXT, sides
 from graft.data.table import Table
 from graft.data.tuples import Tuples, relevant, unfolded
+from graft.metrics.sampled_pairs import cosines_of, sample_pairs
+from graft.metrics.verification import sampled
 from graft.neighbours import normalised
 from graft.report.facts import ClassCount, Facts, FeatureMap, Link
 from graft.report.facts_embedding import CosineCounts, EmbeddingFacts, Item, Query
@@ -36,24 +44,36 @@ MOST_POINTS = 2_000
 SIDE = 96
 """Pixels of a neighbour's picture."""
 
+N_EACH_WAY = 6
+"""Queries from pictures to captions, and as many back."""
+
+SIDES = ("pictures", "captions")
 ON_THESE_PAIRS = "the highest balanced accuracy on these same pairs"
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Hold the held-out items as people see them, and their class, empty where there is none."""
+    """Hold the held-out items as people see them.
 
-    table: Table
-    rows: np.ndarray
+    Args:
+        tables: whose rows, one table after the other, are the items.
+        labels: (N,) class of each, empty where there is none.
+    """
+
+    tables: Sequence[Table]
     labels: Sequence[str]
 
     def item(self, i: int) -> Item:
         """Return one of them."""
-        row = int(self.rows[i])
-        value = self.table.inputs()[row]
-        is_picture = self.table.roles.modality == "image"
+        row = i
+        for table in self.tables:
+            if row < len(table):
+                break
+            row -= len(table)
+        value = table.inputs()[row]
+        is_picture = table.roles.modality == "image"
         return Item(
-            place_of(self.table, row),
+            place_of(table, row),
             self.labels[i],
             "" if is_picture else text_of(value),
             small_picture(value, SIDE) if is_picture else "",
@@ -66,18 +86,15 @@ def picture_embeddings(
     """Return what the page shows of an embedding beside the record."""
     del task
     truth = judged.targets
-    if isinstance(truth, Tuples):
-        rows = table.take(judged.rows)
-        items, _ = unfolded(rows if truth.grades is None else relevant(rows))
-        shown = Shown(items, np.arange(len(items)), [""] * len(items))
-    else:
-        labels = table.labels() or [""] * len(table)
-        shown = Shown(table, judged.rows, [labels[row] or "" for row in judged.rows.tolist()])
+    shown = _shown(table, judged)
     # cosines do not see the length of a vector, so the map must not either
     before = None if judged.before is None else normalised(judged.before)
     alike = replace(judged, after=normalised(judged.after), before=before)
     facts = embedding_facts(judged, shown)
-    groups = _coloured(facts, shown.labels, judged.drawn)
+    if facts.kind == "match":
+        groups = [SIDES[i >= len(shown.tables[0])] for i in judged.drawn.tolist()]
+    else:
+        groups = _coloured(facts, shown.labels, judged.drawn)
     near, why = near_map(before, alike.after, groups, len(judged.outputs))
     return Facts(
         table.roles.modality,
@@ -89,6 +106,17 @@ def picture_embeddings(
         near_map=_with_pairs(near, truth, judged.drawn[rows_of_near_map(len(judged.drawn))]),
         near_map_note=why,
     )
+
+
+def _shown(table: Table, judged: Judged) -> Shown:
+    truth, rows = judged.targets, table.take(judged.rows)
+    if not isinstance(truth, Tuples):
+        return Shown([rows], [label or "" for label in rows.labels() or [""] * len(rows)])
+    if table.roles.modality == IMAGE_TEXT:
+        tables = list(sides(rows)[:2])
+    else:
+        tables = [unfolded(rows if truth.grades is None else relevant(rows))[0]]
+    return Shown(tables, [""] * sum(map(len, tables)))
 
 
 def _coloured(facts: EmbeddingFacts, labels: Sequence[str], drawn: np.ndarray) -> list[str]:
@@ -140,13 +168,14 @@ def _telling_pairs(truth: Tuples) -> list[tuple[int, int, bool]]:
 def embedding_facts(judged: Judged, shown: Shown) -> EmbeddingFacts:
     """Return neighbours, cosines and classes of the held-out items."""
     truth = judged.targets
-    kind = _kind(truth)
+    kind = _kind(truth, len(shown.tables))
     bare = EmbeddingFacts(kind, len(judged.outputs))
     sets = [judged.outputs if judged.untrained is None else judged.untrained, judged.outputs]
     units = [normalised(np.asarray(vectors, np.float32)) for vectors in sets]
     if not all(np.isfinite(unit).all() for unit in units):
         return bare
-    found = _with_queries(bare, truth, units, shown)
+    both_ways = searches_of_both(truth) if kind == "match" else (search_of(truth),)
+    found = _with_queries(bare, truth, units, shown, both_ways)
     if kind == "labels":
         named = np.asarray([bool(label) for label in shown.labels])
         own = [label for label in shown.labels if label]
@@ -159,9 +188,11 @@ def embedding_facts(judged: Judged, shown: Shown) -> EmbeddingFacts:
     return replace(found, before=before, after=after, threshold_from=known)
 
 
-def _kind(truth: np.ndarray | Tuples) -> str:
+def _kind(truth: np.ndarray | Tuples, n_tables: int) -> str:
     if not isinstance(truth, Tuples):
         return "labels"
+    if n_tables > 1:
+        return "match"
     if truth.scores is None:
         return "pairs" if truth.members.shape[1] == 2 else "triplets"
     return "binary" if truth.is_binary else "scores"
@@ -172,24 +203,26 @@ def _with_queries(
     truth: np.ndarray | Tuples,
     units: Sequence[np.ndarray],
     shown: Shown,
+    searches: Sequence[Search],
 ) -> EmbeddingFacts:
-    search = search_of(truth)
-    before, after = (quality(truth, unit, search) for unit in units)
-    groups = [shown.labels[i] for i in search.queries.tolist()]
     number: dict[int, int] = {}
 
     def placed(i: int) -> int:
         return number.setdefault(i, len(number))
 
     queries = []
-    for i, why in chosen_queries(after - before, groups):
-        item = int(search.queries[i])
-        own = placed(item)
-        sides = [
-            tuple(replace(n, item=placed(n.item)) for n in nearest_to(unit, item, search))
-            for unit in units
-        ]
-        queries.append(Query(own, why, *sides))
+    for search in searches:
+        before, after = (quality(truth, unit, search) for unit in units)
+        groups = [shown.labels[i] for i in search.queries.tolist()]
+        n_queries = N_QUERIES if len(searches) == 1 else N_EACH_WAY
+        for i, why in chosen_queries(after - before, groups, n_queries):
+            item = int(search.queries[i])
+            own = placed(item)
+            sides_ = [
+                tuple(replace(n, item=placed(n.item)) for n in nearest_to(unit, item, search))
+                for unit in units
+            ]
+            queries.append(Query(own, why, *sides_))
     items = tuple(shown.item(i) for i in number)
     return replace(facts, items=items, queries=tuple(queries))
 
@@ -197,12 +230,17 @@ def _with_queries(
 def _histograms(
     truth: np.ndarray | Tuples, units: Sequence[np.ndarray]
 ) -> tuple[CosineCounts | None, CosineCounts | None]:
-    pairs = tuple_pairs(truth) if isinstance(truth, Tuples) else labelled_pairs(truth)
-    if not all(map(len, pairs)):
+    """Return the cosines of the pairs that the metrics of verification are of."""
+    sample = sample_pairs(truth)
+    if sample is None or not sample.n_alike or not sample.n_unlike:
         return None, None
-    cosines = [[np.clip(cosines_of(unit, some), -1, 1) for some in pairs] for unit in units]
+    sets = [sampled(sample, unit) for unit in units]
+    cosines = [[np.clip(p.scores[p.genuine == kind], -1, 1) for kind in (1, 0)] for p in sets]
     ends = ends_of(*cosines[0], *cosines[1])
-    before, after = (counted(alike, unlike, ends) for alike, unlike in cosines)
+    before, after = (
+        replace(counted(alike, unlike, ends), curve=operating(pairs))
+        for (alike, unlike), pairs in zip(cosines, sets, strict=True)
+    )
     return before, after
 
 

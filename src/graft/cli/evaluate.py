@@ -60,7 +60,13 @@ def evaluate(
     """
     from graft import api
     from graft.cli.quiet import hush_libraries
-    from graft.cli.show import console, show_findings, show_metrics, show_per_class
+    from graft.cli.show import (
+        console,
+        show_findings,
+        show_metrics,
+        show_pairs,
+        show_per_class,
+    )
     from graft.engine.threads import choose_threads, computing_with
     from graft.records import plain
 
@@ -83,6 +89,7 @@ def evaluate(
         print(found.metrics[found.headline])
     else:
         show_metrics(found.intervals, f"{found.n_rows:,} rows")
+        show_pairs(found.pairs)
         if found.per_class:
             console.print()
             show_per_class(found.per_class, N_CLASSES_SHOWN)

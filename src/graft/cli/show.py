@@ -14,11 +14,18 @@ from rich.text import Text
 
 from graft.errors import UnknownName
 from graft.report.teacher import beside_teacher, how_taught
-from graft.report.words import UNTOUCHED, readable, what_is_left
+from graft.report.words import IN_A_SPACE, UNTOUCHED, readable, what_is_left, what_pairs
 
 if TYPE_CHECKING:
     from graft.data.faults import Finding
-    from graft.records import ClassScores, DepthRecord, DomainRecord, Interval, RunRecord
+    from graft.records import (
+        ClassScores,
+        DepthRecord,
+        DomainRecord,
+        Interval,
+        PairsRecord,
+        RunRecord,
+    )
 
 TABLES = {
     "methods": "graft.methods:METHODS",
@@ -108,12 +115,13 @@ def show_run(record: RunRecord) -> None:
             span(moved, sign="+"),
         )
     console.print(table)
-    how = "items are compared by cosine; " if record.task == "embed" else ""
+    how = "items are compared by cosine; " if record.task in IN_A_SPACE else ""
     console.print(
         f"{how}before: the {UNTOUCHED[record.task]}; in brackets the 95 % bootstrap interval",
         style="dim",
         soft_wrap=True,
     )
+    show_pairs(record.pairs)
     if record.teacher is not None:
         taught = f"teacher: {record.teacher.name}, {how_taught(record.teacher)}"
         console.print(taught, style="dim", markup=False, soft_wrap=True)
@@ -141,6 +149,12 @@ def show_domain(domain: DomainRecord, headline: str) -> None:
     if domain.criterion is not None:
         shown += f"; criterion without its labels {domain.criterion:.3f}, less is better"
     console.print(shown, style="dim", markup=False, soft_wrap=True)
+
+
+def show_pairs(pairs: PairsRecord | None) -> None:
+    """Say which pairs the metrics of verification are of."""
+    if pairs is not None:
+        console.print(f"pairs: {what_pairs(pairs)}", style="dim", soft_wrap=True)
 
 
 def show_metrics(intervals: Mapping[str, Interval], title: str) -> None:

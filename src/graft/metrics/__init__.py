@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from graft.metrics.scorer import Scorer
     from graft.records import ClassScores
 
+_PAIRS = "graft.metrics.verification_scores:verification_scorer"
+VERIFICATION: dict[str, tuple[str, str, bool]] = {
+    "auroc": (_PAIRS, "chance that a pair that belongs together is nearer than another", True),
+    "equal_error_rate": (_PAIRS, "share of either kind of pairs told wrong, where equal", False),
+    "tar_at_far_1e2": (_PAIRS, "share of belonging pairs accepted as 1 % of others are", True),
+    "tar_at_far_1e3": (_PAIRS, "share of belonging pairs accepted as 0.1 % of others are", True),
+}
+"""What tells pairs that belong together from others, by a threshold on their cosine."""
+
 METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
     "classification": {
         "accuracy": (
@@ -162,16 +171,12 @@ METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
             "correlation of cosine and score",
             True,
         ),
-        "auroc": (
-            "graft.metrics.embedding:auroc",
-            "chance that a pair that is alike is nearer than one that is not",
-            True,
-        ),
         "average_precision": (
             "graft.metrics.embedding:average_precision",
             "area under precision by recall of pairs, by their cosine",
             True,
         ),
+        **VERIFICATION,
     },
     "matching": {
         "image_to_text_recall_at_1": (
@@ -214,6 +219,7 @@ METRICS: dict[str, dict[str, tuple[str, str, bool]]] = {
             "one over the rank of a caption's picture, mean",
             True,
         ),
+        **VERIFICATION,
     },
 }
 """task → name → (where the function is, one-line summary, whether higher is better).

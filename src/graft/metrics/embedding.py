@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from graft.metrics.ranking import rank, weigh
 from graft.metrics.regression import regression_scorer
 from graft.metrics.retrieval import Ranked, retrieval, retrieval_graded
+from graft.metrics.sampled_pairs import Truth
 from graft.metrics.scorer import Scorer, ratio, undefined_scorer
 from graft.neighbours import normalised
 
@@ -31,23 +31,7 @@ RETRIEVAL = {
 """name as metric learning has it (R@k: any of theirs among the first k) → name in `retrieval`."""
 TRIPLETS = "triplet_accuracy"
 SIMILARITY = ("spearman", "pearson")
-VERIFICATION = ("auroc", "average_precision")
-
-
-class Belonging(Protocol):
-    """Say who belongs to whom, as `graft.data.tuples.Tuples` does."""
-
-    @property
-    def members(self) -> np.ndarray: ...
-
-    @property
-    def scores(self) -> np.ndarray | None: ...
-
-    @property
-    def grades(self) -> np.ndarray | None: ...
-
-
-Truth = np.ndarray | Belonging
+PRECISION = "average_precision"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +65,7 @@ def embedding_scorer(truth: Truth, embeddings: np.ndarray) -> Scorer:
         return _of_queries(search_members(unit, members, truth.grades))
     cosines = np.einsum("td,td->t", unit[members[:, 0]], unit[members[:, 1]])
     if np.isin(scores, (0.0, 1.0)).all():
-        return _of_verification(scores > 0, cosines)
+        return _of_alike(scores > 0, cosines)
     agreement = regression_scorer(scores, cosines)
 
     def agree(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -152,13 +136,12 @@ def _of_queries(found: Found) -> Scorer:
     return Scorer(values.shape[1], mean)
 
 
-def _of_verification(alike: np.ndarray, cosines: np.ndarray) -> Scorer:
-    """Return the scorer of telling pairs that are alike (T,) from others by their cosine."""
+def _of_alike(alike: np.ndarray, cosines: np.ndarray) -> Scorer:
+    """Return the scorer of finding pairs that are alike (T,) among all by their cosine."""
     ranking = rank(alike, cosines)
 
     def tell(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = weigh(ranking, weights)
-        return {"auroc": found.auroc, "average_precision": found.average_precision}
+        return {PRECISION: weigh(ranking, weights).average_precision}
 
     return Scorer(len(cosines), tell)
 
@@ -177,4 +160,4 @@ def _metric(name: str) -> Callable[[Truth, np.ndarray], float]:
 triplet_accuracy = _metric(TRIPLETS)
 recall_at_1, recall_at_10, map_at_r, mrr, ndcg_at_10 = map(_metric, RETRIEVAL)
 spearman, pearson = map(_metric, SIMILARITY)
-auroc, average_precision = map(_metric, VERIFICATION)
+average_precision = _metric(PRECISION)

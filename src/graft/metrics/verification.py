@@ -5,50 +5,51 @@ t pairs that score at least t are accepted: FAR(t) is the share of impostors, TA
 pairs that are. The equal error rate is where FAR = 1 - TAR.
 
 Pairs share items, so they are not independent, and intervals from resampled pairs would be far too
-narrow. Units are resampled instead, classes or items: a pair weighs the product of its units'
-counts, a genuine pair of a class the count of that class.
+narrow. Units are resampled instead, classes, groups or items: a pair weighs the product of its
+units' counts, a pair inside one unit the count of that unit.
 Source: R. M. Bolle, N. K. Ratha and S. Pankanti, Error analysis of pattern recognition systems: the
 subsets bootstrap, CVIU 93 (2004); T. Fawcett, An introduction to ROC analysis, Pattern Recognition
 Letters 27 (2006).
 
-Conventions: N items, P = N (N - 1) / 2 pairs, U units, R resamples.
+Conventions: N items, P pairs, N (N - 1) / 2 or a sample of them, U units, R resamples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from graft.errors import InputError
 from graft.metrics.ranking import tie_groups
-from graft.metrics.scorer import Scorer, ratio
+from graft.metrics.sampled_pairs import Sample, cosines_of, units_of
+from graft.metrics.scorer import ratio
 
-FARS = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}
-SMALLEST_CLASSES = 10
-"""Fewer classes are no sample to draw from: items are drawn instead."""
 MOST_ITEMS = 1_000
 """Half a million pairs; more items are drawn down to so many."""
 BLOCK = 512
 
 
+Totals = Callable[[np.ndarray], tuple[float, float]]
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Hold the P pairs of N items, the highest score first, or the first of them.
+    """Hold P pairs of N items, the highest score first, or the first of them.
 
     Args:
-        scores: (P,) float32, descending.
+        scores: (P,) descending.
         genuine: (P,) boolean.
         first: (P,) unit of one item of each pair.
-        second: (P,) unit of the other; U, which always weighs 1, for pairs inside a class that is
-            a unit: two draws of a class are the same class, and count its pairs once each.
+        second: (P,) unit of the other; U, which always weighs 1, for pairs inside a unit: two
+            draws of a class are the same class, and count its pairs once each.
         ends: (T,) last place of each run of equal scores.
         n_items: N.
-        class_of: (U,) class of each unit.
-        sizes: (U,) items of each unit.
-        unit: what is resampled: `classes`, `items`, or `pictures` with their captions.
-        others: (U,) items of each unit on the other side, where every pair has one item of each
-            side (`verification_across.py`); None where the pairs are of one kind of items.
+        n_units: U.
+        unit: what is resampled: `classes`, `groups`, `items`, or `pictures` with their captions.
+        totals: maps weights (U,) to how much all genuine pairs and all impostors weigh; None where
+            all are held, and their weights can be summed.
     """
 
     scores: np.ndarray
@@ -57,39 +58,26 @@ class Pairs:
     second: np.ndarray
     ends: np.ndarray
     n_items: int
-    class_of: np.ndarray
-    sizes: np.ndarray
+    n_units: int
     unit: str
-    others: np.ndarray | None = None
-
-    @property
-    def n_units(self) -> int:
-        """Return U."""
-        return len(self.sizes)
+    totals: Totals | None = None
 
     @property
     def n_genuine(self) -> int:
-        """Return how many pairs belong together."""
-        return round(float(self.totals(np.ones(self.n_units))[0]))
+        """Return how many pairs of one class there are."""
+        return self._counts()[0]
 
     @property
     def n_impostors(self) -> int:
-        """Return how many pairs do not."""
-        return round(float(self.totals(np.ones(self.n_units))[1]))
+        """Return how many pairs of two classes there are."""
+        return self._counts()[1]
 
-    def totals(self, weights: np.ndarray) -> tuple[float, float]:
-        """Return how much all genuine pairs and all impostors weigh under weights (U,)."""
-        if self.others is not None:
-            own = self.sizes * self.others
-            every = (weights @ self.sizes) * (weights @ self.others)
-            return float(weights @ own), float(every - weights**2 @ own)
-        held = weights * self.sizes
-        of_class = np.bincount(self.class_of, held)
-        if self.unit == "classes":
-            genuine = weights @ (self.sizes * (self.sizes - 1)) / 2
-        else:
-            genuine = (of_class @ of_class - held @ held) / 2
-        return float(genuine), float((of_class.sum() ** 2 - of_class @ of_class) / 2)
+    def _counts(self) -> tuple[int, int]:
+        if self.totals is None:
+            n = int(self.genuine.sum())
+            return n, len(self.genuine) - n
+        genuine, impostors = self.totals(np.ones(self.n_units))
+        return round(genuine), round(impostors)
 
     def head(self, far: float) -> Pairs:
         """Return the highest pairs, down to where `far` of the impostors are accepted."""
@@ -136,9 +124,8 @@ def pairs_of(
     if len(vectors) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
         vectors, labels = vectors[rows], labels[rows]
-    classes, codes = np.unique(labels, return_inverse=True)
-    by_class = len(classes) >= SMALLEST_CLASSES
-    units = codes if by_class else np.arange(len(codes))
+    codes = np.unique(labels, return_inverse=True)[1]
+    units, unit = units_of(codes)
     scores, ones, others = [], [], []
     for start in range(0, len(vectors), BLOCK):
         products = vectors[start : start + BLOCK] @ vectors.T
@@ -151,22 +138,64 @@ def pairs_of(
     score, one, other = (
         np.concatenate(x) if x else np.zeros(0, int) for x in (scores, ones, others)
     )
-    order = np.argsort(-score, kind="stable")
-    score, one, other = score[order], one[order], other[order]
-    starts, _ = tie_groups(score)
-    genuine = codes[one] == codes[other]
-    sizes = np.bincount(codes, minlength=len(classes)) if by_class else np.ones(len(codes), int)
-    return Pairs(
-        score,
-        genuine,
-        units[one],
-        np.where(genuine, len(classes), units[other]) if by_class else units[other],
-        np.append(starts[1:], len(score)).astype(np.int64)[: len(starts)] - 1,
-        len(codes),
-        np.arange(len(classes)) if by_class else codes,
-        sizes.astype(np.float64),
-        "classes" if by_class else "items",
+    return _sorted(
+        score, labels[one] == labels[other], one, other, units, unit, _totals(units, codes, unit)
     )
+
+
+def sampled(sample: Sample, unit: np.ndarray) -> Pairs:
+    """Return the pairs of a sample with their cosines, sorted once.
+
+    Args:
+        unit: (N, D) of length one, finite.
+    """
+    one, other = sample.pairs.T
+    scores = cosines_of(unit, sample.pairs)
+    return _sorted(scores, sample.alike, one, other, sample.units, sample.unit, None)
+
+
+def _sorted(
+    scores: np.ndarray,
+    genuine: np.ndarray,
+    one: np.ndarray,
+    other: np.ndarray,
+    units: np.ndarray,
+    unit: str,
+    totals: Totals | None,
+) -> Pairs:
+    n_units = int(units.max(initial=-1)) + 1
+    order = np.argsort(-scores, kind="stable")
+    scores, first, second = scores[order], units[one[order]], units[other[order]]
+    starts, _ = tie_groups(scores)
+    return Pairs(
+        scores,
+        genuine[order],
+        first,
+        np.where(first == second, n_units, second),
+        np.append(starts[1:], len(scores)).astype(np.int64)[: len(starts)] - 1,
+        len(units),
+        n_units,
+        unit,
+        totals,
+    )
+
+
+def _totals(units: np.ndarray, codes: np.ndarray, unit: str) -> Totals:
+    """Return what all pairs of items weigh, of whose units (N,) each lies in one class (N,)."""
+    sizes = np.bincount(units).astype(np.float64)
+    class_of = np.zeros(len(sizes), np.int64)
+    class_of[units] = codes
+
+    def totals(weights: np.ndarray) -> tuple[float, float]:
+        held = weights * sizes
+        of_class = np.bincount(class_of, held)
+        if unit == "classes":
+            genuine = weights @ (sizes * (sizes - 1)) / 2
+        else:
+            genuine = (of_class @ of_class - held @ held) / 2
+        return float(genuine), float((of_class.sum() ** 2 - of_class @ of_class) / 2)
+
+    return totals
 
 
 def roc(pairs: Pairs, weights: np.ndarray | None = None) -> Roc:
@@ -180,8 +209,12 @@ def roc(pairs: Pairs, weights: np.ndarray | None = None) -> Roc:
     weight = weights[pairs.first] * np.append(weights, 1.0)[pairs.second]
     accepted = np.cumsum(weight)[pairs.ends]
     genuine = np.cumsum(weight * pairs.genuine)[pairs.ends]
-    n_genuine, n_impostors = np.array(pairs.totals(weights))
-    far, tar = ratio(accepted - genuine, n_impostors), ratio(genuine, n_genuine)
+    impostors = accepted - genuine
+    if pairs.totals is not None:
+        n_genuine, n_impostors = np.array(pairs.totals(weights))
+    else:
+        n_genuine, n_impostors = genuine[-1:], impostors[-1:]
+    far, tar = ratio(impostors, n_impostors), ratio(genuine, n_genuine)
     return Roc(pairs.scores[pairs.ends], far, tar)
 
 
@@ -221,38 +254,5 @@ def area(curve: Roc) -> float:
     return float(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2))
 
 
-def verification_scorer(
-    vectors: np.ndarray, labels: np.ndarray, *, most: int = MOST_ITEMS, seed: int = 0
-) -> Scorer:
-    """Prepare the metrics of verification; its rows are the units that are resampled.
-
-    Args:
-        vectors: (N, D), of length one for cosines.
-        labels: (N,) classes.
-        most: items; of more, so many are drawn.
-        seed: of that draw.
-    """
-    return scorer_of_pairs(pairs_of(vectors, labels, most=most, seed=seed))
-
-
-def scorer_of_pairs(pairs: Pairs) -> Scorer:
-    """Return `equal_error_rate`, `verification_auroc` and TAR at two FARs for any weights."""
-
-    def weigh(weights: np.ndarray) -> dict[str, np.ndarray]:
-        rows = [_values(roc(pairs, row)) for row in weights]
-        names = rows[0] if rows else _values(roc(pairs))
-        return {name: np.array([row[name] for row in rows]) for name in names}
-
-    return Scorer(pairs.n_units, weigh)
-
-
 def _is_defined(curve: Roc) -> bool:
     return bool(len(curve.far)) and not (np.isnan(curve.far[-1]) or np.isnan(curve.tar[-1]))
-
-
-def _values(curve: Roc) -> dict[str, float]:
-    return {
-        "equal_error_rate": equal_error_rate(curve),
-        "verification_auroc": area(curve),
-        **{name: tar_at(curve, far) for name, far in FARS.items()},
-    }

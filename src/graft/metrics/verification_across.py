@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from graft.metrics.ranking import tie_groups
-from graft.metrics.verification import Pairs
+from graft.metrics.verification import Pairs, Totals
 
 MOST_PAIRS = 4_500_000
 """As many as 3,000 items of one kind have; of more pictures some are drawn."""
@@ -55,8 +55,17 @@ def pairs_across(
         np.where(genuine, n, other),
         np.append(starts[1:], len(score)).astype(np.int64)[: len(starts)] - 1,
         n + len(texts),
-        np.arange(n),
-        np.ones(n),
+        n,
         "pictures",
-        np.bincount(owner, minlength=n).astype(np.float64),
+        _totals(np.bincount(owner, minlength=n).astype(np.float64)),
     )
+
+
+def _totals(n_texts: np.ndarray) -> Totals:
+    """Return what all pairs weigh where each picture has (A,) captions."""
+
+    def totals(weights: np.ndarray) -> tuple[float, float]:
+        every = weights.sum() * (weights @ n_texts)
+        return float(weights @ n_texts), float(every - weights**2 @ n_texts)
+
+    return totals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,6 +61,21 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Operating:
+    """Say what a threshold accepts.
+
+    Args:
+        far: share of the pairs that do not belong together of which at most so many are accepted.
+        tar: share of those that do that are accepted then.
+        threshold: the lowest such cosine; infinite where even the highest accepts more.
+    """
+
+    far: float
+    tar: float
+    threshold: float
+
+
+@dataclass(frozen=True)
 class CosineCounts:
     """Count the cosines of sampled pairs in bins of equal width.
 
@@ -70,6 +86,7 @@ class CosineCounts:
         unlike: of each bin, pairs that do not.
         threshold: pairs of this cosine or more are taken to belong together.
         accuracy: balanced accuracy of that on the same pairs.
+        curve: what other thresholds accept, by ascending FAR.
     """
 
     low: float
@@ -78,6 +95,13 @@ class CosineCounts:
     unlike: tuple[int, ...]
     threshold: float
     accuracy: float
+    curve: tuple[Operating, ...] = ()
+
+    @property
+    def point(self) -> Operating | None:
+        """Return the point of the curve whose threshold is nearest to the one that is drawn."""
+        found = [o for o in self.curve if math.isfinite(o.threshold)]
+        return min(found, key=lambda o: abs(o.threshold - self.threshold), default=None)
 
     def at(self, threshold: float) -> CosineCounts:
         """Return the counts with another threshold; inside of a bin pairs lie evenly."""
@@ -115,7 +139,8 @@ class EmbeddingFacts:
     """Hold what the page shows of an embedding alone.
 
     Args:
-        kind: `labels`, `pairs`, `triplets`, `scores`, or `binary`: alike or not.
+        kind: `labels`, `pairs`, `triplets`, `scores`, `binary`: alike or not, or `match`: pictures
+            and their captions.
         n_items: that are searched among each other.
         items: those that are shown.
         queries: those whose neighbours are shown.

@@ -8,7 +8,7 @@ from typing import Any
 from graft.records import RunRecord
 from graft.report.facts import Facts
 from graft.report.figure import Figure, base, name, number, values
-from graft.report.words import percent, plural, shown
+from graft.report.words import IN_A_SPACE, percent, plural, shown
 
 MOST_NAMED = 24
 """More classes than this are drawn without their names; the table has them."""
@@ -21,8 +21,8 @@ def class_counts(record: RunRecord, facts: Facts) -> Figure | None:
     """Draw how many rows each class has in each part; of numbers a histogram."""
     if not facts.counts:
         return None
-    is_tuples = record.task == "embed" and not record.classes
-    if is_tuples and len(facts.counts) == 1:  # pairs or triplets without a score
+    is_tuples = record.task in IN_A_SPACE and not record.classes
+    if is_tuples and len(facts.counts) == 1:  # pairs or triplets without a score, captions
         return None
     is_number = record.task == "regress" or is_tuples
     what = record.classes[0] if record.task == "regress" else "the score"

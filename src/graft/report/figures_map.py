@@ -10,7 +10,7 @@ from typing import Any, Literal
 from graft.records import RunRecord
 from graft.report.facts import FeatureMap, MapSide
 from graft.report.figure import Figure, base, name, number, values
-from graft.report.words import percent, plural
+from graft.report.words import IN_A_SPACE, percent, plural
 
 READING = {
     "before": "As the untouched backbone sees the rows: alike for it is what lies together.",
@@ -78,7 +78,7 @@ def _map(
         _reading(record, kind)[when],
         says,
         base(says, (440 if alone else 380) + _legend_height(names), layer=layers),
-        ("class", "mean, first direction", "second"),
+        ("mean of", "first direction", "second"),
         tuple(rows),
         size="wide" if alone else "half",
     )
@@ -87,7 +87,7 @@ def _map(
 def _reading(record: RunRecord, kind: Kind) -> dict[str, str]:
     if kind == "domains":
         return READING_OF_DOMAINS
-    return READING_OF_EMBEDDINGS if record.task == "embed" else READING
+    return READING_OF_EMBEDDINGS if record.task in IN_A_SPACE else READING
 
 
 def _columns(names: list[str]) -> int:
@@ -101,14 +101,14 @@ def _legend_height(names: list[str]) -> int:
 
 
 def _title(record: RunRecord, when: str, alone: bool, kind: Kind) -> str:
-    what = "Embeddings" if record.task == "embed" else "Features"
+    what = "Embeddings" if record.task in IN_A_SPACE else "Features"
     if alone:
-        return f"{what} of the held-out rows"
+        return f"{what} of the held-out {'items' if record.task in IN_A_SPACE else 'rows'}"
     return f"{TITLES.get(kind, what)} {when} training"
 
 
 def _says(record: RunRecord, side: MapSide, kind: Kind) -> str:
-    said = plural(len(side.x), "item" if record.task == "embed" else "row")
+    said = plural(len(side.x), "item" if record.task in IN_A_SPACE else "row")
     if kind == "near":
         return f"{said}, laid out so that near ones stay near"
     said += f"; two directions that hold {percent(side.explained, 0)} of the variance"
@@ -220,7 +220,7 @@ def _points(
             "y": y,
             "color": name("class", None, scale=_colours(names), legend=legend),
             "shape": name("class", None, scale={"domain": names}, legend=legend),
-            "tooltip": [name("class", "true")],
+            "tooltip": [name("class", "of" if record.task in IN_A_SPACE else "true")],
         },
     }
     rest = {

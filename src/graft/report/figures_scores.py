@@ -10,17 +10,27 @@ from graft.records import EpochRecord, RunRecord
 from graft.report.figure import Figure, Spec, base, name, number, values
 from graft.report.words import UNTOUCHED, plural, shown, spelled
 
+ALSO = {"match": ("text_to_image_recall_at_10",)}
+"""task → metrics beside the headline that are worth a curve."""
 
-def scores(record: RunRecord) -> Figure | None:
-    """Draw the headline metric of the validation rows over the epochs, from the untouched on."""
-    metric = record.headline
+
+def scores(record: RunRecord) -> list[Figure]:
+    """Draw metrics of the validation rows over the epochs, from the untouched on: the headline."""
+    found = [
+        _scores("scores", record, record.headline),
+        *(_scores(f"scores-{name}", record, name) for name in ALSO.get(record.task, ())),
+    ]
+    return [figure for figure in found if figure is not None]
+
+
+def _scores(key: str, record: RunRecord, metric: str) -> Figure | None:
     untouched = record.before.get("validation", {}).get(metric)
     points = _points(record, lambda epoch: epoch.scores.get(metric))
     return _curve(
-        "scores",
+        key,
         f"{_begun(spelled(metric))} over the epochs",
-        "What the run is judged by, on the validation rows; epoch 0 is the "
-        f"{UNTOUCHED[record.task]}."
+        f"{'What the run is judged by' if metric == record.headline else 'The other way'}, on the "
+        f"validation rows; epoch 0 is the {UNTOUCHED[record.task]}."
         " Where it falls while the loss still does, training has gone too far.",
         (spelled(metric), "the validation rows"),
         _from(untouched, UNTOUCHED[record.task], points),

@@ -27,6 +27,7 @@ from graft.report import (
     figures_errors,
     figures_map,
     figures_numbers,
+    figures_roc,
     figures_scores,
     tables,
 )
@@ -36,11 +37,13 @@ from graft.report.teacher import how_taught, teacher_rows
 from graft.report.verdict import verdict
 from graft.report.words import (
     A_MODEL,
+    IN_A_SPACE,
     UNTOUCHED,
     human_seconds,
     percent,
     plural,
     share_of,
+    what_pairs,
 )
 from graft.wording import human_bytes
 
@@ -75,7 +78,7 @@ def render(
         "data": _some(figures_data.class_counts(record, found)),
         "training": _some(
             figures_data.learning(record),
-            figures_scores.scores(record),
+            *figures_scores.scores(record),
             figures_scores.remembered(record),
         ),
         "errors": _some(
@@ -90,6 +93,7 @@ def render(
         ),
         "cosines": [
             *figures_embedding.cosines(found.embedding),
+            *_some(figures_roc.curve(found.embedding)),
             *figures_embedding.scatters(record, found.embedding),
         ],
         "map": figures_map.maps(record, found.map),
@@ -109,6 +113,7 @@ def render(
         name=name,
         recipe=recipe,
         verdict=verdict(record, facts),
+        in_a_space=record.task in IN_A_SPACE,
         kind=A_MODEL[record.task].format(n=len(record.classes)),
         untouched=UNTOUCHED[record.task],
         metrics=tables.metric_rows(record, meanings or {}),
@@ -134,6 +139,7 @@ def render(
         percent=percent,
         share_of=share_of,
         plural=plural,
+        what_pairs=what_pairs,
         human_seconds=human_seconds,
         human_bytes=human_bytes,
     )

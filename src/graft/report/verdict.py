@@ -14,7 +14,8 @@ from graft.report.figures_numbers import how_far
 from graft.report.teacher import beside_teacher
 from graft.report.words import UNTOUCHED, percent, plural, readable, signed, spelled
 
-SHARES = frozenset({"accuracy", "r2", "triplet_accuracy"})
+BOTH_WAYS = ("image_to_text_recall_at_10", "text_to_image_recall_at_10")
+SHARES = frozenset({"accuracy", "r2", "triplet_accuracy", BOTH_WAYS[0]})
 """Headlines that are said in per cent."""
 
 LARGE_SHARE = 0.2
@@ -41,6 +42,7 @@ def verdict(record: RunRecord, facts: Facts | None) -> Verdict:
         _change(record),
         beside_teacher(record),
         _nearest(record),
+        _other_way(record),
         _limit(record, facts),
     ]
     if part == "validation":
@@ -62,6 +64,11 @@ def _how_good(record: RunRecord, after: Interval, n: int) -> str:
         )
     if record.task == "embed":
         return _how_near(record, after, where, span)
+    if record.headline == BOTH_WAYS[0]:
+        return (
+            f"The trained model has a caption of the picture among the ten nearest for "
+            f"{percent(after.value)} of the pictures of {where} {span}."
+        )
     name = readable(record.headline)
     return f"The trained model has a {name} of {after.value:.3f} on {where} {span}."
 
@@ -79,18 +86,35 @@ def _how_near(record: RunRecord, after: Interval, where: str, span: str) -> str:
             f"{percent(after.value)} of {where} {span}."
         )
     name = spelled(record.headline)
-    article = "an" if name[0] in "aeiou" else "a"
+    article = "an" if name[0] in "aeiou" or name.startswith("NDCG") else "a"
     return f"The trained model has {article} {name} of {after.value:.3f} on {where} {span}."
+
+
+def _both(record: RunRecord, metric: str) -> tuple[float, float] | None:
+    """Return a metric before and after; None where it is not there or not defined."""
+    before, after = (p.get(record.judged_on, {}).get(metric) for p in (record.before, record.after))
+    if before is None or after is None or before != before or after != after:
+        return None
+    return before, after
+
+
+def _other_way(record: RunRecord) -> str:
+    """Say how often captions find their picture; empty where there are none."""
+    found = _both(record, BOTH_WAYS[1])
+    if found is None:
+        return ""
+    return (
+        f"The other way, the picture is among the ten nearest for {percent(found[1])} of the "
+        f"captions; before training it was for {percent(found[0])}."
+    )
 
 
 def _nearest(record: RunRecord) -> str:
     """Say how often the nearest item belongs; empty where the metrics do not have it."""
-    parts = [
-        part.get(record.judged_on, {}).get("recall_at_1") for part in (record.before, record.after)
-    ]
-    before, after = parts
-    if before is None or after is None or before != before or after != after:
+    found = _both(record, "recall_at_1")
+    if found is None:
         return ""
+    before, after = found
     return (
         f"The nearest item belongs to the query in {percent(after)} of the searches; before "
         f"training it did in {percent(before)}."

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graft.records import RememberedRecord
+    from graft.records import PairsRecord, RememberedRecord
 
 UNTOUCHED = {
     "classify": "untouched backbone with class means",
@@ -16,6 +16,9 @@ UNTOUCHED = {
     "match": "untouched towers under the projections that training began with",
 }
 """task → what stands under "before": what the features know without training."""
+
+IN_A_SPACE = frozenset({"embed", "match"})
+"""Tasks whose answers are vectors, compared by cosine."""
 
 A_MODEL = {
     "classify": "classifier for {n} classes",
@@ -34,13 +37,16 @@ NAMES = {
     "logme": "LogME",
     "h_score": "H-score",
     "leep": "LEEP",
+    "tar_at_far_1e2": "TAR at FAR 1 %",
+    "tar_at_far_1e3": "TAR at FAR 0.1 %",
 }
 """metric or score → its name for people, where letters stand for words."""
 
 
 def readable(metric: str) -> str:
     """Return a metric's name for people: `macro f1` for `macro_f1`."""
-    return NAMES.get(metric) or metric.removeprefix("expected_").replace("_", " ")
+    told = metric.removeprefix("expected_").replace("_to_", "→").replace("_", " ")
+    return NAMES.get(metric) or told.replace(" mrr", " MRR")
 
 
 def spelled(metric: str) -> str:
@@ -48,6 +54,28 @@ def spelled(metric: str) -> str:
     return {"mrr": "mean reciprocal rank", "spearman": "rank correlation"}.get(metric) or readable(
         metric
     )
+
+
+def what_pairs(pairs: PairsRecord) -> str:
+    """Return a sentence on which pairs a threshold was asked to tell apart, and how."""
+    told = (
+        f"{plural(pairs.n_alike, 'pair')} that belong together and {pairs.n_unlike:,} that do not "
+        f"(of very many a sample, by a seed); intervals draw {DRAWN[pairs.resampled]} again"
+    )
+    if not pairs.left_out:
+        return told
+    names = " and ".join(readable(name) for name in pairs.left_out)
+    if not (pairs.n_alike and pairs.n_unlike):
+        return f"{told}; without pairs of both kinds there is no {names}"
+    return f"{told}; for {names} the pairs that do not belong together are too few"
+
+
+DRAWN = {
+    "classes": "whole classes",
+    "groups": "whole groups of items that share pairs",
+    "items": "single items",
+}
+"""unit of `PairsRecord` → what a resample draws."""
 
 
 def what_is_left(kept: RememberedRecord) -> str:
