@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import graft
 from graft.api.answers_out import as_object
+from graft.api.reporting import report
 from graft.errors import DataError, InputError, ModelError
 from tests.towers import COLOURS, write_pictures, write_towers
 
@@ -258,6 +260,13 @@ def test_thresholds_of_pictures_with_captions(place, made, asked):
     assert alike.threshold is None and all(hit.is_known for hit in alike.answers[0].hits)
     note = "no threshold is known for pictures found by pictures: the nearest are shown"
     assert note in alike.notes
+
+
+def test_the_report_draws_the_threshold_between_pictures_and_captions(place, tmp_path):
+    run = shutil.copytree(place / "run", tmp_path / "run")
+    graft.index(run, str(place / "data" / "captions.jsonl"), far=0.2)
+    page = report(run).read_text(encoding="utf-8")
+    assert "the run&#39;s index" in page or "the run's index" in page
 
 
 def test_a_threshold_of_pictures_from_labels_stands_beside_the_others(place, made, asked, tmp_path):

@@ -45,7 +45,8 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
     record = _read(folder / "record.json", RunRecord)
     facts = _read(folder / "report.json", Facts) if (folder / "report.json").is_file() else None
     if facts is not None and facts.embedding is not None:
-        facts = replace(facts, embedding=_by_index(facts.embedding, folder / INDEX))
+        sides = ("image", "text") if record.task == "match" else ("", "")
+        facts = replace(facts, embedding=_by_index(facts.embedding, folder / INDEX, sides))
     recipe = folder / "recipe.yaml"
     page = render(
         record,
@@ -60,13 +61,17 @@ def report(run: str | Path, *, out: str | Path | None = None, examples: bool = T
     return path
 
 
-def _by_index(facts: EmbeddingFacts, index: Path) -> EmbeddingFacts:
-    """Return the facts with the threshold of the run's own index, where it has one for cosines."""
+def _by_index(facts: EmbeddingFacts, index: Path, sides: tuple[str, str]) -> EmbeddingFacts:
+    """Return the facts with the threshold of the run's own index, where it has one for cosines.
+
+    Args:
+        sides: which vectors the cosines compare, where there are two towers.
+    """
     try:
         manifest = read_manifest(index)
     except (InputError, ModelError):  # there is none, or it is for `graft search` to complain
         return facts
-    threshold = manifest.threshold_of()
+    threshold = manifest.threshold_of(*sides)
     if threshold is None or manifest.metric != "cosine":
         return facts
     asked = f"the run's index, which accepts {threshold.asked_far:.2g} of impostors"
