@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from graft.records import FindingRecord
+from graft.records import FindingRecord, Wording
 from graft.report import figures_embedding, figures_roc
 from graft.report.page import _without_source_map, render
 from tests.report.dom import parse
@@ -352,6 +352,16 @@ def test_two_towers_are_told_of_as_such():
     ):
         assert odd not in text, odd
     assert "counts" not in specs(tree)
+
+
+def test_wordings_of_the_names_are_listed():
+    record, facts = classify()
+    wordings = (Wording(f"a {HOSTILE[0]} {{}}.", 0.5), Wording("all together", 0.75))
+    tree = parse(render(dataclasses.replace(record, wordings=wordings), facts))
+    text = tree.text()
+    assert "By the names alone" in text and "all together 0.750" in text
+    assert f"a {HOSTILE[0]} {{}}. 0.500" in text
+    assert "By the names alone" not in parse(render(record, facts)).text()
 
 
 def test_scored_pairs_are_drawn_over_their_scores():
