@@ -35,7 +35,7 @@ def test_blocks_of_one_chain_keep_their_name():
 
 
 def test_nothing_frozen():
-    assert readable_cut("nothing is frozen") == "nothing frozen"
+    assert readable_cut("nothing is frozen") == "no frozen prefix"
     assert readable_cut("below block 4 of 6") == "frozen below block 4 of 6"
 
 

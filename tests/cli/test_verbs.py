@@ -69,7 +69,7 @@ def test_each_verb_runs(place):
     assert [set(json.loads(x)) for x in lines.splitlines()] == [expected] * 2
     again = graft(place, "plan", "--recipe", "run/recipe.yaml")
     assert again.returncode == 0, again.stderr
-    assert "nothing frozen" in again.stdout
+    assert "no frozen prefix" in again.stdout
     evaluated = graft(place, "evaluate", "run", "things.csv", "--json")
     assert json.loads(evaluated.stdout)["n_rows"] == 300
     between = graft(place, "interpolate", "run", "--alphas", "0,1", "--out", "between")

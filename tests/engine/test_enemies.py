@@ -85,7 +85,7 @@ def test_cover_freeze_move_and_replay(name):
     parameters = [p for m in modules for p in m.parameters()]
     located = locate(scene.model, scene.state)
     assert sorted(id(m.parameter) for m in located) == sorted(map(id, parameters))
-    reasons = [*["nothing is stored (--cache off)"] * 2, "everything trains"]
+    reasons = [*["nothing is stored (--cache off)"] * 2, "what trains begins at the bottom"]
     assert [r.cache.reason for r in records] == reasons
     for phase, before, after in zip(plan_of(scene).phases, snapshots, snapshots[1:], strict=False):
         still = frozen_tensors(scene.model, phase.rules)

@@ -91,7 +91,7 @@ def find_feeds(
     set_trainable(groups)
     cut = find_cut(model, trainable(groups))
     if not cut:
-        return PhaseFeeds(cut, reason="everything trains")
+        return PhaseFeeds(cut, reason="what trains begins at the bottom")
     replays: dict[str, Replay] = {}
     only_length: dict[str, int] = {}
     for name, stream in streams.items():

@@ -89,8 +89,8 @@ def what_is_left(kept: RememberedRecord) -> str:
 
 
 def readable_cut(label: str) -> str:
-    """Return what is frozen: `frozen below block 4 of 6`, `nothing frozen`."""
-    return "nothing frozen" if label == "nothing is frozen" else f"frozen {label}"
+    """Return what is frozen: `frozen below block 4 of 6`, `no frozen prefix`."""
+    return "no frozen prefix" if label == "nothing is frozen" else f"frozen {label}"
 
 
 def readable_rule(rule: str, n_blocks: int) -> str:
