@@ -48,7 +48,7 @@ def test_where_all_lay_there_predicting_is_the_measure_of_the_whole_backbone():
 
 
 def test_without_a_store_nothing_is_saved():
-    phase = PhaseRecord("full", (), CacheRecord(LOW, False, "what trains begins at the bottom"), epochs=EPOCHS)
+    phase = PhaseRecord("full", (), CacheRecord(LOW, False, "not wanted"), epochs=EPOCHS)
     assert saved_by_cache(record(phase)) == ()
 
 
