@@ -13,6 +13,7 @@ import pytest
 from graft.records import FindingRecord, Wording
 from graft.report import figures_embedding, figures_roc
 from graft.report.page import _without_source_map, render
+from graft.report.words import what_pairs
 from tests.report.dom import parse
 from tests.report.specimens import (
     HOSTILE,
@@ -323,6 +324,8 @@ def test_the_curve_of_verification_says_what_thresholds_accept():
     assert "80 pairs that belong together and 100 that do not" in text
     assert "intervals draw single items again" in text
     assert "for TAR at FAR 1 % and TAR at FAR 0.1 % the pairs" in text
+    none = dataclasses.replace(embed()[0].pairs, n_alike=0)
+    assert what_pairs(none).endswith("; it takes both kinds to judge a threshold")
     record, facts = scored()
     assert "roc" not in specs(parse(render(record, facts)))
     bare = dataclasses.replace(embed()[1].embedding.after, curve=())

@@ -19,7 +19,7 @@ OF_VECTORS = ("embedding", "matching")
 """Rows of the metrics whose outputs are vectors, compared by cosine."""
 
 N_RESAMPLES = 400
-"""For metrics of pairs, a hundred times as many as rows: three seconds on one core."""
+"""For metrics of pairs, of which there may be a hundred thousand: three seconds on one core."""
 
 
 @dataclass(frozen=True)

@@ -60,13 +60,14 @@ def what_pairs(pairs: PairsRecord) -> str:
     """Return a sentence on which pairs a threshold was asked to tell apart, and how."""
     told = (
         f"{plural(pairs.n_alike, 'pair')} that belong together and {pairs.n_unlike:,} that do not "
-        f"(of very many a sample, by a seed); intervals draw {DRAWN[pairs.resampled]} again"
+        "(of very many a sample, by a seed)"
     )
+    if not (pairs.n_alike and pairs.n_unlike):
+        return f"{told}; it takes both kinds to judge a threshold"
+    told += f"; intervals draw {DRAWN[pairs.resampled]} again"
     if not pairs.left_out:
         return told
     names = " and ".join(readable(name) for name in pairs.left_out)
-    if not (pairs.n_alike and pairs.n_unlike):
-        return f"{told}; without pairs of both kinds there is no {names}"
     return f"{told}; for {names} the pairs that do not belong together are too few"
 
 
