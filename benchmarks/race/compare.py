@@ -3,7 +3,8 @@
     python benchmarks/race/compare.py --rows 2000 --repeats 1 --threads 1 --clock cpu
 
 SST-2, MiniLM. Both sides are processes of the command line with an empty cache at the beginning;
-the eight commands share theirs, as they would. Every run of the comparison must have the weights of
+the eight commands share theirs, as they would on one machine; with `--stores apart` each has its
+own, as on eight. Every run of the comparison must have the weights of
 its command, byte for byte. The second line holds the comparison against the sum of what its
 trainings took beside what they share, both by the clock on the wall.
 """
@@ -26,7 +27,7 @@ MARK, MARK_OF_SUM = 0.85, 1.05
 
 
 def main() -> None:
-    asked = options(__doc__)
+    asked = options(__doc__, stores=("shared", "of the commands: shared, or apart"))
     with tempfile.TemporaryDirectory() as place:
         data = Path(place) / "some.csv"
         write_rows(data, asked.rows)
@@ -52,7 +53,9 @@ def main() -> None:
                 outs = [Path(folder) / method.replace(":", "") for method in METHODS]
                 began = now()
                 for method, out in zip(METHODS, outs, strict=True):
-                    graft(folder, asked, "train", str(data), "--method", method, out=out)
+                    cache = f"cache-{out.name}" if asked.stores == "apart" else "cache"
+                    words = ("train", str(data), "--method", method)
+                    graft(folder, asked, *words, out=out, cache=cache)
                 taken = now() - began
                 hashes["apart"].add(weights(outs))
                 return taken
@@ -61,7 +64,7 @@ def main() -> None:
     if len(hashes["together"] | hashes["apart"]) != 1:
         raise SystemExit(f"the weights differ: {hashes}")
     print("all weights of the comparison are those of the commands, byte for byte")
-    what = f"{len(METHODS)} methods, {asked.rows:,} rows"
+    what = f"{len(METHODS)} methods, {asked.rows:,} rows, stores {asked.stores}"
     lines = [
         race(f"{what}, against commands", seen, "compare", "commands", MARK, of_graft=True),
         race(
@@ -76,12 +79,12 @@ def main() -> None:
     finish(asked, lines)
 
 
-def graft(folder: str, asked: Any, *words: str, out: Path) -> None:
+def graft(folder: str, asked: Any, *words: str, out: Path, cache: str = "cache") -> None:
     """Run the command line with a cache in `folder`."""
     options_ = ("--precision", "fp32", "--threads", str(asked.threads), "--quiet")
     subprocess.run(
         [sys.executable, "-m", "graft", *words, "--out", str(out), *options_],
-        env={**os.environ, "GRAFT_CACHE": str(Path(folder) / "cache")},
+        env={**os.environ, "GRAFT_CACHE": str(Path(folder) / cache)},
         stdout=subprocess.DEVNULL,
         check=True,
     )
