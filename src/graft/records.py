@@ -316,12 +316,14 @@ class PairsRecord:
         resampled: what intervals draw again, so that pairs that share items count as such:
             `classes`, `groups` of items that share tuples, or single `items`.
         left_out: metrics for which the pairs are too few.
+        is_sample: whether there are more.
     """
 
     n_alike: int
     n_unlike: int
     resampled: str
     left_out: tuple[str, ...] = ()
+    is_sample: bool = False
 
 
 @dataclass(frozen=True)

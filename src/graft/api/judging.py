@@ -10,7 +10,7 @@ import numpy as np
 from graft.data.tuples import Tuples
 from graft.metrics import per_class, scorer_of
 from graft.metrics.intervals import bootstrap_change
-from graft.metrics.sampled_pairs import Sample, sample_pairs
+from graft.metrics.sampled_pairs import MOST_ALIKE, MOST_UNLIKE, Sample, sample_pairs
 from graft.metrics.verification_scores import NAMES, scorer_of_sample, too_few
 from graft.records import ClassScores, Interval, PairsRecord
 from graft.tasks.labelled import Labelled, Truth
@@ -107,7 +107,8 @@ def pairs_record(sample: Sample) -> PairsRecord:
     """Say which pairs were asked about, and what they are too few for."""
     n_alike, n_unlike = sample.n_alike, sample.n_unlike
     left_out = too_few(n_unlike) if n_alike and n_unlike else NAMES
-    return PairsRecord(n_alike, n_unlike, sample.unit, left_out)
+    is_sample = n_alike >= MOST_ALIKE or n_unlike >= MOST_UNLIKE
+    return PairsRecord(n_alike, n_unlike, sample.unit, left_out, is_sample)
 
 
 def classes_of(task: Labelled, targets: Truth, outputs: np.ndarray) -> tuple[ClassScores, ...]:

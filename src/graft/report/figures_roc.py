@@ -57,7 +57,13 @@ def _row(when: str, o: Operating) -> dict[str, Any]:
 def _layers(
     rows: list[dict[str, Any]], sides: dict[str, CosineCounts], x: Spec, y: Spec
 ) -> list[Spec]:
-    color = name("when", None, scale={"domain": WHEN, "range": "ordinal"}, legend={"orient": "top"})
+    # the trained network has the first colour, as it has in all figures
+    color = name(
+        "when",
+        None,
+        scale={"domain": WHEN[::-1], "range": "ordinal"},
+        legend={"orient": "top", "values": WHEN},
+    )
     tooltip = [
         name("when", "network"),
         number("far", "FAR at most", format=".3~%"),

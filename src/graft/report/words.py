@@ -59,9 +59,10 @@ def spelled(metric: str) -> str:
 def what_pairs(pairs: PairsRecord) -> str:
     """Return a sentence on which pairs a threshold was asked to tell apart, and how."""
     told = (
-        f"{plural(pairs.n_alike, 'pair')} that belong together and {pairs.n_unlike:,} that do not "
-        "(of very many a sample, by a seed)"
+        f"{plural(pairs.n_alike, 'pair')} that belong together and {pairs.n_unlike:,} that do not"
     )
+    if pairs.is_sample:
+        told += ", a sample of all"
     if not (pairs.n_alike and pairs.n_unlike):
         return f"{told}; it takes both kinds to judge a threshold"
     told += f"; intervals draw {DRAWN[pairs.resampled]} again"
