@@ -1,4 +1,4 @@
-"""Kill 24 small trainings by SIGKILL, again and again, and compare the weights they end with.
+"""Kill thirty small trainings by SIGKILL, again and again, and compare the weights they end with.
 
 python benchmarks/kills.py [--kills 1000] [--seed 0] [--json FILE]
 

@@ -97,6 +97,15 @@ def test_a_full_run_has_none(place, tmp_path):
     assert run.record.adapter_bytes == 0
 
 
+def test_another_adapter_on_a_run_that_has_some_leaves_those_alone(runs, place, tmp_path):
+    run = graft.train(
+        place / "things.csv", model=str(runs["bottleneck"].folder), method="lora", epochs=1, rank=2,
+        out=tmp_path / "both", precision="fp32",
+    )  # fmt: skip
+    assert not (run.folder / "adapter").exists()  # no name opens the network that it would need
+    assert run.predict(TEXTS)[0].label
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_another_backbone_is_refused(method, runs, tmp_path):
     other = write_checkpoint(tmp_path / "bert", n_layers=3)

@@ -154,6 +154,9 @@ def save_adapter(
     Raises:
         StorageError: it cannot be written.
     """
+    before = [c for _, c in inserted(model.backbone.net) if c.surgery not in plan.insert]
+    if before or not plan.phases:  # no name opens a network that had modules put in already
+        return False
     tensors = changed_tensors(model, plan)
     n_changed = sum(t.numel() for t in tensors.values())
     n_all = sum(p.numel() for p in model.backbone.parameters())

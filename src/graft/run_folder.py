@@ -166,3 +166,19 @@ def write_recipe(path: Path, values: Mapping[str, Any]) -> None:
     given = {k: v for k, v in values.items() if v is not None}
     text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
     write_text(path, text, mend="choose another --out")
+
+
+def refuse_other_data(run: Path, data_hash: str) -> None:
+    """Refuse to go on with a run's split where its data have changed since.
+
+    Rows that it was trained on would judge it.
+
+    Raises:
+        InputError: its record names other data.
+    """
+    path = run / "record.json"
+    if path.is_file() and json.loads(path.read_text("utf-8"))["data_hash"] != data_hash:
+        raise InputError(
+            f"{run}: its data have changed since it was trained, so its held-out rows are not "
+            "known; restore them, or train anew"
+        )

@@ -8,6 +8,7 @@ import yaml
 
 import graft
 from graft.api.interpolating import interpolate
+from graft.errors import InputError
 from tests.tiny import write_checkpoint, write_table
 
 
@@ -77,3 +78,23 @@ def test_the_pull_to_the_start_is_an_option_like_any_other(place, tmp_path):
     assert plain.record.weights_sha256 != pulled.record.weights_sha256
     with pytest.raises(graft.errors.InputError, match="no --l2-sp"):
         graft.plan(place / "things.csv", model=str(place / "bert"), method="probe", l2_sp=1.0)
+
+
+def test_adapters_that_were_merged_begin_at_nothing(place, tmp_path):
+    run = train(place, tmp_path / "run", method="lora", rank=2, lr=1e-2)
+    probe = train(place, tmp_path / "probe", method="probe", epochs=None, lr=None)
+    first, last = (point.scores["test"] for point in interpolate(run.folder, alphas=(0, 1)).points)
+    assert first == pytest.approx(probe.record.after["test"]["accuracy"])
+    assert last == pytest.approx(run.record.after["test"]["accuracy"])
+
+
+def test_other_data_are_refused(place, tmp_path):
+    data = tmp_path / "things.csv"
+    data.write_bytes((place / "things.csv").read_bytes())
+    run = graft.train(data, model=str(place / "bert"), epochs=1, out=tmp_path / "run")
+    with data.open("a", encoding="utf-8") as file:
+        file.write(data.read_text("utf-8").splitlines()[1].replace("the", "one more the") + "\n")
+    with pytest.raises(InputError, match="its data have changed"):
+        interpolate(run.folder)
+    with pytest.raises(InputError, match="its data have changed"):
+        graft.index(run.folder, str(data), far=0.2)

@@ -20,6 +20,7 @@ from graft.recipe import read_recipe
 from graft.retrieval.manifest import between
 from graft.retrieval.segments import prepared
 from graft.retrieval.threshold import Threshold, calibrate, calibrate_pairs
+from graft.run_folder import refuse_other_data
 
 FROM_RUN = "validation rows of the run"
 
@@ -122,6 +123,7 @@ def _validation_rows(run: Path) -> Table:
     if not path.is_file():
         raise InputError(f"{run}: no recipe.yaml, so no held-out rows are known; pass --calibrate")
     found = prepare(read_recipe({}, path))
+    refuse_other_data(run, found.table.content_hash())
     rows = found.splits.validation
     if not len(rows):
         raise InputError(f"{run}: the run kept no validation rows; pass --calibrate")

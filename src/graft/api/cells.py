@@ -75,7 +75,8 @@ class Shared:
         if not own.begins_at_names:
             own = own.model_copy(update={"template": None})
         job = open_job(own, self._backbone(own), prepared=self.prepared)
-        self.job = self.job or job
+        if self.job is None or self.job.plan.start != "pretrained":
+            self.job = job  # the untouched network is told of by it
         return job
 
     def streams(self, job: Job) -> Any:
@@ -131,11 +132,16 @@ class Shared:
         return self.prepared.table.roles.modality == "text"
 
 
+def folder_name(method: str, seed: int) -> str:
+    """Return the name of a cell's folder."""
+    return f"{method.replace(':', '')}-{seed}"
+
+
 def train_cell(
     shared: Shared, method: str, folder: Path, budget: float | None, listener: Listener
 ) -> Done | str:
     """Train one method with one seed, or read what was trained; returns why where it cannot be."""
-    name = f"{method.replace(':', '')}-{shared.recipe.seed}"
+    name = folder_name(method, shared.recipe.seed)
     own = folder / name
     try:
         if (own / "record.json").is_file():

@@ -13,17 +13,19 @@ import numpy as np
 
 from graft.api.asked import asked_for
 from graft.api.both_towers import first_of
-from graft.api.cells import Done, Shared, train_cell
+from graft.api.cells import Done, Shared, folder_name, train_cell
 from graft.api.provenance import environment
 from graft.engine.settings import Listener
 from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError, RecipeError
+from graft.match_job import matches
 from graft.metrics.headline import headline_scorer
+from graft.prepare import embeds
 from graft.recipe import Recipe, build_plan
 from graft.records import to_json
 from graft.report.cost_picture import Spot, draw_costs
 from graft.report.words import human_seconds, readable
-from graft.run_folder import write_recipe
+from graft.run_folder import refuse_other_data, write_recipe
 from graft.selection.comparison import Compared, Comparison
 from graft.selection.verdict import Verdict, judge_methods
 from graft.storage import storing, write_text
@@ -78,6 +80,8 @@ def compare(
         raise InputError("compare takes its methods from `methods`; leave `method` out")
     asked = asked_for(data, model, recipe, options).recipe.placed()
     names = _methods(methods)
+    if asked.seed:
+        raise InputError("compare counts its seeds from 0; leave --seed out and pass --seeds")
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: give 1 or more")
     folder = Path(out) if out else _new_folder(asked.data)
@@ -90,6 +94,11 @@ def compare(
     with computing_with(asked.threads or 1):
         for seed in range(seeds):
             shared = Shared(asked.model_copy(update={"seed": seed}))
+            _refuse_embeddings(shared)
+            for name in names:
+                refuse_other_data(
+                    folder / folder_name(name, seed), shared.prepared.table.content_hash()
+                )
             for number, name in enumerate(names):
                 if name in left_out:
                     continue
@@ -142,6 +151,15 @@ def _methods(asked: str | Sequence[str]) -> tuple[str, ...]:
     if "auto" in names:
         raise InputError("auto chooses one of the others; leave it out of --methods")
     return tuple(dict.fromkeys(names))
+
+
+def _refuse_embeddings(shared: Shared) -> None:
+    table = shared.prepared.table
+    if matches(table) or embeds(shared.recipe, table):
+        raise InputError(
+            "compare knows classes, labels and numbers; of embeddings and two towers train each "
+            "method with `graft train`, and compare what their reports say"
+        )
 
 
 def _summary(shared: Shared, done: dict[str, list[Done]], left_out: dict[str, str]) -> Comparison:

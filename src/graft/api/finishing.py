@@ -310,6 +310,8 @@ def _mend(task: Labelled, phases: tuple[PhaseRecord, ...]) -> str:
     """Say what may help a model that is worse than what it began with."""
     if task.name == "embed":  # whose backbone has a use without a head, and no head to solve
         return "lower the rate, train for more epochs, or try another --objective"
+    if not phases:
+        return "try other words with --template, or train on with --init-head zero-shot"
     if all(phase.convex is not None for phase in phases):
         return "add rows, or try another --model"
     if isinstance(task, Adapted):

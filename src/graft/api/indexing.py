@@ -131,11 +131,12 @@ def index(
             n_before = opened.n_rows
         made = _indexed(place, writing.delete(place, delete))
         return replace(made, n_deleted=n_before - made.n_rows)
-    before = None if rebuild and data is not None else current(place)
+    known = current(place)
+    before = None if rebuild and data is not None else known
     if before is not None and data is not None and not add:
         writing.refuse_existing(place)
     embedder = open_embedder(run, backbone=backbone)
-    about = about_of(embedder, metric or (before.metric if before else "cosine"))
+    about = about_of(embedder, metric or (known.metric if known else "cosine"))
     if before is not None:
         refuse_other_model(before, about)
     limits = None
@@ -163,6 +164,9 @@ def index(
     made = _indexed(place, manifest)
     if limits is not None:
         made = replace(made, notes=(*made.notes, *limits.notes))
+    elif known is not None and known.thresholds and not manifest.thresholds:
+        gone = "the threshold belonged to the old index and is gone; pass --far to find it again"
+        made = replace(made, notes=(*made.notes, gone))
     if rows is None:
         return made
     return replace(

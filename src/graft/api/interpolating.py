@@ -36,7 +36,9 @@ from graft.methods.heads import probe
 from graft.metrics import is_better, scorer_of
 from graft.recipe import read_recipe
 from graft.records import Between, RunRecord, from_json, to_json
+from graft.run_folder import refuse_other_data
 from graft.storage import write_text
+from graft.surgery.inserting import is_mergeable, remove
 from graft.tasks.labelled import keeps_head
 
 ALPHAS = tuple(i / 10 for i in range(11))
@@ -76,8 +78,8 @@ def interpolate(
         out: folder for the model at the alpha that is best on validation rows.
 
     Raises:
-        InputError: an alpha is outside of 0 to 1, there is something at `out`, or the run held out
-            no validation rows.
+        InputError: an alpha is outside of 0 to 1, there is something at `out`, the data have
+            changed, or the run held out no validation rows.
         ModelError: the run's model has other weights than the one that it began with.
     """
     if not alphas or not all(0 <= alpha <= 1 for alpha in alphas):
@@ -88,9 +90,12 @@ def interpolate(
     if not recipe.is_file():
         raise ModelError(f"{run}: no recipe.yaml; point at the folder of a run")
     job = open_job(read_recipe({}, recipe))
+    refuse_other_data(Path(run), job.table.content_hash())
     if not len(job.splits.validation):
         raise InputError(f"{run}: held out no validation rows to choose alpha on")
     tuned, task = load_artifact(model_folder(run))
+    if is_mergeable(job.model):
+        remove(job.model)  # it was merged in the model that was saved, and is nothing at the start
     after = _detached(tuned)
     before = start_of(job, after)
     if {k: t.shape for k, t in before.items()} != {k: t.shape for k, t in after.items()}:

@@ -86,6 +86,9 @@ def sweep(
         recipe = before.folder / RECIPE
     asked = asked_for(data, model, recipe, options)
     _refuse_own_objects(asked, ray=ray)
+    if asked.recipe.teacher is not None or asked.recipe.mine is not None:
+        flag = "--teacher" if asked.recipe.teacher is not None else "--mine"
+        raise InputError(f"a sweep's trials know no {flag}; leave it out, and train with it after")
     folder = Path(out) if out else new_folder(asked.recipe.data, asked.recipe.method, "sweeps")
     known = asked.recipe if before is None else before.recipe
     threads = asked.recipe.threads or known.threads or choose_threads()

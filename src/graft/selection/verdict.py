@@ -1,8 +1,10 @@
 """Which method is best, which are not clearly worse, and which of these is cheapest.
 
 A resample draws seeds with replacement and, for each drawn, the rows of its held-out part; it draws
-the same for every method, so differences are paired. With one seed rows alone vary, and how much
-another seed would change is not in the interval.
+the same for every method, so differences are paired. It draws the same places for every seed: where
+a given split makes all seeds see the same rows, their scores go up and down together, and several
+seeds must not pass for several samples of rows. With one seed rows alone vary, and how much another
+seed would change is not in the interval.
 
 Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
 
@@ -59,7 +61,7 @@ def judge_methods(scorers: Mapping[str, Sequence[Scorer]], *, seed: int = 0) -> 
     for s in range(n_seeds):
         n_rows = scorers[names[0]][s].n_rows
         start = 0
-        for counts in resample_counts(n_rows, N_RESAMPLES, seed=seed + s):
+        for counts in resample_counts(n_rows, N_RESAMPLES, seed=seed):
             for m, name in enumerate(names):
                 resampled[m, s, start : start + len(counts)] = _only(scorers[name][s].weigh(counts))
             start += len(counts)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
-from graft.surgery.inserting import first_tensor
+from graft.surgery.inserting import first_tensor, inserted
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,12 @@ def watch(net: nn.Module, paths: Sequence[str], run: Callable[[], Any]) -> list[
     """Return the first call of each module under `paths` that put out a tensor, in order."""
     calls: dict[str, Call] = {}
     hooks = []
+    put_in = {id(module) for _, child in inserted(net) for module in child.modules()}
     for root in paths:
         for name, module in net.get_submodule(root).named_modules():
             path = f"{root}.{name}" if name else root
+            if id(module) in put_in:  # nothing belongs into what surgery put in before
+                continue
 
             def note(module: nn.Module, _args: Any, output: Any, path: str = path) -> None:
                 found = _tensors(output)[:1]
