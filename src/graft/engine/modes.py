@@ -7,8 +7,8 @@ own parameters are frozen.
 Running statistics follow what the kernels below them put out, so they move only where kernels train
 that came with the network. Where nothing trains but scales, shifts or what was put in, a network
 keeps its statistics: by those of small batches its frozen kernels would see other numbers than they
-were made for. (MobileNetV2 on 200 pictures, scales and shifts trained: 58 % with moving statistics,
-85 % without.)
+were made for. (MobileNetV2 on 200 pictures, scales and shifts trained: 71 % with moving statistics,
+91 % without.)
 """
 
 from __future__ import annotations
