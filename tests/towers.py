@@ -87,3 +87,16 @@ def write_clip(folder: Path, family: str = "clip") -> Path:
     getattr(transformers, f"{kind}Model")(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     return folder / "model"
+
+
+def train_towers(folder, **options):
+    """Train both towers on the pictures and their captions; the run lies in `folder / "run"`."""
+    import graft
+
+    write_pictures(folder / "data")
+    write_towers(folder)
+    return graft.train(
+        folder / "data" / "captions.jsonl", model=folder / "vit",
+        text_model=str(folder / "bert"), method="full", epochs=12, lr=2e-3, head_lr=5e-3,
+        out=folder / "run", **options,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ import graft
 from graft.api.answers_out import as_object
 from graft.api.reporting import report
 from graft.errors import DataError, InputError, ModelError
-from tests.towers import COLOURS, write_pictures, write_towers
+from tests.towers import COLOURS, train_towers
 
 N_PICTURES, N_CAPTIONS = 40, 80
 OPTIONS = {"threads": 1, "precision": "fp32", "workers": 0, "batch_size": 8}
@@ -22,15 +22,9 @@ OPTIONS = {"threads": 1, "precision": "fp32", "workers": 0, "batch_size": 8}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("towers")
-    write_pictures(folder / "data")
-    write_towers(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAFT_CACHE", str(folder / "cache"))
-        graft.train(
-            folder / "data" / "captions.jsonl", model=folder / "vit",
-            text_model=str(folder / "bert"), method="full", epochs=12, lr=2e-3, head_lr=5e-3,
-            out=folder / "run", **OPTIONS,
-        )  # fmt: skip
+        train_towers(folder, **OPTIONS)
         yield folder
 
 
