@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,29 +13,24 @@ import numpy as np
 from graft.api.asked import asked_for
 from graft.api.both_towers import first_of
 from graft.api.cells import Done, Shared, folder_name, train_cell
+from graft.api.compare_folder import MEND, UNLESS_GIVEN, Question, begin, goes_on, resumed
 from graft.api.provenance import environment
+from graft.api.training import RECIPE
 from graft.engine.settings import Listener
 from graft.engine.threads import choose_threads, computing_with
-from graft.errors import InputError, RecipeError
+from graft.errors import InputError
 from graft.match_job import matches
 from graft.metrics.headline import headline_scorer
 from graft.prepare import embeds
-from graft.recipe import Recipe, build_plan
 from graft.records import to_json
 from graft.report.cost_picture import Spot, draw_costs
 from graft.report.words import human_seconds, readable
-from graft.run_folder import refuse_other_data, write_recipe
+from graft.run_folder import refuse_other_data
 from graft.selection.comparison import Compared, Comparison
 from graft.selection.verdict import Verdict, judge_methods
-from graft.storage import storing, write_text
+from graft.storage import write_text
 
-ALL = (
-    *("probe", "lp-ft", "head", "last:2", "layerwise", "unfreeze", "full"),
-    *("bottleneck", "residual", "lora", "bias", "norms", "zero-shot", "scratch"),
-)
-"""Methods that are compared unless some are named; those that do not fit a network are left out."""
-FILE, PICTURE, ASKED = "compare.json", "compare.svg", "compare.yaml"
-MEND = "choose another --out"
+FILE, PICTURE = "compare.json", "compare.svg"
 
 
 def compare(
@@ -44,7 +38,7 @@ def compare(
     *,
     model: str | Path | None = None,
     methods: str | Sequence[str] = (),
-    seeds: int = 1,
+    seeds: int | None = None,
     budget: float | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -62,11 +56,12 @@ def compare(
         data: as `train` takes it.
         model: a name or folder as `open_backbone` takes it.
         methods: names, as a list or with commas between them; all that fit unless given.
-        seeds: numbers 0 to `seeds` - 1 draw the split, where none is given, and the training.
+        seeds: numbers 0 to `seeds` - 1 draw the split, where none is given, and the training; one
+            unless given.
         budget: seconds that each training may take: it gets fewer epochs where it would take
             longer, by an estimate before it begins, and is left out where one epoch takes longer.
         out: the comparison's folder; a new one under `runs/` unless given.
-        resume: go on with the comparison in `out`.
+        resume: go on with the comparison in `out`; it needs nothing else.
         recipe: a YAML file of options; keywords win over it.
         on_cell: told method, number of the training and how many there are.
         options: see `graft.recipe.Recipe`; each method takes those that it has.
@@ -78,21 +73,28 @@ def compare(
     began = time.perf_counter()
     if options.pop("method", None) is not None:
         raise InputError("compare takes its methods from `methods`; leave `method` out")
-    asked = asked_for(data, model, recipe, options).recipe.placed()
-    names = _methods(methods)
+    question = Question.of(methods, seeds, budget)
+    is_resumed = goes_on(out, resume=resume, is_named=bool(data or recipe))
+    if is_resumed and out is not None and recipe is None:
+        recipe = Path(out) / RECIPE
+    asked = asked_for(data, model, recipe, options).recipe
     if asked.seed:
         raise InputError("compare counts its seeds from 0; leave --seed out and pass --seeds")
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds}: give 1 or more")
-    folder = Path(out) if out else _new_folder(asked.data)
-    _begin(folder, asked, names, seeds, budget, resume=resume)
+    if is_resumed and out is not None:
+        folder = Path(out)
+        asked, question = resumed(folder, asked, question)
+    else:
+        folder = Path(out) if out else _new_folder(asked.data)
+        asked, question = asked.placed(), question.over(UNLESS_GIVEN)
+        begin(folder, asked, question)
+    names, n_seeds = question.methods or (), question.seeds or 1
     listener = _telling_once(listener or Listener())
     done: dict[str, list[Done]] = {name: [] for name in names}
     left_out: dict[str, str] = {}
     shared_seconds, first = 0.0, None
     asked = asked.model_copy(update={"threads": asked.threads or choose_threads()})
     with computing_with(asked.threads or 1):
-        for seed in range(seeds):
+        for seed in range(n_seeds):
             shared = Shared(asked.model_copy(update={"seed": seed}))
             _refuse_embeddings(shared)
             for name in names:
@@ -103,22 +105,22 @@ def compare(
                 if name in left_out:
                     continue
                 if on_cell is not None:
-                    on_cell(name, seed * len(names) + number, seeds * len(names))
-                found = train_cell(shared, name, folder, budget, listener)
+                    on_cell(name, seed * len(names) + number, n_seeds * len(names))
+                found = train_cell(shared, name, folder, question.budget, listener)
                 if isinstance(found, str):
                     left_out[name] = found
                 else:
                     done[name].append(found)
             shared_seconds += shared.seconds
             first = first or shared
-    whole = {name: cells for name, cells in done.items() if len(cells) == seeds}
+    whole = {name: cells for name, cells in done.items() if len(cells) == n_seeds}
     if not whole or first is None or first.job is None:
         raise InputError("\n".join(f"{name}: {why}" for name, why in left_out.items()))
     found = _summary(first, whole, left_out)
     found = dataclasses.replace(
         found,
         folder=str(folder),
-        n_seeds=seeds,
+        n_seeds=n_seeds,
         curve=first.curve(listener),
         shared_seconds=shared_seconds,
         seconds=time.perf_counter() - began,
@@ -139,18 +141,6 @@ def _telling_once(listener: Listener) -> Listener:
             listener.on_note(note)
 
     return dataclasses.replace(listener, on_note=on_note)
-
-
-def _methods(asked: str | Sequence[str]) -> tuple[str, ...]:
-    names = asked.split(",") if isinstance(asked, str) else list(asked)
-    names = [name.strip() for name in names if name.strip()]
-    if not names:
-        return ALL
-    for name in names:
-        build_plan(Recipe(method=name), 1_000)  # an unknown one is named, with the closest
-    if "auto" in names:
-        raise InputError("auto chooses one of the others; leave it out of --methods")
-    return tuple(dict.fromkeys(names))
 
 
 def _refuse_embeddings(shared: Shared) -> None:
@@ -250,48 +240,3 @@ def _new_folder(data: str) -> Path:
         if not folder.exists():
             return folder
     raise InputError("runs/ holds 9,999 comparisons of this name; pass --out")
-
-
-def _begin(
-    folder: Path,
-    asked: Recipe,
-    names: Sequence[str],
-    seeds: int,
-    budget: float | None,
-    *,
-    resume: bool,
-) -> None:
-    """Make the folder, or see that the comparison in it was asked the same.
-
-    Raises:
-        InputError: it holds something, and `resume` is not given; or another comparison.
-    """
-    question = {
-        "methods": list(names),
-        "seeds": seeds,
-        "budget": budget,
-        **{k: v for k, v in asked.model_dump(mode="json").items() if v is not None},
-    }
-    path = folder / ASKED
-    if path.is_file():
-        import yaml
-
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not resume:
-            raise InputError(f"{folder}: holds a comparison; pass --resume or another --out")
-        odd = [
-            f"{key} was {json.dumps(before.get(key))}, is {json.dumps(question.get(key))}"
-            for key in sorted(before.keys() | question.keys())
-            if before.get(key) != question.get(key)
-        ]
-        if odd:
-            raise RecipeError(
-                f"{folder}: is a comparison of other settings ({odd[0]}); leave them as they were, "
-                "or choose another --out"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder}: holds other files; choose another --out")
-    with storing("the comparison", folder, MEND):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_recipe(path, question)

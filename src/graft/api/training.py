@@ -120,7 +120,7 @@ def train(
         asked = replace(asked, recipe=asked.recipe.placed())
     folder = from_main(lambda: _choose_folder(asked.recipe, out, overwrite, resume))
     if before is not None and before.is_file():
-        asked = replace(asked, recipe=_refuse_another(asked.recipe, before))
+        asked = replace(asked, recipe=refuse_other_settings(asked.recipe, before, "run"))
         if (folder / "record.json").is_file():
             from_main(lambda: clean(folder))
             if not (folder / "report.html").is_file():  # killed before it was written
@@ -276,8 +276,12 @@ def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resum
     return folder
 
 
-def _refuse_another(asked: Recipe, path: Path) -> Recipe:
-    """Refuse to resume a run that was asked to do something else.
+def refuse_other_settings(asked: Recipe, path: Path, what: str) -> Recipe:
+    """Refuse to go on with what was asked to do something else.
+
+    Args:
+        path: of its recipe.
+        what: it is, as the message calls it.
 
     Returns:
         What is asked, with what was measured when the run began.
@@ -303,7 +307,7 @@ def _refuse_another(asked: Recipe, path: Path) -> Recipe:
     shown = ", ".join(shorten(change, 40) for change in odd[:2])
     shown += f" and {len(odd) - 2} more" if len(odd) > 2 else ""
     raise RecipeError(
-        f"{path.parent}: is a run with other settings ({shown}); "
+        f"{path.parent}: is a {what} with other settings ({shown}); "
         "leave them out to resume it, or choose another --out"
     )
 

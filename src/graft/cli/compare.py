@@ -20,7 +20,7 @@ def compare(
     /,
     *,
     methods: str = "",
-    seeds: int = 1,
+    seeds: int | None = None,
     budget: str | None = None,
     out: Path | None = None,
     recipe: Path | None = None,
@@ -39,17 +39,18 @@ def compare(
 
         graft compare tickets.csv --methods probe,lp-ft,full --seeds 3 --budget 5m
 
-        graft compare --resume --out runs/tickets-compare-1 tickets.csv
+        graft compare --resume --out runs/tickets-compare-1
 
     Parameters
     ----------
     data
-        As `graft train` takes it; may be left out where `--recipe` names it.
+        As `graft train` takes it; may be left out where `--recipe` or the comparison to resume
+        names it.
 
     methods
         Names with commas between them; all that fit the model unless given.
     seeds
-        How many times each is trained, with another split where none is given.
+        How many times each is trained, with another split where none is given; one unless given.
     budget
         Time that each training may take, 90s, 10m or 1h: it gets fewer epochs where it would take
         longer.
@@ -58,7 +59,7 @@ def compare(
     recipe
         YAML file of options; flags win over it.
     resume
-        Go on with the comparison in `--out`; what is finished is read.
+        Go on with the comparison in `--out`; what is finished is read. Needs nothing else.
     quiet
         Print nothing but the method to take.
     as_json
@@ -73,7 +74,7 @@ def compare(
     from graft.errors import InputError
     from graft.records import to_json
 
-    if data is None and recipe is None:
+    if data is None and recipe is None and not resume:
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")
     hush_libraries()
     given = (options or RecipeOptions()).given()
