@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import graft
-from graft.adapters import Adapters, read_adapter
+from graft.adapters import Adapters, changed_tensors, read_adapter
 from graft.backbones import open_backbone
 from graft.errors import InputError, ModelError, UnknownName
+from graft.heads import Linear
+from graft.methods.body import last
+from graft.model import Model
 from graft.surgery.opening import open_whole
 from tests.tiny import write_checkpoint, write_table
 
@@ -70,6 +74,19 @@ def test_an_adapter_on_its_backbone_is_the_run(method, runs, place):
     trained = run.record.n_trained - (64 * 3 + 3)
     assert held == trained, "an adapter holds what was trained, the head aside"
     assert run.record.adapter_bytes > 0
+
+
+def test_statistics_of_a_norm_without_parameters_are_kept():
+    def block():
+        norm = nn.BatchNorm2d(8, affine=False)
+        return nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), norm, nn.ReLU())
+
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.ReLU(), nn.Conv2d(8, 8, 3, bias=False))
+    net = nn.Sequential(stem, block(), block(), block(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    backbone = graft.backbone(net, blocks=["1", "2", "3"], width=8, image_size=32)
+    kept = changed_tensors(Model(backbone, Linear(8, 2)), last(3, n=1))
+    assert {"3.0.weight", "3.1.running_mean", "3.1.running_var"} <= kept.keys()
+    assert "1.0.weight" not in kept
 
 
 def test_adapters_are_switched_and_leave_no_trace(runs, place):

@@ -239,7 +239,8 @@ def open_model(
 def changed_tensors(model: Model, plan: Plan) -> dict[str, Tensor]:
     """Return what a plan trains of a network or puts into it, by name in the network.
 
-    Running statistics move with the norm that they belong to.
+    Running statistics move with the norm that they belong to; those of a norm without parameters
+    of its own are kept always, for they may have moved with what lies around it.
     """
     located = locate(model)
     trained = {
@@ -255,7 +256,9 @@ def changed_tensors(model: Model, plan: Plan) -> dict[str, Tensor]:
         if id(parameter) in trained:
             found[name] = parameter
     for path, module in net.named_modules():
-        if any(id(p) in trained for p in module.parameters(recurse=False)):
+        own = list(module.parameters(recurse=False))
+        is_bare = not own and getattr(module, "running_mean", None) is not None
+        if is_bare or any(id(p) in trained for p in own):
             buffers = {join(path, name): b for name, b in module.named_buffers(recurse=False)}
             found |= {name: buffer for name, buffer in buffers.items() if name in saved}
     return found

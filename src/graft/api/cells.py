@@ -117,15 +117,7 @@ class Shared:
             return None
         is_random = recipe.method == "scratch"
         kept = self.once(("backbone", is_random), lambda: open_whole(name, random=is_random))
-        return Backbone(
-            copy.deepcopy(kept.net),
-            chains=kept.chains,
-            read=kept.read,
-            width=kept.width,
-            processor=kept.processor,
-            modality=kept.modality,
-            origin=kept.origin,
-        )
+        return kept.around(copy.deepcopy(kept.net))
 
     @property
     def _is_text(self) -> bool:

@@ -165,6 +165,20 @@ class Backbone(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Features:
         return of_width(self.read(self.net, inputs), self.width)
 
+    def around(self, net: nn.Module, **changed: Any) -> Backbone:
+        """Return a backbone like this one around another network.
+
+        Args:
+            net: its parts have the same names, unless `chains` says otherwise.
+            changed: what else differs, as the constructor takes it.
+        """
+        own = {name: getattr(self, name) for name in CONTRACT}
+        return Backbone(net, **(own | changed))
+
+
+CONTRACT = ("chains", "read", "width", "processor", "modality", "origin")
+"""What a backbone knows of its network."""
+
 
 def of_width(features: Features, width: int) -> Features:
     """Return features as they are, if `pooled` is (N, width) or absent.

@@ -46,15 +46,8 @@ def with_channels(backbone: Backbone, n_channels: int) -> Backbone:
         fresh=_adapted(backbone.origin.fresh, n_channels),
         notes=(*backbone.origin.notes, note),
     )
-    adapted = Backbone(
-        net,
-        chains=backbone.chains,
-        read=backbone.read,
-        width=backbone.width,
-        processor=with_n_channels(processor, n_channels),
-        modality=backbone.modality,
-        origin=origin,
-    )
+    processor = with_n_channels(processor, n_channels)
+    adapted = backbone.around(net, processor=processor, origin=origin)
     _check(adapted)
     return adapted
 

@@ -74,13 +74,9 @@ def truncated(backbone: Backbone, n_blocks: int) -> Backbone:
             "of other parts"
         ) from None
     note = f"ends above block {n_blocks - 1}; it had blocks 0 to {chain.n_blocks - 1}"
-    shorter = Backbone(
+    shorter = backbone.around(
         net.to(next(iter(kept.values())).device).eval(),
         chains=(Chain(chain.name, (*chain.parts[: n_blocks + 1], chain.parts[-1])),),
-        read=backbone.read,
-        width=backbone.width,
-        processor=backbone.processor,
-        modality=backbone.modality,
         origin=replace(
             backbone.origin,
             fresh=fresh,
