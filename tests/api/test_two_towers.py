@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import graft
+from graft.api.interpolating import interpolate
 from graft.artifact import load_towers
-from graft.backbones.pair import open_pair
+from graft.backbones.pair import SIDES, open_pair
 from graft.errors import GraftError, InputError
 from graft.records import from_json
 from graft.report.facts import Facts
@@ -49,6 +51,23 @@ def test_a_threshold_is_judged_before_and_after(place):
     span = record.intervals["change"]["auroc"]
     assert span.value > 0 and span.low < span.high
     assert record.after["test"]["equal_error_rate"] < record.before["test"]["equal_error_rate"]
+
+
+def test_between_the_towers_before_and_after(place, tmp_path):
+    run = shutil.copytree(place / "run", tmp_path / "run")
+    record = graft.load(run).record
+    (end,) = interpolate(run, alphas=(1,)).points
+    expected = {name: record.after[name][record.headline] for name in end.scores}
+    assert end.scores == pytest.approx(expected, abs=1e-6)
+    # the projections are new, so those that were trained stand on the untouched towers
+    interpolate(run, alphas=(0,), out=tmp_path / "between")
+    start, trained = (load_towers(folder)[0] for folder in (tmp_path / "between", run / "model"))
+    untouched = open_pair(place / "vit", place / "bert")
+    for side in SIDES:
+        for part, of in ((f"{side}_head", trained), (side, untouched)):
+            expected = getattr(of, part).state_dict()
+            found = getattr(start, part).state_dict()
+            assert found and all(torch.equal(t, expected[k]) for k, t in found.items())
 
 
 def test_recall_is_measured_after_each_epoch(place):
@@ -233,6 +252,11 @@ def test_a_model_of_clips_family_is_trained_and_saved_as_its_own(place, tmp_path
         ours = ours + after.logit_bias
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     assert task.name == "match"
+    # their own projections are a start like any other
+    found = interpolate(tmp_path / "run", alphas=(0, 1))
+    for point, scores in zip(found.points, (run.record.before, run.record.after), strict=True):
+        expected = {name: scores[name][run.record.headline] for name in point.scores}
+        assert point.scores == pytest.approx(expected, abs=1e-6)
 
 
 def test_graft_json_names_both(place):

@@ -6,7 +6,8 @@ Fine-tuning gains on the rows it has seen the like of and may lose on others; a 
 often keeps most of the gain and most of what was there. α is chosen on validation rows.
 
 A head that began at random is no start: there the start is the untouched body under the head that
-is best on it, solved exactly. A head that cannot be solved is the trained one at every α.
+is best on it, solved exactly. A head that cannot be solved, and projections that join two towers,
+are the trained ones at every α.
 
 Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), section 3.
 """
@@ -22,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graft.api.both_towers import first_of, vectors_of_both
+from graft.api.both_towers import first_of, open_both, vectors_of_both
 from graft.api.predicting import model_folder
 from graft.api.reporting import report
 from graft.api.training import settings_of
 from graft.artifact import load_artifact, save_artifact
+from graft.backbones.pair import BackbonePair
 from graft.engine.keeper import under
 from graft.engine.run import run as run_plan
 from graft.errors import InputError, ModelError
@@ -34,12 +36,14 @@ from graft.heads import Linear
 from graft.job import Job, open_job
 from graft.methods.heads import probe
 from graft.metrics import is_better, scorer_of
+from graft.model import Towers
 from graft.recipe import read_recipe
 from graft.records import Between, RunRecord, from_json, to_json
 from graft.run_folder import refuse_other_data
 from graft.storage import write_text
 from graft.surgery.inserting import is_mergeable, remove
 from graft.tasks.labelled import keeps_head
+from graft.tasks.match import OWN
 
 ALPHAS = tuple(i / 10 for i in range(11))
 
@@ -73,7 +77,7 @@ def interpolate(
     Where the head of a classifier began at random, alpha 0 is a probe of the untouched body.
 
     Args:
-        run: folder of a finished run on one backbone.
+        run: folder of a finished run.
         alphas: from 0 (before) to 1 (after).
         out: folder for the model at the alpha that is best on validation rows.
 
@@ -93,15 +97,18 @@ def interpolate(
     refuse_other_data(Path(run), job.table.content_hash())
     if not len(job.splits.validation):
         raise InputError(f"{run}: held out no validation rows to choose alpha on")
-    tuned, task = load_artifact(model_folder(run))
+    is_both = isinstance(job.model, Towers)
+    tuned: Any
+    task: Any
+    tuned, task = open_both(run) if is_both else load_artifact(model_folder(run))
     if is_mergeable(job.model):
         remove(job.model)  # it was merged in the model that was saved, and is nothing at the start
     after = _detached(tuned)
     before = start_of(job, after)
     if {k: t.shape for k, t in before.items()} != {k: t.shape for k, t in after.items()}:
         raise ModelError(f"{run}: the run ended with another network than it began with")
-    held_out = {k: first_of(v) for k, v in job.streams().items() if k != "train"}
-    streams = {k: {"train": stream} for k, stream in held_out.items() if len(stream)}
+    held_out = {k: v for k, v in job.streams().items() if k != "train" and len(first_of(v))}
+    streams = held_out if is_both else {k: {k: first_of(v)} for k, v in held_out.items()}
     points: list[Between] = []
     for alpha in sorted(set(alphas)):
         tuned.load_state_dict(mixed(before, after, alpha))
@@ -112,7 +119,8 @@ def interpolate(
     _record(Path(run), found)
     if out is not None:
         tuned.load_state_dict(mixed(before, after, chosen))
-        save_artifact(Path(out), tuned, task)
+        pair = job.backbone if isinstance(job.backbone, BackbonePair) else None
+        save_artifact(Path(out), tuned, task, pair)
     return found
 
 
@@ -144,6 +152,11 @@ def start_of(job: Job, after: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     model: Any = job.model
     task = job.task
+    if isinstance(job.backbone, BackbonePair):
+        if job.backbone.heads is None or task.head != OWN:
+            for head in ("image_head", "text_head"):
+                model.get_submodule(head).load_state_dict(under(f"{head}.", after))
+        return _detached(model)
     is_new = not job.recipe.begins_at_names and not keeps_head(task, job.backbone)
     if is_new and hasattr(task, "convex"):
         if not isinstance(model.head, Linear) or getattr(task, "why_not_convex", ""):
