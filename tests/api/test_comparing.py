@@ -108,7 +108,9 @@ def test_a_comparison_that_was_stopped_goes_on(compared, place, tmp_path):
         graft.compare(place / "things.csv", **asked)
     with pytest.raises(GraftError, match="seeds"):
         graft.compare(place / "things.csv", **{**asked, "seeds": 3}, resume=True)
-    found = graft.compare(place / "things.csv", **asked, resume=True)
+    with pytest.raises(InputError, match="pass --resume"):
+        graft.compare(out=folder)
+    found = graft.compare(out=folder, resume=True)  # which needs nothing else
     hashes = [
         {c.folder: graft.load(where / c.folder).record.weights_sha256 for c in found.cells}
         for where in (folder, place / "compared")
@@ -118,6 +120,14 @@ def test_a_comparison_that_was_stopped_goes_on(compared, place, tmp_path):
     for again, before in zip(found.methods, compared.methods, strict=True):
         assert again.value.value == pytest.approx(before.value.value)
         assert again.behind.value == pytest.approx(before.behind.value)
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with pytest.raises(InputError, match="no comparison to resume"):
+        graft.compare(out=tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(InputError, match="name its folder"):
+        graft.compare("things.csv", resume=True)
 
 
 def test_what_does_not_fit_is_left_out_with_the_reason(place, tmp_path):
@@ -135,8 +145,10 @@ def test_what_does_not_fit_is_left_out_with_the_reason(place, tmp_path):
 
 def test_a_budget_leaves_fewer_epochs(place, tmp_path):
     asked = {"model": place / "bert", "methods": "full", "precision": "fp32", "threads": 1}
-    with pytest.raises(InputError, match="more than the budget"):
-        graft.compare(place / "things.csv", budget=1e-6, out=tmp_path / "none", **asked)
+    for method in ("full", "probe", "lp-ft"):
+        hurried = {**asked, "methods": method, "budget": 1e-6, "out": tmp_path / f"no-{method}"}
+        with pytest.raises(InputError, match="more than the budget"):
+            graft.compare(place / "things.csv", **hurried)
     found = graft.compare(place / "things.csv", budget=1e6, epochs=2, out=tmp_path / "all", **asked)
     assert found.cells[0].epochs == 0
     record = graft.load(tmp_path / "all" / found.cells[0].folder).record

@@ -202,6 +202,8 @@ def test_a_threshold_from_the_runs_validation_rows(place, shelf, tmp_path):
         place / "full", far=0.05, calibrate=str(place / "things.csv"), folder=folder
     )
     assert given.threshold.n_items == 180
+    n_trained = graft.load(place / "full").record.n_train
+    assert any(f"{n_trained} of the 180 rows" in note for note in given.notes)
 
 
 def test_a_threshold_that_cannot_be_found_leaves_no_index(place, shelf, tmp_path):

@@ -13,7 +13,7 @@ from graft.api.embedding import Embedder
 from graft.data.captions import IMAGE_TEXT, sides
 from graft.data.readers import read
 from graft.data.table import Table
-from graft.errors import InputError
+from graft.errors import GraftError, InputError
 from graft.metrics.verification_across import pairs_across
 from graft.prepare import prepare
 from graft.recipe import read_recipe
@@ -32,7 +32,7 @@ class Limits:
     Args:
         thresholds: by the sides that are compared, as `graft.retrieval.manifest.between` names
             them.
-        notes: a sentence for each kind of search that has none.
+        notes: a sentence for each kind of search that has none, and what speaks against them.
     """
 
     thresholds: Mapping[str, Threshold]
@@ -74,17 +74,19 @@ def calibrated(
         # without labels the columns are found by name: `input` may say which side is indexed
         own = None if is_both and label is None else input
         table, source = read(data, input=own, label=label), data
+    notes = () if data is None else _trained_on(Path(run), table)
     if is_both and table.roles.modality == IMAGE_TEXT:
-        return _across(embedder, table, far, source, metric)
+        found = _across(embedder, table, far, source, metric)
+        return replace(found, notes=(*notes, *found.notes))
     labels = table.labels()
     if labels is None or table.target_kind != "single":
         raise InputError(f"{source[-80:]}: no column of single labels; name one with --label")
-    found = embedder.embed(table)
-    usable = [i for i in range(len(table)) if labels[i] and np.isfinite(found.features[i]).all()]
-    vectors = prepared(found.features[usable], metric)
+    features = embedder.embed(table).features
+    usable = [i for i in range(len(table)) if labels[i] and np.isfinite(features[i]).all()]
+    vectors = prepared(features[usable], metric)
     limit = calibrate(vectors, np.array([labels[i] for i in usable]), far, source=source)
     side = table.roles.modality if is_both else ""
-    return Limits({between(side, side): limit})
+    return Limits({between(side, side): limit}, notes)
 
 
 def _across(embedder: Embedder, table: Table, far: float, source: str, metric: str) -> Limits:
@@ -128,3 +130,25 @@ def _validation_rows(run: Path) -> Table:
     if not len(rows):
         raise InputError(f"{run}: the run kept no validation rows; pass --calibrate")
     return replace(found.table.take(rows), findings=())
+
+
+def _trained_on(run: Path, table: Table) -> tuple[str, ...]:
+    """Return a sentence where rows of a table are training rows of the run, which flatter it."""
+    path = run / "recipe.yaml"
+    if not path.is_file():
+        return ()
+    try:
+        found = prepare(read_recipe({}, path))
+    except GraftError:  # its data are gone: nothing is known
+        return ()
+    trained = found.table.take(found.splits.train)
+    known = {value for column in trained.identities() for value in column}
+    rows = zip(*table.identities(), strict=True)
+    n_known = sum(all(value in known for value in row) for row in rows)
+    if not n_known:
+        return ()
+    note = (
+        f"{n_known:,} of the {len(table):,} rows of --calibrate were trained on, where impostors lie "
+        "farther off than among new rows: more will be accepted than was asked; calibrate on others"
+    )
+    return (note,)

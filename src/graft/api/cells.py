@@ -167,23 +167,32 @@ def _epochs_within(job: Job, streams: Any, budget: float) -> int:
     """Return the epochs that fit into a budget of seconds; 0 where the method's own do.
 
     Raises:
-        InputError: not one does.
+        InputError: not one does, or a head that is solved does not.
     """
-    gradients = [p.by for p in job.plan.phases if isinstance(p.by, Gradient)]
-    if not gradients:
+    if not job.plan.phases:
         return 0
     n_rows = len(job.splits.train)
     parts = {k: v for k, v in streams.items() if k != "test" and len(first_of(v))}
     expected = estimate(
         job.plan, job.model, job.task, parts, state=job.state, settings=settings_of(job)
-    ).seconds
-    if expected <= budget:
+    )
+    if expected.seconds <= budget:
         return 0
-    own = max(by.n_epochs(n_rows) for by in gradients)
-    fitting = int(own * budget / expected)
+    # a solved head takes what it takes, epochs or not
+    trained = [
+        (cost.seconds, phase.by.n_epochs(n_rows))
+        for phase, cost in zip(job.plan.phases, expected.phases, strict=True)
+        if isinstance(phase.by, Gradient)
+    ]
+    if not trained:
+        whole = human_seconds(expected.seconds)
+        raise InputError(f"would take about {whole}, more than the budget")
+    in_epochs, own = sum(seconds for seconds, _ in trained), max(n for _, n in trained)
+    fixed = expected.seconds - in_epochs
+    fitting = int(own * (budget - fixed) / in_epochs) if budget > fixed else 0
     if not fitting:
-        one = human_seconds(expected / own)
-        raise InputError(f"one epoch would take about {one}, more than the budget")
+        one = human_seconds(fixed + in_epochs / own)
+        raise InputError(f"would take about {one} with a single epoch, more than the budget")
     return fitting
 
 

@@ -98,9 +98,8 @@ def interpolate(
     if not len(job.splits.validation):
         raise InputError(f"{run}: held out no validation rows to choose alpha on")
     is_both = isinstance(job.model, Towers)
-    tuned: Any
-    task: Any
-    tuned, task = open_both(run) if is_both else load_artifact(model_folder(run))
+    opened: Any = open_both(run) if is_both else load_artifact(model_folder(run))
+    tuned, task = opened
     if is_mergeable(job.model):
         remove(job.model)  # it was merged in the model that was saved, and is nothing at the start
     after = _detached(tuned)

@@ -59,6 +59,7 @@ class Planned:
     """What a training would do.
 
     Args:
+        problem: what the outputs mean, in the words of transformers' configurations.
         n_target: rows of another domain that it would adapt to, and
         adapt: how; empty where there is none.
         transforms: what lies between the data and the pretrained network: what becomes of a
@@ -68,6 +69,7 @@ class Planned:
     model: str
     method: str
     n_blocks: int
+    problem: str
     classes: tuple[str, ...]
     n_train: int
     n_validation: int
@@ -148,6 +150,7 @@ def plan(
         job.recipe.model or "",
         job.recipe.method,
         job.n_blocks,
+        job.task.problem,
         job.task.classes,
         len(job.splits.train),
         len(job.splits.validation),

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from graft.cli.app import app
+from graft.engine.processes import leave
 
 __all__ = ["app", "main"]
 
@@ -25,11 +26,12 @@ def main(tokens: list[str] | None = None) -> None:
     is_debug = "--debug" in arguments or os.environ.get("GRAFT_DEBUG") == "1"
     arguments = [a for a in arguments if a != "--debug"]
     code = _run(arguments, is_debug)
-    if code and any(thread.name.startswith("graft-ahead") for thread in threading.enumerate()):
-        # a reader hangs at a file, and Python would wait for it
+    # a reader hangs at a file, and Python would wait for it
+    hangs = code and any(t.name.startswith("graft-ahead") for t in threading.enumerate())
+    if hangs or leave():
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(code or 0)
     sys.exit(code)
 
 

@@ -52,7 +52,7 @@ def plan(
     console.print(planned.how_read, markup=False)
     console.print(
         f"{planned.n_train} train, {planned.n_validation} validation, {planned.n_test} test rows "
-        f"({planned.how_split}); {len(planned.classes)} classes",
+        f"({planned.how_split}){_outputs(planned.problem, len(planned.classes))}",
         markup=False,
     )
     if planned.n_target:
@@ -97,3 +97,14 @@ def plan(
         f"{human_bytes(planned.store_bytes)} of feature stores",
         soft_wrap=True,
     )
+
+
+def _outputs(problem: str, n: int) -> str:
+    """Return how many classes, labels or numbers a head answers with; nothing for vectors."""
+    from graft.wording import counted
+
+    if problem == "single_label_classification":
+        return f"; {counted(n, 'class', 'classes')}"
+    if problem == "multi_label_classification":
+        return f"; {counted(n, 'label')}"
+    return f"; {counted(n, 'number')} to predict" if problem == "regression" else ""

@@ -220,17 +220,20 @@ class Table:
         row = int(self.row_of[i])
         return Origin(self.sources[int(self.source_of[i])], row or None)
 
+    def identities(self) -> list[Sequence[Any]]:
+        """Return each input column by what is in it: texts as they are, of pictures the sha256."""
+        return [
+            view.inputs() if view.roles.modality == "text" else list(map(file_hash, view.inputs()))
+            for view in self.views()
+        ]
+
     def content_hash(self) -> str:
         """Return the sha256 of inputs and labels in order, wherever the data lies.
 
         An image counts by the bytes of its file, so moving a data set does not change its hash.
         """
-        columns = [
-            view.inputs() if view.roles.modality == "text" else list(map(file_hash, view.inputs()))
-            for view in self.views()
-        ]
         digest = hashlib.sha256()
-        for column in (*columns, self.labels() or []):
+        for column in (*self.identities(), self.labels() or []):
             digest.update(len(column).to_bytes(8, "little"))
             update_with(digest, column)
         return digest.hexdigest()

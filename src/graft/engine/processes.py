@@ -272,6 +272,21 @@ def from_main(make: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
+def leave() -> bool:
+    """Leave the other processes, if there are any; return whether there were.
+
+    Who has left should end without Python's own clearing away: a thread of torch's that still runs
+    then and asks for the interpreter was seen to abort the process, once in some hundred launches.
+    """
+    if not launched():
+        return False
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+    return True
+
+
 def _shared_parameters(model: nn.Module, paths: Iterable[str]) -> set[nn.Parameter]:
     """Return the parameters that belong to several of the modules, or to one and to the rest."""
     owners: dict[nn.Parameter, set[str]] = {}
@@ -291,15 +306,8 @@ def _join() -> Any:
     is_cpu = not torch.cuda.is_available()
     here = PartialState(cpu=is_cpu, **({"timeout": LONGEST_WAIT} if launched() else {}))
     if here.num_processes > 1 and not was_joined:
-        atexit.register(_leave)
+        atexit.register(leave)
     return here
-
-
-def _leave() -> None:
-    import torch.distributed as dist
-
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def is_shard(tensor: Tensor) -> bool:
