@@ -148,7 +148,7 @@ def _trained_on(run: Path, table: Table) -> tuple[str, ...]:
     if not n_known:
         return ()
     note = (
-        f"{n_known:,} of the {len(table):,} rows of --calibrate were trained on, where impostors lie "
-        "farther off than among new rows: more will be accepted than was asked; calibrate on others"
+        f"{n_known:,} of the {len(table):,} rows of --calibrate were trained on, where impostors "
+        "lie farther off than among new rows: more are accepted than was asked; choose other rows"
     )
     return (note,)
