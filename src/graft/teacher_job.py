@@ -26,7 +26,7 @@ from graft.model import Model
 from graft.prepare import read_beside
 from graft.recipe import Recipe, read_recipe
 from graft.records import RunRecord, TeacherRecord, from_json
-from graft.surgery.truncate import truncated
+from graft.surgery.shorten import shortened
 from graft.tasks.distilled import Beside, Distilled, Kind
 from graft.tasks.labelled import Labelled
 from graft.teacher import Teacher, open_teacher
@@ -84,7 +84,7 @@ def student_of(recipe: Recipe) -> tuple[Recipe, Backbone | None]:
         )
     recipe = recipe.model_copy(update={"model": recipe.teacher})
     whole = open_backbone(recipe.place("teacher") or "")
-    return recipe, truncated(whole, n_blocks)
+    return recipe, shortened(whole, n_blocks)
 
 
 def open_teacher_of(recipe: Recipe, task: Labelled, modality: str) -> Teacher | None:

@@ -13,6 +13,7 @@ import graft
 from graft.backbones import open_backbone
 from graft.errors import GraftError
 from tests.tiny import WORDS, write_checkpoint, write_table
+from tests.towers import COLOURS, write_image_model, write_pictures
 
 LEARNS = {"method": "full", "epochs": 20, "lr": 3e-3}
 
@@ -119,6 +120,27 @@ def test_fewer_blocks_of_the_teacher_begin_with_its_weights(place, tmp_path):
     assert all(torch.equal(t, of_teacher[k]) for k, t in student.net.state_dict().items())
     again = graft.train(recipe=run.folder / "recipe.yaml", out=tmp_path / "b")
     assert again.record.weights_sha256 == run.record.weights_sha256
+
+
+@pytest.mark.slow
+def test_a_student_of_pictures_has_its_teachers_lower_blocks(tmp_path):
+    write_pictures(tmp_path / "data", n_captions=1)
+    for path in sorted((tmp_path / "data" / "images").iterdir()):
+        colour = path.stem.rstrip("0123456789")
+        (tmp_path / "colours" / colour).mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "colours" / colour / path.name)
+    options = {"threads": 1, "precision": "fp32", "workers": 0}
+    data, vit = tmp_path / "colours", write_image_model(tmp_path / "vit")
+    teacher = graft.train(data, model=vit, method="probe", out=tmp_path / "teacher", **options)
+    learns = {"teacher": str(teacher.folder), "student_blocks": 1, "method": "full", "epochs": 1}
+    student = graft.train(data, out=tmp_path / "student", **learns, **options)
+    assert student.record.opens_with == teacher.record.opens_with
+    assert student.record.teacher.scores["test"]
+    from transformers import AutoModelForImageClassification
+
+    opened = AutoModelForImageClassification.from_pretrained(student.folder / "model")
+    assert opened.config.num_hidden_layers == 1
+    assert set(opened.config.id2label.values()) == set(COLOURS)
 
 
 def test_numbers_and_several_labels_have_teachers(place, tmp_path):

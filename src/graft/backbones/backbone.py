@@ -109,6 +109,8 @@ class Origin:
         name: what the user asked for: hub name, folder, or a description.
         family: the source library's own name of the architecture.
         fresh: builds the same network with random weights (for `scratch`).
+        shorter: takes a number of blocks; returns the origin of the same network with so many, for
+            `graft.surgery.shorten`; None where its library has no number for them.
         save: writes network and head into a folder that the source library opens by itself; called
             with folder, backbone, head, the names of its outputs, and `problem=`.
         classes: label names of the head that the checkpoint carried, if any.
@@ -121,6 +123,7 @@ class Origin:
     name: str
     family: str
     fresh: Callable[[], nn.Module] | None = None
+    shorter: Callable[[int], Origin] | None = None
     save: Callable[..., Any] | None = None
     classes: tuple[str, ...] = ()
     old_head: tuple[Tensor, Tensor] | None = None

@@ -10,6 +10,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,17 +69,25 @@ def open_source(name: str, *, random: bool = False) -> Backbone:
     notes = tame_batchnorm(net)
     processor, more_notes = _processor(cfg, net)
 
-    def fresh() -> nn.Module:
-        other = build(pretrained=False)
+    def fresh(**more: Any) -> nn.Module:
+        other = build(pretrained=False, **more)
         other.reset_classifier(0)  # type: ignore[operator]
         tame_batchnorm(other)
         return other
+
+    def shorter(n_blocks: int) -> Origin:
+        # timm's own word for it, in vision transformers and their kin
+        more = {"depth": n_blocks}
+        args = {**origin.details["model_args"], **more}
+        details = {**origin.details, "model_args": args}
+        return replace(origin, fresh=partial(fresh, **more), shorter=None, details=details)
 
     origin = Origin(
         source="timm",
         name=name,
         family=str(cfg.get("architecture")),
         fresh=fresh,
+        shorter=shorter,
         save=_save,
         classes=classes,
         old_head=old_head,
@@ -103,12 +112,12 @@ def _local(name: str, *, random: bool) -> str:
     return f"local-dir:{folder}"
 
 
-def _create(name: str, *, pretrained: bool) -> nn.Module:
+def _create(name: str, *, pretrained: bool, **more: Any) -> nn.Module:
     import timm
 
     try:
         if not pretrained or name.startswith("local-dir:"):
-            return timm.create_model(name, pretrained=pretrained)
+            return timm.create_model(name, pretrained=pretrained, **more)
         with from_cache_unless_reached(_hub_name(name)):
             return timm.create_model(name, pretrained=True)
     except Exception as error:  # unknown names, missing files, no network: timm raises many kinds

@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from graft.backbones.transformers_load import (
 from graft.backbones.transformers_preprocessor import described
 from graft.features import Features
 
+OF_STAGES = ("stage_names", "out_features", "out_indices")
 KEEP_PROBABILITY = ("mobilenet_v1", "mobilenet_v2")
 """Families whose configuration gives the share that dropout keeps, where PyTorch drops it."""
 
@@ -93,19 +96,23 @@ def _assemble(
     notes += tame_batchnorm(net) + _mend_dropout(net)
     model_class, built_from = type(net), copy.deepcopy(config)
 
-    def fresh() -> nn.Module:
-        other = model_class(copy.deepcopy(built_from))
+    def fresh(n_blocks: int | None = None) -> nn.Module:
+        other = model_class(_of_blocks(built_from, n_blocks))
         if path:
             other.set_submodule(path, nn.Identity())
         tame_batchnorm(other)
         _mend_dropout(other)
         return other
 
+    def shorter(n_blocks: int) -> Origin:
+        return replace(origin, fresh=partial(fresh, n_blocks), shorter=None)
+
     origin = Origin(
         source="image",
         name=name,
         family=str(config.model_type),
         fresh=fresh,
+        shorter=shorter,
         save=save_image,
         classes=meaningful(labels),
         old_head=old_head,
@@ -121,6 +128,15 @@ def _assemble(
         read=_read_logits if path else read_pooler,
         prefix=prefix if hasattr(net, prefix or " ") else "",
     )
+
+
+def _of_blocks(config: Any, n_blocks: int | None) -> Any:
+    """Return a copy of a configuration, with another number of blocks unless that is None."""
+    if n_blocks is None:
+        return copy.deepcopy(config)
+    # a backbone's names of its stages follow from their number
+    kept = {k: v for k, v in config.to_dict().items() if k not in OF_STAGES}
+    return type(config).from_dict({**kept, "num_hidden_layers": n_blocks})
 
 
 def _read_logits(net: nn.Module, inputs: Mapping[str, Tensor]) -> Features:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.backbones import shown
-from graft.backbones.backbone import Backbone, Chain
+from graft.backbones.backbone import Backbone, Chain, Origin
 from graft.backbones.image_network import evaluated
 from graft.backbones.outlets import Outlet, find_outlets, main_chain, pool
 from graft.backbones.pooling import POOLINGS
@@ -49,46 +49,70 @@ def truncated(backbone: Backbone, n_blocks: int) -> Backbone:
     Raises:
         ModelError: it has no such block, or its library could not open what would be left.
     """
-    chain = main_chain(backbone)
-    name = shown(backbone.origin.name)
-    if not 1 <= n_blocks <= chain.n_blocks:
-        raise ModelError(
-            f"model `{name}` has blocks 0 to {chain.n_blocks - 1}, not {n_blocks - 1}; see "
-            "`graft plan`"
-        )
-    if n_blocks == chain.n_blocks:
+    if n_blocks == n_blocks_of(backbone, n_blocks):
         return backbone
     why = _why_not(backbone)
     if why:
-        raise ModelError(f"model `{name}` cannot end above block {n_blocks - 1}: {why}")
-    gone = tuple(f"{path}." for part in chain.parts[n_blocks + 1 : -1] for path in part)
-    kept = {k: t for k, t in backbone.net.state_dict().items() if not k.startswith(gone)}
-    fresh = _builder(backbone.net, n_blocks)
-    with torch.random.fork_rng(devices=[]):
-        net = fresh()
-    try:
-        net.load_state_dict(kept)
-    except RuntimeError:
-        raise ModelError(
-            f"model `{name}` cannot end above block {n_blocks - 1}: its library builds a network "
-            "of other parts"
-        ) from None
-    note = f"ends above block {n_blocks - 1}; it had blocks 0 to {chain.n_blocks - 1}"
-    shorter = backbone.around(
-        net.to(next(iter(kept.values())).device).eval(),
-        chains=(Chain(chain.name, (*chain.parts[: n_blocks + 1], chain.parts[-1])),),
-        origin=replace(
-            backbone.origin,
-            fresh=fresh,
-            classes=(),
-            old_head=None,
-            notes=(*backbone.origin.notes, note),
-            # a pooler that was made for the last block fits no other
-            details={**backbone.origin.details, "unread": {}},
-        ),
+        raise cannot_end(backbone, n_blocks, why)
+    origin = replace(
+        backbone.origin,
+        fresh=_builder(backbone.net, n_blocks),
+        # a pooler that was made for the last block fits no other
+        details={**backbone.origin.details, "unread": {}},
     )
+    shorter = of_lowest(backbone, n_blocks, origin)
     _check(backbone, shorter, n_blocks)
     return shorter
+
+
+def n_blocks_of(backbone: Backbone, n_blocks: int) -> int:
+    """Return how many blocks a network has.
+
+    Raises:
+        ModelError: these are fewer than `n_blocks`, or that is none.
+    """
+    n = main_chain(backbone).n_blocks
+    if not 1 <= n_blocks <= n:
+        raise ModelError(
+            f"model `{shown(backbone.origin.name)}` has blocks 0 to {n - 1}, not {n_blocks - 1}; "
+            "see `graft plan`"
+        )
+    return n
+
+
+def cannot_end(backbone: Backbone, n_blocks: int, why: str) -> ModelError:
+    """Return the error of a network that cannot lose its upper blocks."""
+    name = shown(backbone.origin.name)
+    return ModelError(f"model `{name}` cannot end above block {n_blocks - 1}: {why}")
+
+
+def of_lowest(backbone: Backbone, n_blocks: int, origin: Origin) -> Backbone:
+    """Return a copy that has the lowest `n_blocks` blocks alone, with their weights.
+
+    Args:
+        origin: of such a network; its `fresh` builds it.
+
+    Raises:
+        ModelError: what it builds has other parts than those that are left.
+    """
+    chain = main_chain(backbone)
+    gone = tuple(f"{path}." for part in chain.parts[n_blocks + 1 : -1] for path in part)
+    kept = {k: t for k, t in backbone.net.state_dict().items() if not k.startswith(gone)}
+    assert origin.fresh is not None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            net = origin.fresh()
+        net.load_state_dict(kept)
+    except (RuntimeError, TypeError, ModelError):
+        raise cannot_end(
+            backbone, n_blocks, "its library builds no network of the parts that are left"
+        ) from None
+    note = f"ends above block {n_blocks - 1}; it had blocks 0 to {chain.n_blocks - 1}"
+    return backbone.around(
+        net.to(next(iter(kept.values())).device).eval(),
+        chains=(Chain(chain.name, (*chain.parts[: n_blocks + 1], chain.parts[-1])),),
+        origin=replace(origin, classes=(), old_head=None, notes=(*origin.notes, note)),
+    )
 
 
 def _holder(backbone: Backbone) -> nn.ModuleList | None:
@@ -128,10 +152,7 @@ def _check(whole: Backbone, shorter: Backbone, n_blocks: int) -> None:
     expected = [_pooled_at(whole, outlet, inputs) for outlet in outlets]
     found = evaluated(shorter.net, lambda: shorter(inputs)).pooled
     if not (expected and torch.allclose(found, expected[0], atol=1e-4, rtol=1e-4)):
-        raise ModelError(
-            f"model `{shown(whole.origin.name)}` cannot end above block {n_blocks - 1}: what is "
-            "left does not give what the block gave"
-        )
+        raise cannot_end(whole, n_blocks, "what is left does not give what the block gave")
 
 
 def _pooled_at(backbone: Backbone, outlet: Outlet, inputs: dict[str, Tensor]) -> Tensor:
