@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from graft.backbones import open_backbone, shown
+from graft.backbones import shown
 from graft.backbones.backbone import Backbone
 from graft.data.table import Table
 from graft.data.unlabelled import Unlabelled
@@ -26,6 +26,8 @@ from graft.model import Model
 from graft.prepare import read_beside
 from graft.recipe import Recipe, read_recipe
 from graft.records import RunRecord, TeacherRecord, from_json
+from graft.surgery.inserting import inserted
+from graft.surgery.opening import open_whole
 from graft.surgery.shorten import shortened
 from graft.tasks.distilled import Beside, Distilled, Kind
 from graft.tasks.labelled import Labelled
@@ -83,7 +85,13 @@ def student_of(recipe: Recipe) -> tuple[Recipe, Backbone | None]:
             "--model, or --student-blocks"
         )
     recipe = recipe.model_copy(update={"model": recipe.teacher})
-    whole = open_backbone(recipe.place("teacher") or "")
+    whole = open_whole(recipe.place("teacher") or "")
+    if any(inserted(whole)):
+        name = shown(recipe.teacher or "")
+        raise InputError(
+            f"--student-blocks: teacher `{name}` has adapters in its blocks, which no library "
+            "builds; name the student with --model"
+        )
     return recipe, shortened(whole, n_blocks)
 
 

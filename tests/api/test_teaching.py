@@ -47,6 +47,7 @@ def place(tmp_path_factory):
             write.writerow(("text", "tags"))
             write.writerows((t, f"{y};short" if len(t) < 14 else y) for t, y in rows)
         train(folder, folder / "teacher", model="bert", **LEARNS)
+        train(folder, folder / "adapted", model="bert", method="bottleneck", epochs=1)
         for data in ("values", "several"):
             train(folder, folder / f"{data} teacher", data=data, model="bert", method="probe")
         train(folder, folder / "vectors", model="deep", task="embed", method="full", epochs=2)
@@ -195,6 +196,7 @@ FAULTS = [
     ({"student_blocks": 2}, "--student-blocks needs --teacher"),
     ({"teacher": "teacher", "student_blocks": 9, "model": None}, "has blocks 0 to 1, not 8"),
     ({"teacher": "teacher", "student_blocks": 2}, "leave out --model"),
+    ({"teacher": "adapted", "student_blocks": 1, "model": None}, "has adapters in its blocks"),
     ({"teacher": "bert"}, "has no head that answers"),
     ({"teacher": "values teacher"}, "was trained to `regress`, and the data ask to `classify`"),
     ({"teacher": "vectors"}, "was trained to `embed`"),

@@ -243,7 +243,7 @@ def _record(
         notes.append(_clean_note(job.task, worth))
     if _is_worse(job.task, worth):
         notes.append(
-            f"the trained model has a worse {spelled(job.task.headline)} than the "
+            f"the trained model has {_how_much_worse(worth, job.task.headline)} than the "
             f"{UNTOUCHED[job.task.name]}: {_mend(job.task, phases)}"
         )
     # of the model: what a task keeps beside it is not in what the parameters are counted against
@@ -304,6 +304,13 @@ def _is_worse(task: Labelled, worth: Worth) -> bool:
         return False
     before, after = (part[worth.judged_on][task.headline] for part in (worth.before, worth.after))
     return is_better(task.metrics, task.headline, before, after)
+
+
+def _how_much_worse(worth: Worth, metric: str) -> str:
+    """Return `a worse accuracy`, or that it is no better where the interval holds zero."""
+    change = worth.intervals.get("change", {}).get(metric)
+    is_clear = change is not None and (change.low > 0) == (change.high > 0)
+    return f"{'a worse' if is_clear else 'no better'} {spelled(metric)}"
 
 
 def _mend(task: Labelled, phases: tuple[PhaseRecord, ...]) -> str:
