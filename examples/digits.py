@@ -34,7 +34,7 @@ from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.methods.body import full, lp_ft, scratch
 from graft.methods.heads import probe
-from graft.records import PhaseRecord
+from graft.phase_records import PhaseRecord
 from graft.tasks.arrays import array_streams
 from graft.tasks.classify import Classify
 from graft.tasks.streams import TableStream

@@ -6,7 +6,8 @@ import pytest
 
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
-from graft.recipe import OPTIONS, Recipe, build_plan, read_recipe
+from graft.recipe import Recipe, read_recipe
+from graft.recipe_plan import OPTIONS, build_plan
 
 
 def yaml(tmp_path, text):

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graft import records
+from graft import phase_records, records
 from graft.errors import ModelError
-from graft.records import EpochRecord, PhaseRecord, RunRecord, from_json, to_json
+from graft.phase_records import EpochRecord, PhaseRecord
+from graft.records import RunRecord
+from graft.serial import from_json, to_json
 
 SCALARS = {
     str: st.text(max_size=8),
@@ -39,7 +41,8 @@ def any_of(kind):
     return SCALARS[kind]
 
 
-KINDS = [k for k in vars(records).values() if dataclasses.is_dataclass(k)]
+KNOWN = vars(records) | vars(phase_records)
+KINDS = [k for k in KNOWN.values() if dataclasses.is_dataclass(k)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -52,7 +52,8 @@ from graft.match_job import (
 from graft.methods.plan import Plan
 from graft.model import Model, Towers
 from graft.prepare import Prepared, embeds, prepare
-from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, build_plan
+from graft.recipe import DEFAULT_TEXT_MODEL, Recipe
+from graft.recipe_plan import build_plan
 from graft.records import Wording
 from graft.remember_job import OldRows, read_old_rows
 from graft.surgery.channels import with_channels

@@ -12,7 +12,8 @@ from graft.errors import InputError
 from graft.heads import Pooled
 from graft.methods.plan import Convex, Gradient, Plan, Rule
 from graft.methods.select import tower
-from graft.recipe import Recipe, build_plan
+from graft.recipe import Recipe
+from graft.recipe_plan import build_plan
 from graft.tasks.match import NEW_HEAD, OWN, Match
 
 BATCH_SIZE = 128

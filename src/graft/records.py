@@ -1,118 +1,17 @@
 """What a run leaves behind, as plain values: results come up once, and only through these.
 
-    RunRecord ─ PhaseRecord ─ EpochRecord
-              │             └ GroupRecord, CacheRecord, ConvexRecord
+    RunRecord ─ PhaseRecord, and its own in `phase_records.py`
               └ Interval, ClassScores, FindingRecord
               └ DomainRecord, TeacherRecord, RememberedRecord, PairsRecord
 
-`to_json` and `from_json` are each other's inverse.
+`graft.serial` writes them as JSON and reads them back.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import types
-import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
-from graft.errors import ModelError
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One pass over the training data.
-
-    Args:
-        scores: metrics of the validation rows after it, for tasks that measure them as they go.
-        remembered: of the run's `RememberedRecord`, its metric after it; None where none is kept.
-    """
-
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    seconds: float
-    scores: dict[str, float] = field(default_factory=dict)
-    remembered: float | None = None
-
-
-@dataclass(frozen=True)
-class GroupRecord:
-    """The parameters that one rule won: how many tensors and numbers, and their peak rate."""
-
-    rule: str
-    lr: float | None
-    n_tensors: int
-    n_parameters: int
-
-
-@dataclass(frozen=True)
-class CacheRecord:
-    """Where the network was cut in a phase, and whether what crosses was stored.
-
-    Args:
-        size_bytes: of the stores of all splits and streams on disk.
-        n_computed: rows that had to be computed for them; the others lay there already.
-        seconds: that computing them took.
-    """
-
-    cut: str
-    used: bool
-    reason: str
-    size_bytes: int = 0
-    n_computed: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class ConvexRecord:
-    """How the head was solved."""
-
-    l2: float
-    chosen_by: str
-    objective: float
-    converged: bool
-    n_iterations: int
-    message: str
-
-
-@dataclass(frozen=True)
-class DepthRecord:
-    """How well one block's pooled output serves a linear head, by cross-validation.
-
-    Args:
-        block: `block 3`, or `features` for what stands at the end of the network.
-        width: D of the vectors.
-        accuracy: share of held-out training rows that are right; None where numbers are predicted.
-        loss: mean on held-out training rows.
-        l2: the penalty at which the loss is smallest.
-        chosen: the head was trained on this one.
-    """
-
-    block: str
-    width: int
-    accuracy: float | None
-    loss: float
-    l2: float
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class PhaseRecord:
-    """One phase of a plan, done."""
-
-    name: str
-    groups: tuple[GroupRecord, ...]
-    cache: CacheRecord
-    epochs: tuple[EpochRecord, ...] = ()
-    convex: ConvexRecord | None = None
-    best_epoch: int | None = None
-    stopped_early: bool = False
-    n_steps: int = 0
-    seconds: float = 0.0
+from graft.phase_records import CacheRecord, DepthRecord, PhaseRecord
 
 
 @dataclass(frozen=True)
@@ -419,58 +318,3 @@ class Prediction:
     probabilities: dict[str, float]
     labels: tuple[str, ...] = ()
     value: float | None = None
-
-
-T = TypeVar("T")
-
-
-def to_json(record: Any, *, indent: int | None = 2) -> str:
-    """Write a record as JSON; floats keep every digit, and NaN and infinity become text."""
-    return json.dumps(plain(dataclasses.asdict(record)), indent=indent, allow_nan=False)
-
-
-def plain(value: Any, odd: Callable[[float], Any] = str) -> Any:
-    """Return a value as strict JSON can hold it: floats that are not finite become text.
-
-    Args:
-        odd: what else they become.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return odd(value)
-    if isinstance(value, dict):
-        return {k: plain(v, odd) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v, odd) for v in value]
-    return value
-
-
-def from_json(kind: type[T], text: str) -> T:
-    """Read a record of the given kind back.
-
-    Raises:
-        ModelError: the text is no such record, or that of another version.
-    """
-    try:
-        return build(kind, json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:60]
-        raise ModelError(
-            f"no {kind.__name__} of this version of graft ({reason}); restore the file or train "
-            "again"
-        ) from None
-
-
-def build(kind: Any, value: Any) -> Any:
-    """Build a record, or a tuple, dict or optional of some, from what JSON can hold."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{k: build(hints[k], v) for k, v in value.items()})
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        return tuple(build(args[0], v) for v in value)
-    if origin is dict:
-        return {k: build(args[1], v) for k, v in value.items()}
-    if origin in (typing.Union, types.UnionType):
-        inner = [a for a in args if a is not type(None)]
-        return None if value is None else build(inner[0], value)
-    return float(value) if kind is float else value

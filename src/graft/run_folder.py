@@ -21,7 +21,8 @@ from typing import Any
 from graft.data.faults import LONGEST_LINE, shorten_path
 from graft.errors import InputError, StorageError
 from graft.locks import Held, is_held, locked, who_holds
-from graft.records import RunRecord, plain
+from graft.records import RunRecord
+from graft.serial import plain
 from graft.storage import storing, write_text
 
 LOCK = ".lock"

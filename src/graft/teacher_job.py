@@ -25,7 +25,8 @@ from graft.methods.select import named
 from graft.model import Model
 from graft.prepare import read_beside
 from graft.recipe import Recipe, read_recipe
-from graft.records import RunRecord, TeacherRecord, from_json
+from graft.records import RunRecord, TeacherRecord
+from graft.serial import from_json
 from graft.surgery.inserting import inserted
 from graft.surgery.opening import open_whole
 from graft.surgery.shorten import shortened

@@ -12,7 +12,9 @@ import pytest
 import graft
 from graft.api.adapting import better_epoch, told_apart
 from graft.errors import InputError, Stopped
-from graft.records import CacheRecord, EpochRecord, PhaseRecord, RunRecord, from_json, to_json
+from graft.phase_records import CacheRecord, EpochRecord, PhaseRecord
+from graft.records import RunRecord
+from graft.serial import from_json, to_json
 from graft.tasks.adapted import Adapted
 from graft.tasks.classify import Classify
 from tests.data.makers import picture

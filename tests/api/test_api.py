@@ -11,7 +11,8 @@ import pytest
 
 import graft
 from graft.errors import GraftError, InputError, ModelError
-from graft.records import RunRecord, from_json, to_json
+from graft.records import RunRecord
+from graft.serial import from_json, to_json
 from tests.tiny import write_checkpoint, write_table
 
 

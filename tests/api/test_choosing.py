@@ -9,7 +9,8 @@ import torch
 import graft
 from graft.engine import depth
 from graft.errors import GraftError, RecipeError
-from graft.records import RunRecord, from_json
+from graft.records import RunRecord
+from graft.serial import from_json
 from tests.tiny import write_checkpoint, write_table
 
 

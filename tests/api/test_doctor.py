@@ -15,7 +15,8 @@ from graft.data.doctor.features import constant_features, near_features
 from graft.data.faults import Finding
 from graft.errors import DataError, InputError, UnknownName
 from graft.recipe import Recipe
-from graft.records import FindingRecord, RunRecord, from_json, to_json
+from graft.records import FindingRecord, RunRecord
+from graft.serial import from_json, to_json
 from graft.tasks.classify import Classify
 from tests.data.makers import text_table
 from tests.faults.corpus import folder, split_table, table, texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graft.api.finishing import _mend
-from graft.records import CacheRecord, ConvexRecord, PhaseRecord
+from graft.phase_records import CacheRecord, ConvexRecord, PhaseRecord
 from graft.tasks.classify import Classify
 from graft.tasks.embed import Embed
 

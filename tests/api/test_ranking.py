@@ -11,8 +11,8 @@ from torch import nn
 
 import graft
 from graft.errors import InputError, ModelError
-from graft.records import from_json
 from graft.selection.ranking import Ranking
+from graft.serial import from_json
 from tests.backbones.images import given
 from tests.data.makers import picture
 from tests.tiny import FILLERS, WORDS, write_checkpoint, write_table

@@ -15,8 +15,9 @@ from graft import api
 from graft.api.training import Run
 from graft.cli import main
 from graft.metrics import METRICS
-from graft.records import FindingRecord, from_json, to_json
+from graft.records import FindingRecord
 from graft.report.facts import Facts
+from graft.serial import from_json, to_json
 from graft.tasks import METRICS_OF, TASKS, find_task
 from tests.report.specimens import KINDS
 from tests.tiny import write_checkpoint, write_table

@@ -17,7 +17,7 @@ from graft.api.rerunning import differences
 from graft.cli import main
 from graft.engine.settings import Listener
 from graft.errors import DataError, ModelError, NotRepeated
-from graft.records import to_json
+from graft.serial import to_json
 from tests.conftest import ROOT
 from tests.tiny import write_checkpoint, write_table
 

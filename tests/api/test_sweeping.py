@@ -11,10 +11,10 @@ pytest.importorskip("optuna", reason="needs the extra tune")
 
 import graft
 from graft.errors import InputError, MissingExtra, RecipeError, StorageError
-from graft.records import from_json
 from graft.selection import crews
 from graft.selection.attempt import Outcome
 from graft.selection.trials import Sweep
+from graft.serial import from_json
 from tests.faults.killer import forked
 from tests.tiny import write_checkpoint, write_table
 

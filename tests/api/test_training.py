@@ -12,7 +12,7 @@ import graft
 from graft.errors import Diverged, GraftError, InputError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head
-from graft.records import to_json
+from graft.serial import to_json
 from tests.tiny import write_checkpoint, write_table
 
 

@@ -14,8 +14,8 @@ from graft.api.interpolating import interpolate
 from graft.artifact import load_towers
 from graft.backbones.pair import SIDES, open_pair
 from graft.errors import GraftError, InputError
-from graft.records import from_json
 from graft.report.facts import Facts
+from graft.serial import from_json
 from tests.towers import COLOURS, train_towers, write_clip
 
 OPTIONS = {"threads": 1, "precision": "fp32", "workers": 0, "batch_size": 8}

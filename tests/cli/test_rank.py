@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from graft.records import from_json
 from graft.selection.ranking import Ranking
+from graft.serial import from_json
 from tests.cli.test_verbs import graft
 from tests.tiny import write_checkpoint, write_table
 

@@ -9,7 +9,8 @@ import pytest
 from graft.cli.progress import ProgressBars
 from graft.cli.show import show_depths, show_run
 from graft.methods.select import blocks, everything, head
-from graft.records import DepthRecord, Interval
+from graft.phase_records import DepthRecord
+from graft.records import Interval
 from graft.report.words import human_seconds, readable_cut, readable_rule
 from tests.report.test_card import RECORD
 

@@ -14,7 +14,7 @@ from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import blocks, everything, head, neck, state
-from graft.records import PhaseRecord
+from graft.phase_records import PhaseRecord
 from tests.engine.enemies import ENEMIES, Scene, gradient_caching
 from tests.engine.streams import same_bytes
 from tests.engine.test_zoo_training import frozen_tensors, tensors

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from graft.phase_records import DepthRecord, EpochRecord, GroupRecord
 from graft.records import (
     ClassScores,
-    DepthRecord,
-    EpochRecord,
     FindingRecord,
-    GroupRecord,
     Interval,
     PairsRecord,
     ReliabilityBin,

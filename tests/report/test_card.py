@@ -7,16 +7,8 @@ import dataclasses
 import pytest
 import yaml
 
-from graft.records import (
-    CacheRecord,
-    ClassScores,
-    ConvexRecord,
-    DomainRecord,
-    EpochRecord,
-    Interval,
-    PhaseRecord,
-    RunRecord,
-)
+from graft.phase_records import CacheRecord, ConvexRecord, EpochRecord, PhaseRecord
+from graft.records import ClassScores, DomainRecord, Interval, RunRecord
 from graft.report.card import model_card
 
 CACHE = CacheRecord("above the backbone", True, "", 10, 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 
-from graft.records import CacheRecord, EpochRecord, PhaseRecord
+from graft.phase_records import CacheRecord, EpochRecord, PhaseRecord
 from graft.report.cost import saved_by_cache
 from graft.report.tables import cost_rows
 from tests.report.test_card import RECORD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from graft.records import DepthRecord
+from graft.phase_records import DepthRecord
 from graft.report.depths import LEFT, RIGHT, draw_depths
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graft.records import from_json, to_json
 from graft.report.facts import Facts
+from graft.serial import from_json, to_json
 from tests.report.specimens import KINDS
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
-from graft.recipe import Recipe, build_plan
+from graft.recipe import Recipe
+from graft.recipe_plan import build_plan
 from graft.selection.space import BETWEEN, Range, space_of
 
 

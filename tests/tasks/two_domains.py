@@ -18,7 +18,7 @@ from graft.engine.predict import predict_rows
 from graft.engine.run import run
 from graft.engine.settings import Settings
 from graft.methods.body import full
-from graft.records import PhaseRecord
+from graft.phase_records import PhaseRecord
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.arrays import array_streams
 from graft.tasks.classify import Classify

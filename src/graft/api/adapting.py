@@ -25,7 +25,8 @@ from graft.job import Job
 from graft.metrics import scorer_of
 from graft.metrics.intervals import bootstrap_change
 from graft.model import Model
-from graft.records import DomainRecord, EpochRecord, Interval, PhaseRecord, RunRecord
+from graft.phase_records import EpochRecord, PhaseRecord
+from graft.records import DomainRecord, Interval, RunRecord
 from graft.report.facts import Facts, FeatureMap
 from graft.tasks.adapted import SOURCE, TARGET, Adapted
 from graft.tasks.streams import TableStream

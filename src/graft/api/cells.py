@@ -33,13 +33,15 @@ from graft.methods.plan import Gradient
 from graft.metrics.headline import headline_scorer
 from graft.metrics.scorer import Scorer
 from graft.prepare import Prepared, prepare
-from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, with_own_options
-from graft.records import RunRecord, from_json
+from graft.recipe import DEFAULT_TEXT_MODEL, Recipe
+from graft.recipe_plan import with_own_options
+from graft.records import RunRecord
 from graft.report.words import human_seconds
 from graft.run_folder import held_folder
 from graft.selection.comparison import Cell, Curve
 from graft.selection.curve import learning_curve
 from graft.selection.question import ask
+from graft.serial import from_json
 from graft.surgery.opening import open_whole
 
 

@@ -21,7 +21,7 @@ from graft.engine.solve import search
 from graft.errors import DataError, ModelError
 from graft.job import Job
 from graft.methods.auto import Choice, Look, decide
-from graft.recipe import build_plan, with_own_options
+from graft.recipe_plan import build_plan, with_own_options
 from graft.records import RunRecord
 from graft.surgery.truncate import truncated
 from graft.tasks.task import ConvexProblem, Stream

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from graft.api.training import RECIPE, refuse_other_settings
 from graft.errors import InputError, RecipeError
-from graft.recipe import Recipe, build_plan
+from graft.recipe import Recipe
+from graft.recipe_plan import build_plan
 from graft.run_folder import write_recipe
 from graft.storage import storing
 

@@ -22,12 +22,12 @@ from graft.errors import InputError
 from graft.match_job import matches
 from graft.metrics.headline import headline_scorer
 from graft.prepare import embeds
-from graft.records import to_json
 from graft.report.cost_picture import Spot, draw_costs
 from graft.report.words import human_seconds, readable
 from graft.run_folder import refuse_other_data
 from graft.selection.comparison import Compared, Comparison
 from graft.selection.verdict import Verdict, judge_methods
+from graft.serial import to_json
 from graft.storage import write_text
 
 FILE, PICTURE = "compare.json", "compare.svg"

@@ -35,12 +35,14 @@ from graft.killpoints import fail_at
 from graft.memory import peak_bytes
 from graft.metrics import is_better
 from graft.model import Model, Towers
-from graft.records import CacheRecord, PhaseRecord, RememberedRecord, RunRecord, to_json
+from graft.phase_records import CacheRecord, PhaseRecord
+from graft.records import RememberedRecord, RunRecord
 from graft.report.card import model_card
 from graft.report.depths import draw_depths
 from graft.report.words import UNTOUCHED, readable, spelled
 from graft.rows_out import write_predictions
 from graft.run_folder import epoch_lines
+from graft.serial import to_json
 from graft.storage import storing, write_text
 from graft.tasks.adapted import CHOSEN_BY, Adapted
 from graft.tasks.aims import Learned

@@ -38,8 +38,9 @@ from graft.methods.heads import probe
 from graft.metrics import is_better, scorer_of
 from graft.model import Towers
 from graft.recipe import read_recipe
-from graft.records import Between, RunRecord, from_json, to_json
+from graft.records import Between, RunRecord
 from graft.run_folder import refuse_other_data
+from graft.serial import from_json, to_json
 from graft.storage import write_text
 from graft.surgery.inserting import is_mergeable, remove
 from graft.tasks.labelled import keeps_head

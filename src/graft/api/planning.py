@@ -22,7 +22,7 @@ from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import ENDLESS
 from graft.job import PARTS, Job, open_job
 from graft.methods.plan import Convex
-from graft.records import GroupRecord
+from graft.phase_records import GroupRecord
 from graft.tasks.adapted import TARGET
 from graft.tasks.distilled import UNLABELLED
 from graft.tasks.task import Stream

@@ -16,10 +16,10 @@ from graft.engine.settings import Listener
 from graft.engine.threads import choose_threads, computing_with
 from graft.errors import InputError
 from graft.prepare import prepare
-from graft.records import to_json
 from graft.selection import rank as comparing
 from graft.selection.candidates import candidates
 from graft.selection.ranking import Ranking
+from graft.serial import to_json
 from graft.storage import storing, write_text
 
 FILE = "rank.json"

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 from graft.errors import InputError, ModelError
 from graft.metrics import METRICS
-from graft.records import RunRecord, from_json
+from graft.records import RunRecord
 from graft.report.facts import Facts
 from graft.report.facts_embedding import EmbeddingFacts
 from graft.report.page import render
 from graft.retrieval.manifest import read_manifest
 from graft.run_folder import INDEX
+from graft.serial import from_json
 from graft.storage import write_text
 from graft.tasks import METRICS_OF
 

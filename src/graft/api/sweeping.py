@@ -21,7 +21,6 @@ from graft.match_job import matches
 from graft.metrics import METRICS
 from graft.prepare import prepare
 from graft.recipe import Recipe, read_recipe
-from graft.records import from_json
 from graft.run_folder import LOCK, in_use, new_folder, write_recipe
 from graft.selection.attempt import Attempt
 from graft.selection.crews import Alone, OnRay
@@ -29,6 +28,7 @@ from graft.selection.space import Range, space_of
 from graft.selection.study import Study, load_optuna
 from graft.selection.sweep import RECORD, search
 from graft.selection.trials import Sweep, Trial
+from graft.serial import from_json
 from graft.storage import storing
 from graft.tasks.labelled import Labelled, Truth
 

@@ -36,8 +36,9 @@ from graft.engine.threads import choose_threads, computing_with
 from graft.engine.views import items, plain
 from graft.errors import InputError, ModelError, RecipeError, Stopped
 from graft.job import Job, open_job
-from graft.recipe import NO_RESULT, Recipe, read_recipe, with_own_options
-from graft.records import Prediction, RunRecord, from_json
+from graft.recipe import NO_RESULT, Recipe, read_recipe
+from graft.recipe_plan import with_own_options
+from graft.records import Prediction, RunRecord
 from graft.rows_out import write_findings
 from graft.run_folder import (
     check_folder,
@@ -46,6 +47,7 @@ from graft.run_folder import (
     new_folder,
     write_recipe,
 )
+from graft.serial import from_json
 from graft.tasks.adapted import TARGET
 from graft.tasks.tuples import TupleStream
 

@@ -72,7 +72,7 @@ def compare(
     from graft.cli.stopped import told_when_stopped
     from graft.engine.stopping import stoppable
     from graft.errors import InputError
-    from graft.records import to_json
+    from graft.serial import to_json
 
     if data is None and recipe is None and not resume:
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")

@@ -45,7 +45,7 @@ def convert(
     """
     from graft.api.converting import convert as convert_weights
     from graft.cli.show import console
-    from graft.records import to_json
+    from graft.serial import to_json
     from graft.weights.faults import printable
     from graft.wording import human_bytes
 

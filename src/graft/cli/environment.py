@@ -22,7 +22,7 @@ def environment(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -
         Print everything as JSON.
     """
     from graft.api.environment import examine_environment
-    from graft.records import to_json
+    from graft.serial import to_json
 
     found = examine_environment()
     if as_json:

@@ -68,7 +68,7 @@ def evaluate(
         show_per_class,
     )
     from graft.engine.threads import choose_threads, computing_with
-    from graft.records import plain
+    from graft.serial import plain
 
     hush_libraries()
     with computing_with(choose_threads()):

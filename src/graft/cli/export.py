@@ -45,7 +45,7 @@ def export(
     from graft.api.exporting import export as export_model
     from graft.cli.quiet import hush_libraries
     from graft.cli.show import console
-    from graft.records import to_json
+    from graft.serial import to_json
 
     hush_libraries()
     found = export_model(source, out, merge=merge, backbone=model)

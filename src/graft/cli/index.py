@@ -175,7 +175,7 @@ def _of_threshold(name: str, limit: Threshold) -> str:
 def _plain(found: Indexed) -> dict[str, object]:
     from dataclasses import asdict
 
-    from graft.records import plain
+    from graft.serial import plain
 
     values = {**asdict(found), "folder": str(found.folder)}
     return plain(values)

@@ -47,7 +47,7 @@ def interpolate(
     from graft.api.interpolating import ALPHAS
     from graft.api.interpolating import interpolate as interpolate_run
     from graft.cli.quiet import hush_libraries
-    from graft.records import to_json
+    from graft.serial import to_json
 
     hush_libraries()
     chosen = _numbers(alphas) if alphas.strip() else ALPHAS

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from graft.cli.show import errors
 from graft.engine.loop import StepEvent
 from graft.engine.settings import Listener
-from graft.records import PhaseRecord
+from graft.phase_records import PhaseRecord
 from graft.report.words import readable_cut
 from graft.wording import human_bytes
 

@@ -58,7 +58,7 @@ def rank(
     from graft.cli.progress import ProgressBars
     from graft.cli.quiet import hush_libraries
     from graft.errors import InputError
-    from graft.records import to_json
+    from graft.serial import to_json
 
     if data is None and recipe is None:
         raise InputError("no data; name a file or folder, or pass --recipe with a file that does")

@@ -18,14 +18,8 @@ from graft.report.words import IN_A_SPACE, UNTOUCHED, readable, what_is_left, wh
 
 if TYPE_CHECKING:
     from graft.data.faults import Finding
-    from graft.records import (
-        ClassScores,
-        DepthRecord,
-        DomainRecord,
-        Interval,
-        PairsRecord,
-        RunRecord,
-    )
+    from graft.phase_records import DepthRecord
+    from graft.records import ClassScores, DomainRecord, Interval, PairsRecord, RunRecord
 
 TABLES = {
     "methods": "graft.methods:METHODS",

@@ -68,7 +68,7 @@ def train(
     from graft.engine.processes import is_main
     from graft.engine.stopping import stoppable
     from graft.errors import InputError
-    from graft.records import to_json
+    from graft.serial import to_json
     from graft.wording import human_bytes
 
     if data is None and recipe is None and not (resume and out is not None):

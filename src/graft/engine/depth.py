@@ -38,7 +38,7 @@ from graft.engine.stores import identity
 from graft.errors import InputError
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
-from graft.records import DepthRecord
+from graft.phase_records import DepthRecord
 from graft.tasks.task import ConvexProblem, Stream, Task
 
 LEAST_GAIN = 0.01

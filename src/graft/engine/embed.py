@@ -19,7 +19,7 @@ from graft.engine.settings import Settings
 from graft.engine.stores import MANY, Wish, attach
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
-from graft.records import CacheRecord
+from graft.phase_records import CacheRecord
 from graft.tasks.task import Stream, Task
 
 BATCH = 64

@@ -25,7 +25,8 @@ from graft.engine.settings import Listener, Settings
 from graft.engine.stopping import asked
 from graft.errors import StorageError
 from graft.killpoints import fail_at
-from graft.records import PhaseRecord, build
+from graft.phase_records import PhaseRecord
+from graft.serial import build
 
 PAUSES = (5.0, 15.0, 40.0)
 """Seconds to wait for space on a disk that is full, before each new attempt."""

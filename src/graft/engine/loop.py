@@ -45,7 +45,7 @@ from graft.engine.stopping import asked, finishing_steps
 from graft.engine.views import n_examples
 from graft.errors import DataError, Diverged, OutOfMemory, Stopped, is_out_of_memory
 from graft.methods.plan import Gradient
-from graft.records import EpochRecord
+from graft.phase_records import EpochRecord
 from graft.tasks.task import Loss, Progress, Task
 
 Watch = Callable[[nn.Module], float]

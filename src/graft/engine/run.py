@@ -34,7 +34,7 @@ from graft.engine.stopping import stop_if_asked
 from graft.engine.stores import attach, together
 from graft.engine.views import finite, is_endless, n_examples
 from graft.methods.plan import Convex, Gradient, Plan
-from graft.records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
+from graft.phase_records import CacheRecord, ConvexRecord, GroupRecord, PhaseRecord
 from graft.tasks.task import Task
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from graft.engine.loop import StepEvent
 from graft.engine.processes import Strategy
-from graft.records import PhaseRecord
+from graft.phase_records import PhaseRecord
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from graft.engine.views import n_numbers
 from graft.errors import InputError
 from graft.heads import Linear
 from graft.methods.plan import Convex
-from graft.records import ConvexRecord
+from graft.phase_records import ConvexRecord
 from graft.solvers import (
     Search,
     Solution,

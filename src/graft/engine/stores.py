@@ -29,7 +29,7 @@ from graft.engine.processes import Processes
 from graft.engine.replay import Replay, Run
 from graft.engine.row_places import NOTE, difference_by_place
 from graft.engine.views import ENDLESS, is_endless, items, n_numbers
-from graft.records import CacheRecord
+from graft.phase_records import CacheRecord
 from graft.surgery.inserting import inserted_parameters
 from graft.tasks.task import Progress, Stream, Task
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-from graft.records import PhaseRecord, RunRecord
+from graft.phase_records import PhaseRecord
+from graft.records import RunRecord
 from graft.report.teacher import how_taught
 from graft.report.words import A_MODEL, UNTOUCHED, plural, readable, what_is_left
 

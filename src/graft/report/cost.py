@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graft.records import CacheRecord, PhaseRecord, RunRecord
+from graft.phase_records import CacheRecord, PhaseRecord
+from graft.records import RunRecord
 
 
 @dataclass(frozen=True)

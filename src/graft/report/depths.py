@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from graft.records import DepthRecord
+from graft.phase_records import DepthRecord
 
 WIDTH, ROW, TOP, BOTTOM = 640, 30, 64, 40
 LABELS, LEFT, RIGHT, LOSSES = 104, 116, 480, 612

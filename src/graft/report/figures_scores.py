@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from graft.records import EpochRecord, RunRecord
+from graft.phase_records import EpochRecord
+from graft.records import RunRecord
 from graft.report.figure import Figure, Spec, base, name, number, values
 from graft.report.words import UNTOUCHED, plural, shown, spelled
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from graft.records import RunRecord, plain
+from graft.records import RunRecord
 from graft.report import (
     figures_between,
     figures_calibration,
@@ -45,6 +45,7 @@ from graft.report.words import (
     share_of,
     what_pairs,
 )
+from graft.serial import plain
 from graft.wording import human_bytes
 
 HERE = Path(__file__).parent

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from graft.records import FindingRecord, Interval, PhaseRecord, RunRecord
+from graft.phase_records import PhaseRecord
+from graft.records import FindingRecord, Interval, RunRecord
 from graft.report.cost import saved_by_cache
 from graft.report.figures_errors import hardest_first
 from graft.report.words import (

@@ -17,9 +17,9 @@ from graft.engine.row_groups import RowGroups
 from graft.engine.settings import Listener, Settings
 from graft.engine.views import plain
 from graft.job import Job, open_job
+from graft.phase_records import CacheRecord
 from graft.prepare import Prepared
 from graft.recipe import Recipe
-from graft.records import CacheRecord
 from graft.selection.candidates import Candidate, name_of
 from graft.tasks.streams import TableStream
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graft.errors import RecipeError
-from graft.recipe import Recipe, defaults_of
+from graft.recipe import Recipe
+from graft.recipe_plan import defaults_of
 
 
 @dataclass(frozen=True)

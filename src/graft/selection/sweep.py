@@ -17,12 +17,13 @@ import numpy as np
 from graft.killpoints import fail_at
 from graft.metrics.intervals import bootstrap_difference
 from graft.recipe import Recipe
-from graft.records import Interval, to_json
+from graft.records import Interval
 from graft.run_folder import write_recipe
 from graft.selection.attempt import Outcome, scorer
 from graft.selection.crews import Crew
 from graft.selection.study import Study
 from graft.selection.trials import Sweep, Trial
+from graft.serial import to_json
 from graft.storage import storing, write_text
 from graft.tasks.labelled import Labelled, Truth
 
