@@ -1,4 +1,7 @@
-"""From a verb's keywords to what is asked: a recipe, and what only Python can declare."""
+"""From a verb's keywords to what is asked: a recipe, and what only Python can declare.
+
+What goes on is asked again, and must be asked the same.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from graft.backbones.backbone import Backbone
+from graft.data.faults import shorten
 from graft.errors import RecipeError
 from graft.methods.plan import Plan
-from graft.recipe import CUSTOM, Recipe, read_recipe
+from graft.recipe import CUSTOM, NO_RESULT, Recipe, read_recipe
+from graft.recipe_plan import with_own_options
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,39 @@ def asked_for(
     if not asked.data:
         raise RecipeError("no data is named: give a file or folder, or a recipe that holds `data`")
     return Asked(asked, backbone, plan)
+
+
+def refuse_other_settings(asked: Recipe, path: Path, what: str) -> Recipe:
+    """Refuse to go on with what was asked to do something else.
+
+    Args:
+        path: of its recipe.
+        what: it is, as the message calls it.
+
+    Returns:
+        What is asked, with what was measured when the run began.
+
+    Raises:
+        RecipeError: a setting that changes the result differs.
+    """
+    before = read_recipe({}, path)
+    resolved = asked.model_copy(
+        update={
+            "model": asked.model or before.model,
+            "threads": asked.threads or before.threads,
+            "precision": before.precision if asked.precision == "auto" else asked.precision,
+            "method": before.method if asked.method == "auto" else asked.method,
+        }
+    )
+    if asked.method == "auto":
+        resolved, _ = with_own_options(resolved)
+    if resolved.digest() == before.digest():
+        return resolved
+    was, now = before.model_dump(), resolved.model_dump()
+    odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k not in NO_RESULT]
+    shown = ", ".join(shorten(change, 40) for change in odd[:2])
+    shown += f" and {len(odd) - 2} more" if len(odd) > 2 else ""
+    raise RecipeError(
+        f"{path.parent}: is a {what} with other settings ({shown}); "
+        "leave them out to resume it, or choose another --out"
+    )

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from graft.api.before import untouched
 from graft.api.both_towers import first_of
 from graft.api.finishing import Finished, Untouched
 from graft.api.teaching import taught
-from graft.api.training import RECIPE, Once, settings_of, train_job, untouched
+from graft.api.training import RECIPE, Once, settings_of, train_job
 from graft.artifact import load_artifact
 from graft.backbones.backbone import Backbone
 from graft.backbones.pair import folder_of_both

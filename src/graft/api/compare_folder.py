@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.api.training import RECIPE, refuse_other_settings
+from graft.api.asked import refuse_other_settings
+from graft.api.training import RECIPE
 from graft.errors import InputError, RecipeError
 from graft.recipe import Recipe
 from graft.recipe_plan import build_plan

@@ -9,35 +9,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from graft.api.adapting import Seen, held_out_target
-from graft.api.asked import asked_for
-from graft.api.both_towers import first_of, is_paired, vectors_of_both
+from graft.api.asked import asked_for, refuse_other_settings
+from graft.api.before import untouched
+from graft.api.both_towers import first_of
 from graft.api.cache import cache_folder
 from graft.api.choosing import at_best_block, with_method
 from graft.api.finishing import Finished, Streams, Untouched, finish
-from graft.api.mapping import drawn_rows
 from graft.api.mining import with_hard_negatives
 from graft.api.predicting import predict
 from graft.api.remembering import remembering
 from graft.api.reporting import report
 from graft.api.teaching import taught
 from graft.backbones.backbone import Backbone
-from graft.data.faults import PlacedError, data_error, shorten
+from graft.data.faults import PlacedError, data_error
 from graft.engine.ahead import default_workers
-from graft.engine.embed import pooled_features
 from graft.engine.precision import Precision, choose_precision, trains_backbone
-from graft.engine.processes import Processes, from_main, is_main
+from graft.engine.processes import Processes, from_main
 from graft.engine.run import run
 from graft.engine.settings import Listener, Settings
 from graft.engine.start import backbone_fingerprint
 from graft.engine.threads import choose_threads, computing_with
-from graft.engine.views import items, plain
-from graft.errors import InputError, ModelError, RecipeError, Stopped
+from graft.engine.views import plain
+from graft.errors import InputError, ModelError, Stopped
 from graft.job import Job, open_job
-from graft.recipe import NO_RESULT, Recipe, read_recipe
-from graft.recipe_plan import with_own_options
+from graft.recipe import Recipe
 from graft.records import Prediction, RunRecord
 from graft.rows_out import write_findings
 from graft.run_folder import (
@@ -48,7 +43,6 @@ from graft.run_folder import (
     write_recipe,
 )
 from graft.serial import from_json
-from graft.tasks.adapted import TARGET
 from graft.tasks.tuples import TupleStream
 
 RECIPE = "recipe.yaml"
@@ -278,76 +272,6 @@ def _choose_folder(asked: Recipe, out: str | Path | None, overwrite: bool, resum
     return folder
 
 
-def refuse_other_settings(asked: Recipe, path: Path, what: str) -> Recipe:
-    """Refuse to go on with what was asked to do something else.
-
-    Args:
-        path: of its recipe.
-        what: it is, as the message calls it.
-
-    Returns:
-        What is asked, with what was measured when the run began.
-
-    Raises:
-        RecipeError: a setting that changes the result differs.
-    """
-    before = read_recipe({}, path)
-    resolved = asked.model_copy(
-        update={
-            "model": asked.model or before.model,
-            "threads": asked.threads or before.threads,
-            "precision": before.precision if asked.precision == "auto" else asked.precision,
-            "method": before.method if asked.method == "auto" else asked.method,
-        }
-    )
-    if asked.method == "auto":
-        resolved, _ = with_own_options(resolved)
-    if resolved.digest() == before.digest():
-        return resolved
-    was, now = before.model_dump(), resolved.model_dump()
-    odd = [f"{k} was {was[k]}, is {now[k]}" for k in was if was[k] != now[k] and k not in NO_RESULT]
-    shown = ", ".join(shorten(change, 40) for change in odd[:2])
-    shown += f" and {len(odd) - 2} more" if len(odd) > 2 else ""
-    raise RecipeError(
-        f"{path.parent}: is a {what} with other settings ({shown}); "
-        "leave them out to resume it, or choose another --out"
-    )
-
-
-def untouched(job: Job, streams: Streams, settings: Settings, listener: Listener) -> Untouched:
-    """Return what the untouched backbone's features answer for each held-out split."""
-    if is_paired(streams["train"]):
-        return _before_of_both(job, streams)
-    told = listener if is_main() else Listener()
-    parts = {
-        name: items(plain(part["train"])) for name, part in streams.items() if len(part["train"])
-    }
-    target = held_out_target(streams)
-    if target is not None:
-        parts[TARGET] = target
-    passes = pooled_features(
-        job.model,
-        job.task,
-        parts,
-        settings,
-        state=job.state,
-        on_rows=lambda split, done, n: told.on_rows(f"{split} rows", done, n),
-        on_note=told.on_note,
-    )
-    known = passes.pop("train")
-    targets: Any = job.task.truth(streams["train"]["train"])
-    seen = None
-    if target is not None:
-        of_target = passes.pop(TARGET).features
-        answers = job.task.untrained(known.features, targets, of_target)
-        seen = Seen(np.array(of_target[drawn_rows(len(of_target))]), answers)
-    outputs, features = {}, {}
-    for name, found in passes.items():
-        outputs[name] = job.task.untrained(known.features, targets, found.features)
-        features[name] = np.array(found.features[drawn_rows(len(found.features))])
-    return Untouched(outputs, features, known.cache, known.features, seen)
-
-
 def _with_hard_negatives(
     job: Job, streams: Streams, before: Untouched, listener: Listener
 ) -> Streams:
@@ -363,16 +287,6 @@ def _with_hard_negatives(
     listener.on_note(note)
     mined: Any = TupleStream(stream.items, tuples, stream.named)
     return {**streams, "train": {"train": mined}}
-
-
-def _before_of_both(job: Job, streams: Streams) -> Untouched:
-    """Return the vectors of untouched towers under the projections that training begins with."""
-    outputs = {
-        name: vectors_of_both(job.model, job.task, part, job.recipe.workers)
-        for name, part in streams.items()
-        if name != "train" and len(first_of(part))
-    }
-    return Untouched(outputs, {k: v[drawn_rows(len(v))] for k, v in outputs.items()})
 
 
 def settings_of(job: Job, checkpoints: Path | None = None) -> Settings:
