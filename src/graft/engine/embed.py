@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +16,13 @@ from graft.engine.filling import OnNote
 from graft.engine.groups import locate, resolve
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
+from graft.engine.row_groups import RowGroups
 from graft.engine.settings import Settings
 from graft.engine.stores import MANY, Wish, attach
 from graft.methods.plan import Rule
 from graft.methods.select import everything, head
 from graft.phase_records import CacheRecord
 from graft.tasks.task import Stream, Task
-
-BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def pooled_features(
     groups = resolve(rules, locate(model), may_be_idle=True)
     feeds = find_feeds(model, state, task, groups, {name: next(iter(streams.values()))})
     if not feeds.replays:
-        return {split: Pooled(_by_forward(model, stream)) for split, stream in streams.items()}
+        return {split: Pooled(by_forward(model, stream)) for split, stream in streams.items()}
     frozen = frozenset(m.place.name for m in groups[-1].members)
     processes = Processes(precision=settings.precision)
     found = {}
@@ -76,17 +76,21 @@ def pooled_features(
             )
             prefix = feeds.prefixes.get((split, name))
             if prefix is None:
-                found[split] = Pooled(_by_forward(model, stream))
+                found[split] = Pooled(by_forward(model, stream))
             else:
                 found[split] = Pooled(prefix.vectors(), caches[0])
     return found
 
 
-def _by_forward(model: nn.Module, stream: Stream) -> np.ndarray:
-    backbone = model.backbone
+def by_forward(model: nn.Module, stream: Stream) -> np.ndarray:
+    """Return pooled features (N, D) of every row by plain passes; nothing is proven or stored."""
+    backbone: Any = model.backbone
+    device = next(model.parameters()).device
+    groups = RowGroups(stream).of(np.arange(len(stream)))
     found = []
     with evaluating(model), torch.no_grad():
-        for start in range(0, len(stream), BATCH):
-            rows = np.arange(start, min(start + BATCH, len(stream)))
-            found.append(backbone(stream.batch(rows).inputs).pooled.float().cpu())  # type: ignore[operator]
-    return torch.cat(found).numpy()
+        for group in groups:
+            inputs = stream.batch(group.padded, length=group.length).to(device).inputs
+            found.append(backbone(inputs).pooled[: len(group.rows)].float().cpu())
+    order = np.argsort(np.concatenate([group.rows for group in groups]))
+    return torch.cat(found).numpy()[order]

@@ -29,6 +29,8 @@ N_FOLDS = 5
 N_NEIGHBOURS = 5
 PATIENCE = 2
 """Penalties tried beyond the best: small ones cost most, and the loss has one valley as a rule."""
+GRID_STEP = 2
+"""Penalties then lie a factor of 4.6 apart, which moves a held-out loss by less than its noise."""
 
 T = TypeVar("T")
 
@@ -99,9 +101,9 @@ class Question:
         """Answer by a linear head on features (N, D), its penalty chosen over the folds.
 
         The heads lie in the space of the rows, so with fewer rows than columns N numbers a row are
-        enough; the penalties tried are those of all D columns.
+        enough; the penalties tried are those of all D columns, every other one of a probe's own.
         """
-        l2s = penalty_grid(read_rows(features), None)
+        l2s = penalty_grid(read_rows(features), None)[::GRID_STEP]
         if len(features) < features.shape[1]:
             features = _coordinates(features)
         found = search_on(features, self.problem, self.folds, l2s=l2s, patience=PATIENCE)
