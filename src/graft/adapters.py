@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from graft.artifact import about_task, load_artifact, read_task, save_tensors, seal
 from graft.backbones import FORMAT, shown
@@ -239,8 +240,8 @@ def open_model(
 def changed_tensors(model: Model, plan: Plan) -> dict[str, Tensor]:
     """Return what a plan trains of a network or puts into it, by name in the network.
 
-    Running statistics move with the norm that they belong to; those of a norm without parameters
-    of its own are kept always, for they may have moved with what lies around it.
+    Running statistics move with the norm that they belong to; those of a norm without parameters of
+    its own may have moved where anything around it trains.
     """
     located = locate(model)
     trained = {
@@ -255,9 +256,16 @@ def changed_tensors(model: Model, plan: Plan) -> dict[str, Tensor]:
     for name, parameter in net.named_parameters():
         if id(parameter) in trained:
             found[name] = parameter
+    around = tuple(
+        f"{path}."
+        for chain in model.backbone.chains
+        for part in chain.parts
+        if any(name.startswith(tuple(f"{p}." for p in part)) for name in trained.values())
+        for path in part
+    )
     for path, module in net.named_modules():
         own = list(module.parameters(recurse=False))
-        is_bare = not own and getattr(module, "running_mean", None) is not None
+        is_bare = not own and isinstance(module, _NormBase) and f"{path}.".startswith(around)
         if is_bare or any(id(p) in trained for p in own):
             buffers = {join(path, name): b for name, b in module.named_buffers(recurse=False)}
             found |= {name: buffer for name, buffer in buffers.items() if name in saved}

@@ -122,6 +122,55 @@ def test_a_comparison_that_was_stopped_goes_on(compared, place, tmp_path):
         assert again.behind.value == pytest.approx(before.behind.value)
 
 
+def test_a_finished_comparison_is_read(compared, place, tmp_path):
+    folder = shutil.copytree(place / "compared", tmp_path / "again")
+    written = (folder / "compare.json").read_text("utf-8")
+    (folder / "compare.svg").unlink()
+    found = graft.compare(out=folder, resume=True)
+    assert (folder / "compare.json").read_text("utf-8") == written
+    assert (folder / "compare.svg").is_file()
+    assert (found.told, found.seconds) == (compared.told, compared.seconds)
+
+
+def test_what_a_budget_left_is_not_measured_again(place, tmp_path):
+    asked = {"model": place / "bert", "methods": "probe,full", "precision": "fp32", "threads": 1}
+    out = tmp_path / "c"
+    first = graft.compare(place / "things.csv", epochs=4, out=out, **asked)
+    # as if the budget had cut one method and left out another
+    (out / "compare.json").unlink()
+    recipe = out / "full-0" / "recipe.yaml"
+    recipe.write_text(recipe.read_text("utf-8").replace("epochs: 4", "epochs: 3"), "utf-8")
+    progress = json.loads((out / "progress.json").read_text("utf-8"))
+    progress["left_out"] = {"probe": "would take about 9 s, more than the budget"}
+    (out / "progress.json").write_text(json.dumps(progress), "utf-8")
+    again = graft.compare(out=out, resume=True)
+    assert [c.epochs for c in first.cells] == [0, 0]
+    assert [(c.method, c.epochs) for c in again.cells] == [("full", 3)]
+    assert again.left_out == progress["left_out"]
+
+
+def test_other_data_are_refused_before_a_training_has_ended(place, tmp_path):
+    data, out = tmp_path / "d.csv", tmp_path / "c"
+    shutil.copy(place / "things.csv", data)
+    graft.compare(data, model=place / "bert", methods="probe", out=out, **OPTIONS)
+    shutil.rmtree(out / "probe-0")
+    (out / "compare.json").unlink()
+    write_table(data, n_per_class=29)
+    with pytest.raises(InputError, match="data have changed"):
+        graft.compare(out=out, resume=True)
+
+
+def test_a_comparison_killed_while_it_began_begins_again(place, tmp_path):
+    out = tmp_path / "c"
+    out.mkdir()
+    (out / "recipe.yaml").write_text("data: things.csv\n", "utf-8")
+    graft.compare(place / "things.csv", model=place / "bert", methods="probe", out=out, **OPTIONS)
+    with pytest.raises(InputError, match="is a run of one training"):
+        graft.compare(place / "things.csv", out=out / "probe-0")
+    with pytest.raises(InputError, match="is a file"):
+        graft.compare(place / "things.csv", out=out / "compare.svg")
+
+
 def test_there_must_be_something_to_resume(tmp_path):
     with pytest.raises(InputError, match="no comparison to resume"):
         graft.compare(out=tmp_path / "none", resume=True)

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 import graft
 from graft.api.answers_out import write_answers_of_search
@@ -204,6 +205,20 @@ def test_a_threshold_from_the_runs_validation_rows(place, shelf, tmp_path):
     assert given.threshold.n_items == 180
     n_trained = graft.load(place / "full").record.n_train
     assert any(f"{n_trained} of the 180 rows" in note for note in given.notes)
+
+
+def test_changed_data_do_not_say_what_was_trained_on(place, tmp_path):
+    run = shutil.copytree(place / "full", tmp_path / "full")
+    shutil.copy(place / "things.csv", tmp_path / "things.csv")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text("utf-8"))
+    write_table(tmp_path / "changed.csv", n_per_class=20)
+    recipe["data"] = str(tmp_path / "changed.csv")
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    given = graft.index(
+        run, str(place / "things.csv"), far=0.05, calibrate=str(place / "things.csv"),
+        folder=tmp_path / "index",
+    )  # fmt: skip
+    assert any("is not known" in note and "have changed" in note for note in given.notes)
 
 
 def test_a_threshold_that_cannot_be_found_leaves_no_index(place, shelf, tmp_path):

@@ -232,3 +232,14 @@ def test_what_cannot_be_compared_costs_no_ranking(place):
     assert len(found.baselines) == 1
     (warning,) = found.warnings
     assert "cannot be made anew with random weights" in warning
+
+
+def test_random_weights_are_asked_whatever_the_order_of_rows(place, tmp_path):
+    rows = [(f"{WORDS[y][0]} {FILLERS[i % 7]}", y) for i in range(40) for y in list(WORDS)[:2]]
+    with (tmp_path / "alternating.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    found = graft.rank(
+        tmp_path / "alternating.csv", models(place, "bert1"), validation=0, test=0, threads=1
+    )
+    assert "its network, random weights" in [b.name for b in found.baselines]
+    assert not [w for w in found.warnings if "not compared" in w]

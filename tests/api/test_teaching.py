@@ -117,6 +117,7 @@ def test_fewer_blocks_of_the_teacher_begin_with_its_weights(place, tmp_path):
     assert run.record.model == str(place / "teacher")
     student, teacher = open_backbone(run.folder), open_backbone(place / "teacher")
     assert len(student.net.encoder.layer) == 1 < len(teacher.net.encoder.layer)
+    assert not (run.folder / "adapter").exists(), "no name opens such a network"
     of_teacher = teacher.net.state_dict()
     assert all(torch.equal(t, of_teacher[k]) for k, t in student.net.state_dict().items())
     again = graft.train(recipe=run.folder / "recipe.yaml", out=tmp_path / "b")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -74,3 +76,18 @@ def test_graft_help_summarises_every_verb():
     rows = rows_of(help_of())
     assert set(VERBS) <= rows.keys()
     assert rows["train"].startswith("Fine-tune")
+
+
+@pytest.mark.slow
+def test_one_of_several_processes_prints_everything_and_leaves():
+    several = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
+    command = [sys.executable, "-m", "graft", "list", "--json"]
+    found = subprocess.run(command, env=several, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    alone = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.stdout == alone.stdout and json.loads(found.stdout)
+    closed = subprocess.run(  # whoever reads it is gone
+        ["bash", "-c", 'set -o pipefail; "$0" -m graft list --json | true', sys.executable],
+        env=several, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "lost sys.stderr" not in closed.stderr and "Error" not in closed.stderr

@@ -48,3 +48,8 @@ def test_better_stands_higher_and_dearer_further_right():
     assert float(ax) < float(bx)
     assert float(ay) < float(by)
     assert picture.count('class="taken"') == picture.count('class="behind"') == 1
+
+
+def test_methods_that_are_all_perfect_are_drawn():
+    spot = Spot("probe", 1.0, 1.0, 1.0, 1.0, "taken")
+    assert ">probe<" in draw_costs([spot], metric="accuracy", title="perfect")

@@ -139,12 +139,13 @@ def _trained_on(run: Path, table: Table) -> tuple[str, ...]:
         return ()
     try:
         found = prepare(read_recipe({}, path))
-    except GraftError:  # its data are gone: nothing is known
-        return ()
+        refuse_other_data(run, found.table.content_hash())
+    except GraftError as why:
+        return (f"whether rows of --calibrate were trained on is not known: {why}",)
     trained = found.table.take(found.splits.train)
-    known = {value for column in trained.identities() for value in column}
+    known = {_same(value) for column in trained.identities() for value in column}
     rows = zip(*table.identities(), strict=True)
-    n_known = sum(all(value in known for value in row) for row in rows)
+    n_known = sum(all(_same(value) in known for value in row) for row in rows)
     if not n_known:
         return ()
     note = (
@@ -152,3 +153,8 @@ def _trained_on(run: Path, table: Table) -> tuple[str, ...]:
         "lie farther off than among new rows: more are accepted than was asked; choose other rows"
     )
     return (note,)
+
+
+def _same(value: str | None) -> str:
+    """Return a text without what does not tell it from another."""
+    return " ".join((value or "").split()).casefold()

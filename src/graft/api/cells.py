@@ -27,14 +27,21 @@ from graft.engine.estimate import estimate
 from graft.engine.predict import predict_rows
 from graft.engine.settings import Listener
 from graft.engine.views import items, plain
-from graft.errors import GraftError, InputError, StorageError, is_out_of_memory
+from graft.errors import (
+    Diverged,
+    GraftError,
+    InputError,
+    OutOfMemory,
+    StorageError,
+    is_out_of_memory,
+)
 from graft.job import Job, open_job
 from graft.memory import forget_peak
 from graft.methods.plan import Gradient
 from graft.metrics.headline import headline_scorer
 from graft.metrics.scorer import Scorer
 from graft.prepare import Prepared, prepare
-from graft.recipe import DEFAULT_TEXT_MODEL, Recipe
+from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, read_recipe
 from graft.recipe_plan import with_own_options
 from graft.records import RunRecord
 from graft.report.words import human_seconds
@@ -138,27 +145,28 @@ def train_cell(
     """Train one method with one seed, or read what was trained; returns why where it cannot be."""
     name = folder_name(method, shared.recipe.seed)
     own = folder / name
+    is_begun = (own / RECIPE).is_file()
     try:
         if (own / "record.json").is_file():
             return _again(shared, method, own, name)
         job = shared.open(method)
         epochs = 0
-        if budget is not None and not (own / RECIPE).is_file():
-            epochs = _epochs_within(job, shared.streams(job), budget)
-            job = shared.open(method, epochs=epochs) if epochs else job
+        if is_begun:
+            epochs = _cut_epochs(own, shared.recipe)
         elif budget is not None:
-            epochs = _written_epochs(own)
-            job = shared.open(method, epochs=epochs) if epochs else job
+            epochs = _epochs_within(job, shared.streams(job), budget)
+        job = shared.open(method, epochs=epochs) if epochs else job
         shared.compute(job, listener)
         began = time.perf_counter()
         forget_peak()
         with held_folder(own, overwrite=False):
-            is_begun = (own / RECIPE).is_file()
             found = train_job(job, own, listener, resume=is_begun, began=began, once=shared.once)
         return _scored(shared, job, found, _of_record(method, shared, name, found.record, epochs))
     except StorageError:  # which the next method would meet as well
         raise
     except GraftError as error:
+        if is_begun and not isinstance(error, Diverged | OutOfMemory):
+            raise  # what it began with has changed or is damaged: no fault of the method
         return str(error).partition("\n")[0]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -199,11 +207,10 @@ def _epochs_within(job: Job, streams: Any, budget: float) -> int:
     return fitting
 
 
-def _written_epochs(folder: Path) -> int:
+def _cut_epochs(folder: Path, asked: Recipe) -> int:
     """Return the epochs that the budget left a run when it began; 0 where it had its own."""
-    import yaml
-
-    return int(yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8")).get("epochs") or 0)
+    written = read_recipe({}, folder / RECIPE).epochs
+    return 0 if written == asked.epochs else written or 0
 
 
 def _again(shared: Shared, method: str, folder: Path, name: str) -> Done:
@@ -216,8 +223,7 @@ def _again(shared: Shared, method: str, folder: Path, name: str) -> Done:
         for part, streams in shared.streams(job).items()
         if part != "train" and len(first_of(streams))
     }
-    epochs = _written_epochs(folder) if shared.recipe.epochs is None else 0
-    cell = _of_record(method, shared, name, record, epochs)
+    cell = _of_record(method, shared, name, record, _cut_epochs(folder, shared.recipe))
     return _scored(shared, job, Finished(record, outputs), cell)
 
 

@@ -1,7 +1,8 @@
 """The folder of a comparison: what was asked, and going on with it.
 
-`recipe.yaml` holds what all trainings have in common, `compare.yaml` the methods, seeds and budget;
-each training has a folder of its own beside them.
+`recipe.yaml` holds what all trainings have in common, `compare.yaml` the methods, seeds and budget,
+`progress.json` the hash of the data and which methods were left out; each training has a folder of
+its own beside them. `compare.json` is there when all is done.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from graft.errors import InputError, RecipeError
 from graft.recipe import Recipe
 from graft.recipe_plan import build_plan
 from graft.run_folder import write_recipe
-from graft.storage import storing
+from graft.serial import from_json, to_json
+from graft.storage import storing, write_text
 
-ASKED = "compare.yaml"
+ASKED, PROGRESS = "compare.yaml", "progress.json"
 MEND = "choose another --out"
 ALL = (
     *("probe", "lp-ft", "head", "last:2", "layerwise", "unfreeze", "full"),
@@ -87,7 +89,12 @@ def goes_on(out: str | Path | None, *, resume: bool, is_named: bool) -> bool:
         if not resume:
             raise InputError(f"{folder}: holds a comparison; pass --resume or another --out")
         return True
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; {MEND}")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "record.json" in names:
+        raise InputError(f"{folder}: is a run of one training; {MEND}")
+    if names - {RECIPE, f".{RECIPE}.tmp"}:  # which a comparison writes first
         raise InputError(f"{folder}: holds other files; {MEND}")
     if resume and not is_named:
         raise InputError(
@@ -140,3 +147,40 @@ def resumed(folder: Path, recipe: Recipe, question: Question) -> tuple[Recipe, Q
             f"{MEND}"
         )
     return refuse_other_settings(recipe, folder / RECIPE, "comparison"), asked
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Hold what a comparison that goes on must know of its beginning.
+
+    Args:
+        data_hash: of its examples.
+        left_out: method → why it has no result; a measured time would not be measured alike again.
+    """
+
+    data_hash: str
+    left_out: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path, data_hash: str) -> Progress:
+        """Read it, or begin it.
+
+        Raises:
+            InputError: the data have changed since.
+        """
+        path = folder / PROGRESS
+        if not path.is_file():
+            made = cls(data_hash, {})
+            made.keep(folder)
+            return made
+        known = from_json(cls, path.read_text(encoding="utf-8"))
+        if known.data_hash != data_hash:
+            raise InputError(
+                f"{folder}: its data have changed since it began, so its trainings cannot be "
+                f"compared; restore them, or {MEND}"
+            )
+        return known
+
+    def keep(self, folder: Path) -> None:
+        """Write it down."""
+        write_text(folder / PROGRESS, to_json(self), mend=MEND)

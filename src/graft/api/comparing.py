@@ -12,8 +12,16 @@ import numpy as np
 
 from graft.api.asked import asked_for
 from graft.api.both_towers import first_of
-from graft.api.cells import Done, Shared, folder_name, train_cell
-from graft.api.compare_folder import MEND, UNLESS_GIVEN, Question, begin, goes_on, resumed
+from graft.api.cells import Done, Shared, train_cell
+from graft.api.compare_folder import (
+    MEND,
+    UNLESS_GIVEN,
+    Progress,
+    Question,
+    begin,
+    goes_on,
+    resumed,
+)
 from graft.api.provenance import environment
 from graft.api.training import RECIPE
 from graft.engine.settings import Listener
@@ -24,10 +32,9 @@ from graft.metrics.headline import headline_scorer
 from graft.prepare import embeds
 from graft.report.cost_picture import Spot, draw_costs
 from graft.report.words import human_seconds, readable
-from graft.run_folder import refuse_other_data
 from graft.selection.comparison import Compared, Comparison
 from graft.selection.verdict import Verdict, judge_methods
-from graft.serial import to_json
+from graft.serial import from_json, to_json
 from graft.storage import write_text
 
 FILE, PICTURE = "compare.json", "compare.svg"
@@ -83,7 +90,11 @@ def compare(
     if is_resumed and out is not None:
         folder = Path(out)
         asked, question = resumed(folder, asked, question)
+        if (folder / FILE).is_file():
+            return _written(folder)
     else:
+        if resume and listener is not None:
+            listener.on_note(f"{out}: holds no comparison; a new one begins there")
         folder = Path(out) if out else _new_folder(asked.data)
         asked, question = asked.placed(), question.over(UNLESS_GIVEN)
         begin(folder, asked, question)
@@ -97,10 +108,8 @@ def compare(
         for seed in range(n_seeds):
             shared = Shared(asked.model_copy(update={"seed": seed}))
             _refuse_embeddings(shared)
-            for name in names:
-                refuse_other_data(
-                    folder / folder_name(name, seed), shared.prepared.table.content_hash()
-                )
+            progress = Progress.of(folder, shared.prepared.table.content_hash())
+            left_out = progress.left_out
             for number, name in enumerate(names):
                 if name in left_out:
                     continue
@@ -109,6 +118,7 @@ def compare(
                 found = train_cell(shared, name, folder, question.budget, listener)
                 if isinstance(found, str):
                     left_out[name] = found
+                    progress.keep(folder)
                 else:
                     done[name].append(found)
             shared_seconds += shared.seconds
@@ -126,9 +136,17 @@ def compare(
         seconds=time.perf_counter() - began,
         environment=environment(),
     )
-    write_text(folder / FILE, to_json(found), mend=MEND)
     write_text(folder / PICTURE, _picture(found), mend=MEND)
+    write_text(folder / FILE, to_json(found), mend=MEND)
     return found
+
+
+def _written(folder: Path) -> Comparison:
+    """Return what a finished comparison found."""
+    found = from_json(Comparison, (folder / FILE).read_text(encoding="utf-8"))
+    if not (folder / PICTURE).is_file():
+        write_text(folder / PICTURE, _picture(found), mend=MEND)
+    return dataclasses.replace(found, folder=str(folder))
 
 
 def _telling_once(listener: Listener) -> Listener:

@@ -168,7 +168,8 @@ def finish(
 
 def _save_adapter(job: Job, folder: Path, task: Labelled, began_with: str) -> int:
     """Keep by itself what was trained, where that is little; returns its size in bytes."""
-    is_other = job.recipe.at is not None or job.recipe.channels is not None
+    asked = job.recipe
+    is_other = any(x is not None for x in (asked.at, asked.channels, asked.student_blocks))
     if not isinstance(job.model, Model) or is_other:  # whose backbone no name opens
         return 0
     if not save_adapter(folder, job.model, task, job.plan, backbone_sha256=began_with):
@@ -311,7 +312,7 @@ def _is_worse(task: Labelled, worth: Worth) -> bool:
 def _how_much_worse(worth: Worth, metric: str) -> str:
     """Return `a worse accuracy`, or that it is no better where the interval holds zero."""
     change = worth.intervals.get("change", {}).get(metric)
-    is_clear = change is not None and (change.low > 0) == (change.high > 0)
+    is_clear = change is not None and (change.low > 0 or change.high < 0)
     return f"{'a worse' if is_clear else 'no better'} {spelled(metric)}"
 
 

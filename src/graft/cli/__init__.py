@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from graft.cli.app import app
@@ -29,8 +30,9 @@ def main(tokens: list[str] | None = None) -> None:
     # a reader hangs at a file, and Python would wait for it
     hangs = code and any(t.name.startswith("graft-ahead") for t in threading.enumerate())
     if hangs or leave():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read it has gone, or it is closed
+                stream.flush()
         os._exit(code or 0)
     sys.exit(code)
 

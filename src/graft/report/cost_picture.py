@@ -140,7 +140,8 @@ def _ticks(low: float, high: float) -> tuple[float, float, float]:
         for base in (1, 2, 5)
         if span / (base * 10**power) <= 6
     )
-    return math.floor(low / step) * step, math.ceil(high / step) * step, step
+    bottom = math.floor(low / step)
+    return bottom * step, max(math.ceil(high / step), bottom + 1) * step, step
 
 
 def _seconds_between(first: float, last: float) -> list[float]:
