@@ -53,7 +53,7 @@ def compare(
         How many times each is trained, with another split where none is given; one unless given.
     budget
         Time that each training may take, 90s, 10m or 1h: it gets fewer epochs where it would take
-        longer.
+        longer, and is left out where one epoch, or its solved head, would.
     out
         Folder of the comparison; a new one under runs/ unless given.
     recipe
