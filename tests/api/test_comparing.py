@@ -171,6 +171,12 @@ def test_a_comparison_killed_while_it_began_begins_again(place, tmp_path):
         graft.compare(place / "things.csv", out=out / "compare.svg")
 
 
+def test_data_that_cannot_be_used_leave_nothing(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        graft.compare(tmp_path / "none.csv", out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 def test_there_must_be_something_to_resume(tmp_path):
     with pytest.raises(InputError, match="no comparison to resume"):
         graft.compare(out=tmp_path / "none", resume=True)

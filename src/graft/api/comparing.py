@@ -97,17 +97,18 @@ def compare(
             listener.on_note(f"{out}: holds no comparison; a new one begins there")
         folder = Path(out) if out else _new_folder(asked.data)
         asked, question = asked.placed(), question.over(UNLESS_GIVEN)
-        begin(folder, asked, question)
     names, n_seeds = question.methods or (), question.seeds or 1
     listener = _telling_once(listener or Listener())
     done: dict[str, list[Done]] = {name: [] for name in names}
     left_out: dict[str, str] = {}
     shared_seconds, first = 0.0, None
-    asked = asked.model_copy(update={"threads": asked.threads or choose_threads()})
-    with computing_with(asked.threads or 1):
+    threads = asked.threads or choose_threads()
+    with computing_with(threads):
         for seed in range(n_seeds):
-            shared = Shared(asked.model_copy(update={"seed": seed}))
+            shared = Shared(asked.model_copy(update={"seed": seed, "threads": threads}))
             _refuse_embeddings(shared)
+            if not (seed or is_resumed):  # the data can be used, so there will be something
+                begin(folder, asked, question)
             progress = Progress.of(folder, shared.prepared.table.content_hash())
             left_out = progress.left_out
             for number, name in enumerate(names):
