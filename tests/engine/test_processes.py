@@ -191,8 +191,8 @@ def test_train_from_the_command_line(launcher, tmp_path):
     assert alone.returncode == 0, alone.stderr
     together = graft(tmp_path, launcher, *options, "--quiet")
     if "SIGABRT" in together.stderr:  # one more kill, as in `resume`: seen once, as Python ended
-        options += ["--out", "runs/table-unfreeze-1"]
-        together = graft(tmp_path, launcher, *options, "--quiet", "--resume")
+        begun = ("--out", "runs/table-unfreeze-1", "--resume")
+        together = graft(tmp_path, launcher, *options, "--quiet", *begun)
     assert together.returncode == 0, together.stderr
     [folder] = (tmp_path / "runs").iterdir()
     assert together.stdout.split() == [str(folder.relative_to(tmp_path))], "only the first prints"
@@ -210,7 +210,7 @@ def test_train_from_the_command_line(launcher, tmp_path):
     assert largest_difference(*weights) < 1e-5
     assert "find_unused_parameters" not in together.stderr
     # what the first process finds wrong stops all, and is said once
-    again = graft(tmp_path, launcher, *options[:7], "--out", str(folder))
+    again = graft(tmp_path, launcher, *options, "--out", str(folder))
     assert again.returncode != 0
     assert again.stderr.count("holds a run already") == 1
 
