@@ -275,8 +275,9 @@ def from_main(make: Callable[[], T]) -> T:
 def leave() -> bool:
     """Leave the other processes, if there are any; return whether there were.
 
-    Who has left should end without Python's own clearing away: a thread of torch's that still runs
-    then and asks for the interpreter was seen to abort the process, once in some hundred launches.
+    Who has left should end without Python's own clearing away: once in some hundred launches a
+    process was seen to abort in native code, as it does where a thread of torch's outlives the
+    interpreter. What it was that time is not proven.
     """
     if not launched():
         return False
