@@ -19,7 +19,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from racing import Line, chosen, finish, interleave, now, options, paired_interval, race, seconds
+from racing import (
+    Line,
+    chosen,
+    finish,
+    interleave,
+    now,
+    options,
+    paired_interval,
+    precision,
+    race,
+    seconds,
+)
 
 DATA = ("sst2", "banking77")
 BATCH_SIZES = (16, 32, 64, 128)
@@ -59,7 +70,11 @@ def probe_lines(name: str, asked: Any) -> list[Line]:
     def encode_and_solve() -> float:
         model, task, stream = graft_model(texts)
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(cache=Path(folder) / "cache", checkpoints=Path(folder) / "points")
+            settings = Settings(
+                precision=precision(),
+                cache=Path(folder) / "cache",
+                checkpoints=Path(folder) / "points",
+            )
             encoding = seconds(lambda: pooled_features(model, task, {"train": stream}, settings))
             began = now()
             run(probe(), model, task, {"train": {"train": stream}}, settings=settings)
@@ -125,7 +140,7 @@ def forward(backbone: Any, batches: list[Any]) -> None:
     """Run a network over batches without gradients."""
     import torch
 
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision() == "bf16"):
         for batch in batches:
             backbone(batch.inputs)
 

@@ -73,6 +73,12 @@ def options(doc: str, **extra: tuple[Any, str]) -> argparse.Namespace:
         default="wall",
         help="cpu: seconds of processor time, for a busy machine; with --threads 1",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of graft, and of the peer's best flags; a peer's defaults are fp32 always",
+    )
     parser.add_argument("--json", type=Path)
     for name, (default, about) in extra.items():
         kind = float if default is None else type(default)
@@ -80,6 +86,7 @@ def options(doc: str, **extra: tuple[Any, str]) -> argparse.Namespace:
     found = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(found.threads)
     os.environ["GRAFT_RACE_CLOCK"] = found.clock
+    os.environ["GRAFT_RACE_PRECISION"] = found.precision
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
 
@@ -108,6 +115,11 @@ def now() -> float:
     if os.environ.get("GRAFT_RACE_CLOCK") == "cpu":
         return sum(os.times()[:4])
     return time.perf_counter()
+
+
+def precision() -> Literal["fp32", "bf16"]:
+    """Return the precision in which graft and a peer's best flags are raced."""
+    return "bf16" if os.environ.get("GRAFT_RACE_PRECISION") == "bf16" else "fp32"
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -208,7 +220,7 @@ def surroundings(options: argparse.Namespace) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "rows": options.rows,
         "repeats": options.repeats,
-        "precision": "fp32",
+        "precision": options.precision,
         "clock": options.clock,
         "threads": torch.get_num_threads(),
         "machine": {"cpu": model, "cores": os.cpu_count(), "system": platform.system()},

@@ -12,6 +12,10 @@ The peer is Hugging Face's `Trainer` on `AutoModelForSequenceClassification`:
                 off.
     best flags  batches of 32 as graft's, rows of like length together
                 (`train_sampling_strategy="group_by_length"`), no checkpoints, no logging.
+
+Both sides compute in fp32. With `--precision bf16`, which is what graft chooses by itself where a
+measurement says that it gains, graft and the peer's best flags (`bf16=True`) compute in bf16, and the
+peer's defaults stay what they are.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from racing import now, shared
+from racing import now, precision, shared
 
 Flags = Literal["defaults", "best flags"]
 N_BLOCKS = 6
@@ -99,7 +103,11 @@ def graft_seconds(texts: Texts, plan: Any) -> float:
 
     model, task, stream = graft_model(texts)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(cache=Path(folder) / "cache", checkpoints=Path(folder) / "points")
+        settings = Settings(
+            precision=precision(),
+            cache=Path(folder) / "cache",
+            checkpoints=Path(folder) / "points",
+        )
         began = now()
         run(plan, model, task, {"train": {"train": stream}}, settings=settings)
         return now() - began
@@ -145,6 +153,7 @@ def trainer_seconds(
             "save_strategy": "no",
             "logging_strategy": "no",
             "dataloader_pin_memory": False,
+            "bf16": precision() == "bf16",
         }
     with tempfile.TemporaryDirectory() as folder, _quiet():
         first = _first_step()
@@ -167,6 +176,7 @@ def peer_note(flags: Flags, epochs: int, measured_epochs: float | None) -> str:
     how = "Trainer as it comes, batch 8, random order, dynamic padding"
     if flags == "best flags":
         how = "Trainer with batch 32, group_by_length, no checkpoints, no logging"
+        how += ", bf16" if precision() == "bf16" else ""
     run = min(epochs, measured_epochs or epochs)
     return how if run == epochs else f"{how}; extrapolated from {run:g} of {epochs} epochs"
 
