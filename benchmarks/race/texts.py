@@ -14,8 +14,8 @@ The peer is Hugging Face's `Trainer` on `AutoModelForSequenceClassification`:
                 (`train_sampling_strategy="group_by_length"`), no checkpoints, no logging.
 
 Both sides compute in fp32. With `--precision bf16`, which is what graft chooses by itself where a
-measurement says that it gains, graft and the peer's best flags (`bf16=True`) compute in bf16, and the
-peer's defaults stay what they are.
+measurement says that it gains, graft and the peer's best flags (`bf16=True`) compute in bf16, and
+the peer's defaults stay what they are.
 """
 
 from __future__ import annotations
