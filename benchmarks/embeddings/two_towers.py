@@ -17,7 +17,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,11 @@ from ledger import Ledger, options, shared
 
 ledger.RESULTS = Path(__file__).parent / "results"
 
+Stage = Callable[[], Any]
+"""Trains where that was not done yet, and returns the run."""
 STAGES = ("projections", "text unlocked")
 METRICS = ("image_to_text_recall_at_10", "text_to_image_recall_at_10")
+CAPTIONS, PHOTOGRAPHS = 5, 100
 
 
 def main() -> None:
@@ -39,7 +42,9 @@ def main() -> None:
         folder = Path(name)
         data = laid_out(folder)
         for seed in range(asked.seeds):
-            both_stages(found, data, folder, seed, asked.epochs)
+            runs = stages(data, folder, seed, asked.epochs)
+            for method, run in zip(STAGES, runs, strict=True):
+                found.cell(lambda run=run: tested(run()), method=method, seed=seed)
     print(table_of(found))
 
 
@@ -50,8 +55,8 @@ def laid_out(folder: Path) -> Path:
     return folder / "captions.jsonl"
 
 
-def both_stages(found: Ledger, data: Path, out: Path, seed: int, epochs: int) -> None:
-    """Measure the projections alone, then the text tower unlocked, where not yet known."""
+def stages(data: Path, out: Path, seed: int, epochs: int) -> tuple[Stage, Stage]:
+    """Return what trains the projections alone, and from there the text tower."""
     import graft
 
     settings: dict[str, Any] = {
@@ -71,8 +76,7 @@ def both_stages(found: Ledger, data: Path, out: Path, seed: int, epochs: int) ->
             epochs=epochs, out=out / f"{seed}b", **settings,
         )  # fmt: skip
 
-    for method, run in zip(STAGES, (first, second), strict=True):
-        found.cell(lambda run=run: tested(run()), method=method, seed=seed)
+    return first, second
 
 
 def tested(run: Any) -> Mapping[str, float]:
@@ -80,15 +84,22 @@ def tested(run: Any) -> Mapping[str, float]:
     return {name: round(value, 4) for name, value in run.record.after["test"].items()}
 
 
+def chances() -> tuple[float, float]:
+    """Return what each metric is by chance."""
+    from graft.metrics.matching import chance
+
+    n_captions = CAPTIONS * PHOTOGRAPHS
+    return chance(CAPTIONS, n_captions, 10), chance(1, PHOTOGRAPHS, 10)
+
+
 def table_of(found: Ledger) -> str:
     """Return means with their range, and what unlocking adds, as lines."""
-    from graft.metrics.matching import chance
 
     def line(what: str, cells: list[str]) -> str:
         return f"{what:18}" + "".join(f"{cell:>34}" for cell in cells)
 
     lines = [line("", ["picture → caption", "caption → picture"])]
-    lines.append(line("chance", [f"{chance(5, 500, 10):.3f}", f"{chance(1, 100, 10):.3f}"]))
+    lines.append(line("chance", [f"{c:.3f}" for c in chances()]))
     for method in STAGES:
         cells = []
         for name in METRICS:

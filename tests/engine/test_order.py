@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from graft.backbones import open_backbone
 from graft.engine import order
-from graft.engine.order import runs_of_length
+from graft.engine.order import passes, runs_of_length
 from graft.engine.run import run
 from graft.engine.settings import Settings
 from graft.methods.plan import Gradient, Phase, Plan, Rule
@@ -82,3 +83,34 @@ def test_micro_batches_draw_what_the_whole_step_draws(folder, monkeypatch):
     parts, _ = trained(folder[0.3], micro_batch_size=3)
     for name, value in ours.items():
         torch.testing.assert_close(parts[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_passes_hold_similar_lengths_and_every_row_once(device):
+    lengths = np.random.default_rng(0).integers(4, 200, 300)
+    rows = np.random.default_rng(1).permutation(300)[:250]
+    found = passes(SimpleNamespace(lengths=lengths), rows, torch.device(device))
+    assert sorted(np.concatenate(found)) == list(range(250))
+    longest = [lengths[rows[places]].max() for places in found]
+    assert longest == sorted(longest)
+    units = [len(places) * length for places, length in zip(found, longest, strict=True)]
+    if device == "cpu":
+        assert max(units) <= order.TOKENS_OF_A_PASS
+        # none could have taken the row that follows
+        firsts = [lengths[rows[places]].min() for places in found[1:]]
+        full = [
+            (len(p) + 1) * first > order.TOKENS_OF_A_PASS
+            for p, first in zip(found, firsts, strict=False)
+        ]
+        assert all(full)
+    else:
+        assert [len(places) for places in found] == [64, 64, 64, 58]
+
+
+def test_passes_of_one_shape_of_none_and_of_a_text_longer_than_a_pass():
+    cpu = torch.device("cpu")
+    assert passes(SimpleNamespace(lengths=None), np.arange(0), cpu) == []
+    of_pictures = passes(SimpleNamespace(lengths=None), np.arange(70), cpu)
+    assert [len(places) for places in of_pictures] == [64, 6]
+    long = SimpleNamespace(lengths=np.array([5_000, 4_000]))
+    assert [places.tolist() for places in passes(long, np.arange(2), cpu)] == [[1], [0]]

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from graft.engine import evaluation, solve, stopping
+from graft.engine import evaluation, order, solve, stopping
 from graft.engine.checkpoint import load_checkpoint
 from graft.engine.settings import Listener
 from graft.engine.stopping import stop_if_asked, stoppable
@@ -59,7 +59,7 @@ def test_stopped_again_and_again_equals_never_stopped(tmp_path):
 
 
 def test_a_signal_during_validation_keeps_the_epochs_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 4)
+    monkeypatch.setattr(order, "ROWS_OF_A_PASS", 4)
     sent = []
 
     def once(point):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,20 @@ def beginning(text: str, n_tokens: int) -> str:
     return text[:end] if end > 0 else text
 
 
+@lru_cache(maxsize=4)
+def identity(state: str, pad_token_id: int | None) -> str:
+    """Return a hash of a tokenizer's serialised state and of the token that it pads with.
+
+    Remembered, for sorting a large vocabulary takes as long as embedding dozens of texts.
+    """
+    found = json.loads(state)
+    # what the last call asked for, not what the tokenizer is
+    found.pop("truncation", None)
+    found.pop("padding", None)
+    text = json.dumps([found, pad_token_id], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class TextProcessor:
     """Turn texts into `input_ids` and `attention_mask`, padded on the right.
@@ -48,12 +63,8 @@ class TextProcessor:
 
     @property
     def key(self) -> str:
-        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        # what the last call asked for, not what the tokenizer is
-        state.pop("truncation", None)
-        state.pop("padding", None)
-        text = json.dumps([state, self.tokenizer.pad_token_id], sort_keys=True)
-        return f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.max_length}"
+        state = identity(self.tokenizer.backend_tokenizer.to_str(), self.tokenizer.pad_token_id)
+        return f"text-{state}-{self.max_length}"
 
     def __str__(self) -> str:
         return f"texts, at most {self.max_length} tokens"

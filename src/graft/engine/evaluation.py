@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graft.engine.ahead import Ahead
 from graft.engine.feeds import PhaseFeeds, Streams
-from graft.engine.order import epoch_batches, is_joint
+from graft.engine.order import ROWS_OF_A_PASS, epoch_batches, is_joint, passes
 from graft.engine.processes import Processes
 from graft.engine.replay import evaluating
 from graft.engine.step import Step, stubbed
@@ -20,17 +20,12 @@ from graft.errors import is_out_of_memory
 from graft.killpoints import fail_at
 from graft.tasks.task import Progress, Stream, Task
 
-EVALUATION_BATCH = 64
 
-
-def evaluation_batches(task: Task, stream: Stream) -> list[np.ndarray]:
+def evaluation_batches(task: Task, stream: Stream, device: torch.device) -> list[np.ndarray]:
     """Return the rows that are scored together: as the task draws them, else of similar length."""
     if hasattr(task, "epoch_batches"):
-        return epoch_batches(task, stream, EVALUATION_BATCH, 0, 0)
-    order = np.arange(len(stream))
-    if stream.lengths is not None:
-        order = np.argsort(stream.lengths, kind="stable")
-    return [order[i : i + EVALUATION_BATCH] for i in range(0, len(order), EVALUATION_BATCH)]
+        return epoch_batches(task, stream, ROWS_OF_A_PASS, 0, 0)
+    return passes(stream, np.arange(len(stream)), device)
 
 
 def mean_loss(
@@ -54,7 +49,7 @@ def mean_loss(
     """
     first, *others = streams.items()
     name, stream = first
-    cuts = evaluation_batches(step.task, stream)
+    cuts = evaluation_batches(step.task, stream, processes.device)
     # processes take turns, but where parameters are sharded all must run together
     mine = cuts if processes.is_sharded else cuts[processes.rank :: processes.n]
     ahead = ahead if ahead is not None and feeds.reads(split, name) else Ahead()
@@ -131,11 +126,7 @@ def _predicted(
 ) -> dict[str, np.ndarray]:
     """Return what the task predicts for each different item of one stream, in their order."""
     rows = _one_row_an_item(stream)
-    order = np.arange(len(rows))
-    if stream.lengths is not None:
-        order = np.argsort(stream.lengths[rows], kind="stable")
-    starts = range(0, len(order), EVALUATION_BATCH)
-    cuts = [rows[order[start : start + EVALUATION_BATCH]] for start in starts]
+    cuts = passes(stream, rows, processes.device)
 
     def predicted(some: np.ndarray) -> list[Mapping[str, Tensor]]:
         try:
@@ -148,12 +139,12 @@ def _predicted(
         return [part for half in np.array_split(some, 2) for part in predicted(half)]
 
     parts: list[Mapping[str, Tensor]] = []
-    for some in ahead.over(stream, cuts):
+    for some in ahead.over(stream, [rows[places] for places in cuts]):
         if processes.n == 1:
             stop_if_asked()
         parts += predicted(some)
     outputs = {key: torch.cat([part[key].float().cpu() for part in parts]) for key in parts[0]}
-    back = np.argsort(order, kind="stable")
+    back = np.argsort(np.concatenate(cuts))
     return {key: value.numpy()[back] for key, value in outputs.items()}
 
 

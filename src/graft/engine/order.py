@@ -29,6 +29,13 @@ FEWEST_TOKENS = 512
 """Padded tokens from which a pass on a processor is no cheaper a token with more of them."""
 
 
+ROWS_OF_A_PASS = 64
+"""Rows computed together where nothing is trained, on an accelerator or without lengths."""
+TOKENS_OF_A_PASS = 960
+"""Padded tokens of the same on a processor, whose caches hold no more: 0.87 of the time of 64 rows
+(MiniLM, banking77, float32, Zen 4)."""
+
+
 @dataclass(frozen=True)
 class Order:
     """Know the rows of every step of one phase.
@@ -175,6 +182,28 @@ def runs_of_length(lengths: np.ndarray) -> list[np.ndarray]:
         if (end - starts[-1]) * length >= FEWEST_TOKENS and end < len(lengths):
             starts.append(end)
     return np.split(np.arange(len(lengths)), starts[1:])
+
+
+def passes(stream: Stream, rows: np.ndarray, device: torch.device) -> list[np.ndarray]:
+    """Cut rows (N,) into what is computed together where nothing is trained: of similar length.
+
+    Returns:
+        places in `rows` of each pass; together every place once.
+    """
+    if not len(rows):
+        return []
+    places = np.arange(len(rows))
+    lengths = None if stream.lengths is None else stream.lengths[rows]
+    if lengths is not None:
+        places = np.argsort(lengths, kind="stable")
+    if lengths is None or device.type != "cpu":
+        cuts = range(ROWS_OF_A_PASS, len(rows), ROWS_OF_A_PASS)
+        return np.split(places, cuts)
+    starts = [0]
+    for end, length in enumerate(lengths[places].tolist(), start=1):
+        if end - 1 > starts[-1] and (end - starts[-1]) * length > TOKENS_OF_A_PASS:
+            starts.append(end - 1)
+    return np.split(places, starts[1:])
 
 
 def epoch_batches(

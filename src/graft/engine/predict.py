@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from graft.batch import Batch
 from graft.data.table import Table
 from graft.engine.ahead import Ahead, default_workers
+from graft.engine.order import passes
 from graft.engine.replay import evaluating
 from graft.features import Features
 from graft.model import Model
 from graft.records import Prediction
 from graft.tasks.labelled import Labelled
 from graft.tasks.task import Stream, Task
-
-BATCH = 64
 
 
 def predict_rows(
@@ -92,17 +91,15 @@ def _over_rows(
     n_workers: int | None,
 ) -> dict[str, np.ndarray]:
     """Run batches of similar length in eval mode; returns what was computed in the rows' order."""
-    order = np.arange(len(stream))
-    if stream.lengths is not None:
-        order = np.argsort(stream.lengths, kind="stable")
     device = next(model.parameters()).device
     parts: list[dict[str, np.ndarray]] = []
     n_workers = default_workers() if n_workers is None else n_workers
-    cuts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    cuts = passes(stream, np.arange(len(stream)), device)
+    if not cuts:
+        return {}
     with evaluating(model), torch.no_grad(), Ahead(n_workers) as ahead:
         for rows in ahead.over(stream, cuts):
             batch = stream.batch(rows).to(device)
             parts.append({k: v.cpu().numpy() for k, v in compute(batch).items()})
-    back = np.argsort(order, kind="stable")
-    names = parts[0] if parts else {}
-    return {name: np.concatenate([p[name] for p in parts])[back] for name in names}
+    back = np.argsort(np.concatenate(cuts))
+    return {name: np.concatenate([p[name] for p in parts])[back] for name in parts[0]}

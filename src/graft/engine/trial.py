@@ -267,7 +267,7 @@ class Bench:
         if "validation" not in self.splits:
             return 0.0
         stream = next(iter(self.splits["validation"].values()))
-        parts = evaluation_batches(self.task, stream)
+        parts = evaluation_batches(self.task, stream, self.processes.device)
         units = np.asarray([_units(stream, rows) for rows in parts])
         return self.scale["validation"] * line.total(units)
 
