@@ -81,7 +81,7 @@ def main() -> None:
 
 def graft(folder: str, asked: Any, *words: str, out: Path, cache: str = "cache") -> None:
     """Run the command line with a cache in `folder`."""
-    options_ = ("--precision", "fp32", "--threads", str(asked.threads), "--quiet")
+    options_ = ("--precision", asked.precision, "--threads", str(asked.threads), "--quiet")
     subprocess.run(
         [sys.executable, "-m", "graft", *words, "--out", str(out), *options_],
         env={**os.environ, "GRAFT_CACHE": str(Path(folder) / cache)},
