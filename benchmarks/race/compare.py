@@ -4,9 +4,9 @@
 
 SST-2, MiniLM. Both sides are processes of the command line with an empty cache at the beginning;
 the eight commands share theirs, as they would on one machine; with `--stores apart` each has its
-own, as on eight. Every run of the comparison must have the weights of
-its command, byte for byte. The second line holds the comparison against the sum of what its
-trainings took beside what they share, both by the clock on the wall.
+own, as on eight. Every run of the comparison must have the weights of its command, byte for byte.
+The second line holds the comparison against the sum of what its trainings took beside what they
+share, both by the clock on the wall.
 """
 
 from __future__ import annotations
