@@ -6,7 +6,7 @@
     adapter_config.json          for LoRA alone: with it the `peft` library opens the folder
 
 A few percent of a network's size, so one backbone serves many tasks. It must be the backbone that
-the adapter was trained on: its weights are compared by their fingerprint.
+the adapter was trained on: weights and processor are compared by their fingerprints.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -25,10 +26,9 @@ from graft.backbones import FORMAT, shown
 from graft.backbones.backbone import Backbone, join
 from graft.data.table import Table
 from graft.engine.groups import locate, resolve, trainable
-from graft.engine.predict import answers
+from graft.engine.predict import answers, predict_rows
 from graft.engine.start import backbone_fingerprint
-from graft.errors import ModelError, UnknownName
-from graft.heads import head as new_head
+from graft.errors import InputError, ModelError, UnknownName
 from graft.methods.plan import Plan
 from graft.model import Model
 from graft.records import Prediction
@@ -37,7 +37,7 @@ from graft.surgery.describing import describe, inserted_tensors, restore
 from graft.surgery.inserting import inserted, remove
 from graft.surgery.opening import open_whole
 from graft.surgery.peft_layout import from_peft, peft_config, to_peft
-from graft.tasks.labelled import Labelled
+from graft.tasks.labelled import Labelled, table_stream
 from graft.weights.manifest import check_manifest
 from graft.weights.reading import read_tensors
 
@@ -87,6 +87,7 @@ class Adapters:
                 "network without them"
             )
         self._sha256 = backbone_fingerprint(Model(self.backbone, nn.Identity()))
+        self._processor = self.backbone.processor.key
         self._known: dict[str, Adapter] = {}
         self._own: dict[str, Tensor] = {}
         self._in_use: str | None = None
@@ -108,6 +109,13 @@ class Adapters:
             raise ModelError(
                 f"{shown(folder)}: was trained on other weights of `{shown(str(of))}` than those "
                 f"of `{shown(self.backbone.origin.name)}`; open the backbone that it names"
+            )
+        # folders of older versions do not say
+        if adapter.about.get("processor", self._processor) != self._processor:
+            raise ModelError(
+                f"{shown(folder)}: was trained with another processor of `{shown(str(of))}` than "
+                f"that of `{shown(self.backbone.origin.name)}` ({self.backbone.processor}); open "
+                "the backbone that it names"
             )
         self._known[name] = adapter
         if self._in_use == name:
@@ -131,14 +139,34 @@ class Adapters:
             self._own = {k: now[k].clone() for k in adapter.tensors if k in now}
             restore(net, adapter.about["inserted"], adapter.tensors, str(adapter.folder))
             self._in_use = name
-        head = new_head(adapter.task.head, self.backbone.width, len(adapter.task.classes))
-        head.load_state_dict(dict(adapter.head))
-        return Model(self.backbone, head).eval(), adapter.task
+        model, _ = adapter.task.build(self.backbone)
+        model.head.load_state_dict(dict(adapter.head))
+        return model.eval(), adapter.task
 
     def predict(self, name: str, values: Sequence[Any]) -> list[Prediction]:
-        """Predict with an adapter for texts, or for paths of images."""
+        """Predict with an adapter for texts, or for paths of images.
+
+        Raises:
+            InputError: the adapter is of an embedding model.
+        """
         model, task = self.use(name)
+        if task.name == "embed":
+            raise InputError(f"adapter {name}: predicts nothing; take its vectors by embed()")
         return answers(model, task, Table.of_values(values, self.backbone.modality))
+
+    def embed(self, name: str, values: Sequence[Any]) -> np.ndarray:
+        """Return the vectors (N, D) of texts or of paths of images by an embedding model's adapter.
+
+        Raises:
+            InputError: the adapter is of no embedding model.
+        """
+        model, task = self.use(name)
+        if task.name != "embed":
+            raise InputError(f"adapter {name}: knows no embeddings; ask it by predict()")
+        table = Table.of_values(values, self.backbone.modality)
+        return predict_rows(model, task, table_stream(table, self.backbone, {})["train"])[
+            task.output
+        ]
 
 
 def save_adapter(
@@ -168,6 +196,7 @@ def save_adapter(
         **about_task(task, "graft"),
         "backbone": name,
         "backbone_sha256": backbone_sha256,
+        "processor": model.backbone.processor.key,
         "inserted": describe(model.backbone.net),
     }
     config = peft_config(model.backbone.net, tensors, name)

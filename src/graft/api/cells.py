@@ -44,7 +44,7 @@ from graft.prepare import Prepared, prepare
 from graft.recipe import DEFAULT_TEXT_MODEL, Recipe, read_recipe
 from graft.recipe_plan import with_own_options
 from graft.records import RunRecord
-from graft.report.words import human_seconds
+from graft.report.words import human_seconds, readable
 from graft.run_folder import held_folder
 from graft.selection.comparison import Cell, Curve
 from graft.selection.curve import learning_curve
@@ -239,7 +239,22 @@ def _of_record(method: str, shared: Shared, name: str, record: RunRecord, epochs
         record.n_trained,
         record.adapter_bytes or model_bytes,
         epochs,
+        beside=_beside(record),
     )
+
+
+def _beside(record: RunRecord) -> dict[str, float]:
+    """Return what a run is worth on rows that choose nothing: of a target, of an older task."""
+    found: dict[str, float] = {}
+    if (domain := record.domain) is not None:
+        scored = domain.intervals.get("after", {}).get(record.headline)
+        if scored is not None:
+            found[f"{readable(record.headline)} of the target"] = scored.value
+        if domain.told_after is not None:
+            found["domains told apart"] = domain.told_after
+    if (kept := record.remembered) is not None:
+        found[f"{readable(kept.metric)} of {kept.name}"] = kept.after
+    return found
 
 
 def _scored(shared: Shared, job: Job, found: Finished, cell: Cell) -> Done:

@@ -31,12 +31,14 @@ from graft.match_job import matches
 from graft.metrics.headline import headline_scorer
 from graft.prepare import embeds
 from graft.report.cost_picture import Spot, draw_costs
-from graft.report.words import human_seconds, readable
+from graft.report.words import UNTOUCHED, human_seconds, readable
 from graft.selection.comparison import Compared, Comparison
 from graft.selection.verdict import Verdict, judge_methods
 from graft.serial import from_json, to_json
 from graft.storage import write_text
+from graft.tasks.labelled import Labelled
 
+ON_SOURCE = "; this is judged on rows of the source, and no label of the target chooses anything"
 FILE, PICTURE = "compare.json", "compare.svg"
 
 
@@ -197,6 +199,11 @@ def _summary(shared: Shared, done: dict[str, list[Done]], left_out: dict[str, st
                 max(c.kept_bytes for c in cells),
                 method == verdict.best,
                 method == taken,
+                {
+                    what: float(np.mean([c.beside[what] for c in cells]))
+                    for what in cells[0].beside
+                    if all(what in c.beside for c in cells)
+                },
             )
         )
     before = np.nan
@@ -218,7 +225,9 @@ def _summary(shared: Shared, done: dict[str, list[Done]], left_out: dict[str, st
         methods=tuple(rows),
         cells=tuple(d.cell for cells in done.values() for d in cells),
         left_out=left_out,
-        told=_told(job.task.headline, chosen_on, verdict, taken, seconds),
+        told=_told(job.task.headline, chosen_on, verdict, taken, seconds)
+        + _caution(job.task, verdict, taken, float(before))
+        + (ON_SOURCE if job.target is not None else ""),
     )
 
 
@@ -234,6 +243,14 @@ def _told(metric: str, part: str, verdict: Verdict, taken: str, seconds: dict[st
         f"{behind.high:+.3f}), which these rows do not tell from chance, and takes "
         f"{human_seconds(seconds[verdict.best])}"
     )
+
+
+def _caution(task: Labelled, verdict: Verdict, taken: str, untouched: float) -> str:
+    """Return a warning where what was trained is worse than the network before it."""
+    if not verdict.values[taken].value < untouched:
+        return ""
+    mend = "give them more epochs or rows" if "probe" in verdict.values else "compare `probe`, too"
+    return f"; but the {UNTOUCHED[task.name]} has {untouched:.3f} there: {mend}"
 
 
 def _picture(found: Comparison) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.api.asked import Asked, asked_for
+from graft.api.both_towers import first_of
 from graft.api.provenance import environment
 from graft.api.training import RECIPE, settings_of
 from graft.backbones.backbone import Backbone
@@ -34,6 +35,7 @@ from graft.tasks.labelled import Labelled, Truth
 
 OnTrial = Callable[[Sweep, Trial], None]
 N_TRIALS = 20
+ON_SOURCE = "trials are judged on rows of the source; no label of the target chooses anything"
 
 
 def sweep(
@@ -217,7 +219,7 @@ def _begun(
     job = open_job(recipe, backbone, prepared=prepared)
     recipe = job.recipe
     task, metric = job.task, job.task.headline
-    (held,) = job.streams()["validation"].values()
+    held = first_of(job.streams()["validation"])
     begun = Sweep(
         data=recipe.data,
         data_hash=job.table.content_hash(),
@@ -230,7 +232,7 @@ def _begun(
         n_validation=len(job.splits.validation),
         how_split=job.splits.how,
         space=dict(space),
-        notes=job.notes,
+        notes=(*job.notes, *([ON_SOURCE] if job.target is not None else [])),
         environment=environment(),
     )
     settings = settings_of(job)

@@ -140,6 +140,8 @@ def show_comparison(found: Comparison) -> None:
     }
     if any(m.reported is not None for m in rows):
         columns[f"on {part}"] = ["" if m.reported is None else f"{m.reported:.3f}" for m in rows]
+    for what in rows[0].beside:
+        columns[what] = [f"{m.beside[what]:.3f}" if what in m.beside else "" for m in rows]
     columns |= {
         "time": [human_seconds(m.seconds) for m in rows],
         "memory": [human_bytes(m.peak_memory_bytes) for m in rows],

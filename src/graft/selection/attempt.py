@@ -107,6 +107,6 @@ def _trained(job: Job, settings: Settings, listener: Listener) -> tuple[np.ndarr
         settings=settings,
         listener=listener,
     )
-    (held,) = streams["validation"].values()
+    held = next(iter(streams["validation"].values()))  # a target's rows are not judged
     found = predict_rows(job.model, job.task, items(held), n_workers=settings.workers)
     return found[job.task.output], job.task.truth(held)

@@ -20,6 +20,7 @@ class Cell:
         kept_bytes: of what it leaves: the adapter where there is one, else the whole model.
         epochs: that the budget left it; 0 where it had its own number.
         fault: why there is no result; empty where there is one.
+        beside: what it is worth elsewhere, which chooses nothing, by what it is.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Cell:
     kept_bytes: int = 0
     epochs: int = 0
     fault: str = ""
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Compared:
         seconds: mean over seeds.
         peak_memory_bytes: the most of all seeds.
         is_recommended: the cheapest that is not clearly behind the best.
+        beside: means over seeds of what the cells are worth elsewhere.
     """
 
     method: str
@@ -57,6 +60,7 @@ class Compared:
     kept_bytes: int
     is_best: bool = False
     is_recommended: bool = False
+    beside: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
