@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -244,3 +245,40 @@ def test_a_description_is_not_trusted(change, runs, tmp_path):
     with pytest.raises(ModelError) as seen:
         graft.predict(folder, TEXTS)
     assert len(str(seen.value).splitlines()) == 1
+
+
+def test_another_processor_is_refused(runs, place):
+    backbone = open_backbone(str(place / "bert"))
+    backbone.processor = dataclasses.replace(backbone.processor, max_length=3)
+    with pytest.raises(ModelError, match="another processor"):
+        Adapters(backbone).load("it", runs["lora"].folder / "adapter")
+
+
+def test_an_adapter_of_an_embedding_model_gives_its_vectors(runs, place, tmp_path):
+    run = graft.train(
+        place / "things.csv", model=str(place / "bert"), task="embed", method="lora:1", epochs=1,
+        out=tmp_path / "r", precision="fp32",
+    )  # fmt: skip
+    expected = graft.embed(run.folder, TEXTS).features
+    adapted = Adapters(str(place / "bert"))
+    adapted.load("space", run.folder / "adapter")
+    adapted.load("names", runs["lora"].folder / "adapter")
+    np.testing.assert_allclose(adapted.embed("space", TEXTS), expected, atol=1e-5)
+    with pytest.raises(InputError, match="embed"):
+        adapted.predict("space", TEXTS)
+    with pytest.raises(InputError, match="predict"):
+        adapted.embed("names", TEXTS)
+    graft.export(run.folder, tmp_path / "whole", merge=True)
+    np.testing.assert_allclose(graft.embed(tmp_path / "whole", TEXTS).features, expected, atol=1e-5)
+
+
+def test_what_holds_no_adapter_is_named(runs, place, tmp_path):
+    full = graft.train(
+        place / "things.csv", model=str(place / "bert"), method="full", epochs=1, out=tmp_path / "f"
+    )
+    with pytest.raises(ModelError, match="model/, which is whole"):
+        graft.export(full.folder, tmp_path / "out")
+    with pytest.raises(ModelError, match="no such folder"):
+        graft.export(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(ModelError, match="export"):
+        open_backbone(str(runs["lora"].folder / "adapter"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graft.errors import RecipeError, UnknownName
+from graft.errors import InputError, RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.recipe import Recipe, read_recipe
 from graft.recipe_plan import OPTIONS, build_plan
@@ -167,3 +167,14 @@ def test_a_block_may_be_a_number_in_yaml(tmp_path):
     assert found.digest() != found.model_copy(update={"at": "any"}).digest()
     [line] = faults({"data": "a.csv", "at": "any"})
     assert "`at`" in line
+
+
+def test_a_number_and_an_option_that_contradict_each_other_are_refused():
+    with pytest.raises(RecipeError, match="--rank 8"):
+        build_plan(Recipe(data="x.csv", method="lora:4", rank=8), 6)
+    assert build_plan(Recipe(data="x.csv", method="lora:4", rank=4), 6).insert[0].rank == 4
+
+
+def test_lora_has_nothing_to_stay_close_to():
+    with pytest.raises(InputError, match="l2-sp"):
+        build_plan(Recipe(data="x.csv", method="lora", l2_sp=1.0), 6)

@@ -56,6 +56,9 @@ def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
                 f"method `{recipe.method}`: write `last:2` for the top two blocks, `lora:4` for "
                 "rank 4, or `bottleneck:32` for 32 units"
             )
+        if asked.get(meant, int(number)) != int(number):
+            other = f"{_flags([meant])} {asked[meant]}"
+            raise RecipeError(f"method `{recipe.method}` and {other}: leave out one of both")
         asked[meant] = int(number)
     odd = sorted(asked.keys() - known)
     if odd:

@@ -225,3 +225,44 @@ def test_what_is_refused(fault, said, place, tmp_path):
             place / "things.csv", model=place / "bert", out=tmp_path / "c", **OPTIONS, **fault
         )
     assert not (tmp_path / "c").exists()
+
+
+def test_what_methods_are_worth_elsewhere_stands_beside(place, tmp_path):
+    target = write_table(tmp_path / "others.csv", n_per_class=20, seed=1)
+    found = graft.compare(
+        place / "things.csv",
+        model=place / "bert",
+        methods=("full", "lora"),
+        target=str(target),
+        remember=str(place / "things.csv"),
+        out=tmp_path / "c",
+        **OPTIONS | {"epochs": 1},
+    )
+    assert "rows of the source" in found.told
+    for cell, method in zip(
+        found.cells, sorted(found.methods, key=lambda m: m.method), strict=True
+    ):
+        record = graft.load(tmp_path / "c" / cell.folder).record
+        beside = {
+            "accuracy of the target": record.domain.intervals["after"]["accuracy"].value,
+            "domains told apart": record.domain.told_after,
+            f"accuracy of {record.remembered.name}": record.remembered.after,
+        }
+        assert cell.beside == beside == method.beside
+    again = graft.compare(out=tmp_path / "c", resume=True)
+    assert again.methods == found.methods
+
+
+def test_methods_worse_than_the_untouched_network_are_not_praised(place, tmp_path):
+    found = graft.compare(
+        place / "things.csv",
+        model=place / "bert",
+        methods=("lora",),
+        lr=1e-9,
+        head_lr=1e-9,
+        out=tmp_path / "c",
+        **OPTIONS | {"epochs": 1},
+    )
+    assert found.recommended.value.value < found.untouched
+    assert f"untouched backbone with class means has {found.untouched:.3f}" in found.told
+    assert "compare `probe`" in found.told

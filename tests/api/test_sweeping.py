@@ -189,3 +189,13 @@ def test_a_cluster_finds_the_same_first_trial_and_as_many(place, tmp_path, monke
     assert sorted(t.number for t in found.trials) == [0, 1, 2]
     assert found.trials[0].value == alone.trials[0].value
     assert all(t.value is not None for t in found.trials)
+
+
+@pytest.mark.parametrize("adapt", ["dann", "none"])
+def test_a_target_is_not_judged(adapt, place, tmp_path):
+    target = write_table(tmp_path / "others.csv", n_per_class=20, seed=1)
+    found = sweep(
+        place, tmp_path / "s", method="full", trials=1, epochs=1, target=str(target), adapt=adapt
+    )
+    assert found.trials[0].value is not None
+    assert any("rows of the source" in note for note in found.notes)

@@ -169,3 +169,30 @@ def test_two_kinds_stand_side_by_side():
     with pytest.raises(ModelError, match="bottleneck"):
         merge(model)
     assert {child.surgery.name for _, child in inserted(model)} == {"lora", "bottleneck"}
+
+
+@pytest.mark.parametrize("placement", ["parallel", "series"])
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 2)])
+def test_a_convolution_that_pads_as_tensorflow_is_wide_too(kernel, stride, size, placement):
+    from timm.layers import Conv2dSame
+
+    torch.manual_seed(0)
+    net = nn.Sequential(Conv2dSame(4, 6, kernel, stride=stride), nn.ReLU())
+    given = torch.randn(2, 4, size, size)
+    surgery = Residual(placement)
+    sites = surgery.sites(net, ["0"], lambda: net(given.requires_grad_()))
+    insert(net, surgery, sites)
+    for _, child in inserted(net):
+        nn.init.normal_(child.alpha.weight, std=0.5)
+    with torch.no_grad():
+        beside = net(given)
+        merge(net)
+        torch.testing.assert_close(net(given), beside, atol=1e-5, rtol=1e-5)
+
+
+def test_what_finds_no_place_beside_adapters_says_so():
+    model = copy.deepcopy(opened("bert"))
+    insert(model.backbone.net, Bottleneck(4), sites_of(model, Bottleneck(4), "bert"))
+    with pytest.raises(InputError, match="already"):
+        sites_of(model, Bottleneck(2), "bert")

@@ -51,6 +51,12 @@ def export(
     folder, out = Path(source), Path(out)
     if not is_adapter(folder) and is_adapter(folder / "adapter"):
         folder = folder / "adapter"
+    if not folder.exists():
+        raise ModelError(f"{folder}: no such folder; point at a run or its adapter/ folder")
+    if not is_adapter(folder) and (folder / "record.json").is_file():
+        raise ModelError(
+            f"{folder}: the run keeps no adapter by itself; use or copy its model/, which is whole"
+        )
     if out.exists():
         raise InputError(f"{out}: is there already; choose another --out")
     named = read_adapter(folder).about["backbone"]

@@ -203,6 +203,11 @@ def _known() -> str:
 def _source_of_folder(folder: Path) -> tuple[str, str]:
     if (folder / "record.json").is_file() and (folder / "model").is_dir():
         folder = folder / "model"
+    if (folder / "adapter.json").is_file():
+        raise ModelError(
+            f"{shown(folder)}: is an adapter without its network; write both as one by `graft "
+            "export`, and name what that writes"
+        )
     check_folder(folder)
     if (folder / "modules.json").is_file():
         return "text", str(folder)

@@ -89,6 +89,8 @@ def lora(
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
     """
     del n_blocks
+    if options.get("l2_sp") is not None:
+        raise InputError("lora leaves the body where it began; leave out --l2-sp")
     by = gradient(epochs, options)
     return _beside("lora", LoRA(rank, alpha), (inserted(),), lr, head_lr, weight_decay, by)
 

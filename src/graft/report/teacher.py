@@ -10,7 +10,7 @@ from graft.report.words import percent, readable, shown, spelled
 LEARNED = {
     "logits": "its answers",
     "features": "its features",
-    "embedding": "the direction of its vectors",
+    "embedding": "the directions of its vectors",
 }
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graft.errors import InputError
-from graft.surgery.inserting import Inserted, Site
+from graft.surgery.inserting import Inserted, Site, inserted
 from graft.surgery.watching import Branch, find_branches
 
 PARALLEL_SCALE = 4.0
@@ -51,6 +51,11 @@ class Bottleneck:
         branches = find_branches(net, blocks, run)
         if self.placement != "houlsby":
             branches = list({branch.block: branch for branch in branches}.values())
+        if not branches and any(inserted(net)):
+            raise InputError(
+                f"{type(net).__name__} has adapters in it already, and these find no place beside "
+                "them; begin from the network without them"
+            )
         if not branches:
             raise InputError(
                 f"{type(net).__name__} adds no layer's output to a stream of tokens; bottleneck "

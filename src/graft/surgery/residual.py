@@ -66,8 +66,7 @@ class ResidualAdapter(Folding):
     def __init__(self, surgery: Residual, site: Site, host: nn.Conv2d) -> None:
         super().__init__(surgery, site)
         self.is_parallel = surgery.placement == "parallel"
-        # the place of the input that the first output is centred on: 0, or what was padded before
-        self.first = [d * (k - 1) // 2 - p for k, p, d in _geometry(host)]
+        self.geometry = _geometry(host)
         n_in = host.in_channels if self.is_parallel else host.out_channels
         self.scale = (n_in // host.groups) ** -0.5
         self.alpha = nn.Conv2d(
@@ -84,8 +83,10 @@ class ResidualAdapter(Folding):
         """Return (N, O, h, w)."""
         if not self.is_parallel:
             return output + self._of(output)
-        if any(self.first):
-            given = F.pad(given, [-n for first in reversed(self.first) for n in (first, 0)])
+        sizes = given.shape[-2:]
+        firsts = [axis.first(size) for axis, size in zip(self.geometry, sizes, strict=True)]
+        if any(firsts):
+            given = F.pad(given, [-n for first in reversed(firsts) for n in (first, 0)])
         return output + self._of(given)[..., : output.shape[-2], : output.shape[-1]]
 
     def _of(self, given: Tensor) -> Tensor:
@@ -121,18 +122,53 @@ def _per_group(alpha: Tensor, weight: Tensor, groups: int) -> Tensor:
 def _is_wide(module: nn.Module) -> bool:
     """Whether a module is a convolution wider than 1×1 whose kernel has a centre.
 
-    One that pads its input by itself cannot be told where that centre falls.
+    Of one that pads its input by a rule of its own nobody knows where that centre falls.
     """
-    if not isinstance(module, nn.Conv2d) or type(module).forward is not nn.Conv2d.forward:
+    if not isinstance(module, nn.Conv2d):
+        return False
+    if type(module).forward is not nn.Conv2d.forward and not _pads_by_size(module):
         return False
     is_odd = all(k % 2 for k in module.kernel_size) and max(module.kernel_size) > 1
     return is_odd and module.padding_mode == "zeros"
 
 
-def _geometry(conv: nn.Conv2d) -> list[tuple[int, int, int]]:
-    """Return kernel, padding before and dilation of each axis."""
-    padding = conv.padding
-    if isinstance(padding, str):
-        half = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
-        padding = half if padding == "same" else (0, 0)
-    return list(zip(conv.kernel_size, padding, conv.dilation, strict=True))
+def _pads_by_size(conv: nn.Conv2d) -> bool:
+    """Whether a convolution pads as TensorFlow does: by what the size of its input leaves over."""
+    return type(conv).__name__ == "Conv2dSame" and type(conv).__module__.startswith("timm.")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How a convolution moves along one axis.
+
+    Args:
+        kernel: its width.
+        dilation: between its places.
+        stride: between its outputs.
+        padding: before the first place of the input; None where the input's size decides.
+    """
+
+    kernel: int
+    dilation: int
+    stride: int
+    padding: int | None
+
+    def first(self, size: int) -> int:
+        """Return the place of an input of `size` on which the first output is centred."""
+        padding = self.padding
+        if padding is None:
+            reach = (-(-size // self.stride) - 1) * self.stride + self.dilation * (self.kernel - 1)
+            padding = max(reach + 1 - size, 0) // 2
+        return self.dilation * (self.kernel - 1) // 2 - padding
+
+
+def _geometry(conv: nn.Conv2d) -> list[Axis]:
+    """Return what is known of each axis."""
+    padding: Sequence[int | None] = conv.padding  # type: ignore[assignment]
+    if isinstance(conv.padding, str):
+        half = [d * (k - 1) // 2 for k, d in zip(conv.kernel_size, conv.dilation, strict=True)]
+        padding = half if conv.padding == "same" else (0, 0)
+    if _pads_by_size(conv):
+        padding = (None, None)
+    axes = zip(conv.kernel_size, conv.dilation, conv.stride, padding, strict=True)
+    return [Axis(*axis) for axis in axes]
