@@ -37,10 +37,12 @@ class Target:
     Args:
         read: N rows whose labels, if there are any, no role names.
         splits: which of them train, validate and test; drawn without a look at labels.
+        n_of_source: rows that are rows of the source, too.
     """
 
     read: Unlabelled
     splits: Splits
+    n_of_source: int = 0
 
     @property
     def table(self) -> Table:
@@ -50,7 +52,10 @@ class Target:
     @property
     def note(self) -> str:
         """Say what was read, and how it was split."""
-        return f"target {self.read.note}; split {self.splits.how}"
+        told = f"target {self.read.note}; split {self.splits.how}"
+        if not self.n_of_source:
+            return told
+        return f"{told}; {self.n_of_source:,} of them are rows of the source, too"
 
 
 def refuse_target(recipe: Recipe, table: Table) -> None:
@@ -95,7 +100,9 @@ def read_target(recipe: Recipe, table: Table) -> Target | None:
             f"{place}: holds {counted(len(read.table), 'row')}, too few to adapt to; add some, or "
             "lower --validation and --test"
         )
-    return Target(read, splits)
+    of_source = set(zip(*table.identities(), strict=True))
+    n_of_source = sum(row in of_source for row in zip(*read.table.identities(), strict=True))
+    return Target(read, splits, n_of_source)
 
 
 def adapted_task(recipe: Recipe, task: Labelled) -> Adapted:

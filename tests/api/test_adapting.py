@@ -261,3 +261,8 @@ def test_a_finished_run_is_not_taken_for_one_with_a_target(place, tmp_path):
     graft.train(place / "things.csv", model=str(place / "bert"), out=tmp_path / "run", **OPTIONS)
     with pytest.raises(InputError, match="target was None"):
         train(place, tmp_path / "run", resume=True)
+
+
+def test_rows_of_the_source_in_the_target_are_counted(place, tmp_path):
+    run = train(place, tmp_path / "r", target="things.csv")
+    assert any("90 of them are rows of the source" in note for note in run.record.notes)
