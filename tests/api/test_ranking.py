@@ -184,6 +184,7 @@ def test_no_candidate_that_works_is_an_error_with_every_reason(place, tmp_path):
         graft.rank(place / "things.csv", [str(tmp_path / "a"), "timm:no_such_network"])
     first, second = str(caught.value).splitlines()
     assert "config.json" in first
+    assert first.count(str(tmp_path / "a")) == 1
     assert "no_such_network" in second
 
 

@@ -138,6 +138,8 @@ def show_sweep(found: Sweep) -> None:
         + (f"; {len(failed)} gave nothing" if failed else ""),
         style="dim",
     )
+    for note in found.notes:
+        say(f"note: {note}", style="dim")
     best, gain = ordered[0], found.gain
     if best.number == 0:
         say("\nno trial beats the method's own choice")

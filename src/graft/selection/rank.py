@@ -103,14 +103,14 @@ def rank(
         try:
             seen = look(recipe, candidate, prepared, rows, settings_of, listener)
         except Exception as error:  # whatever a library makes of one model, the others go on
-            not_ranked.append(NotRanked(name_of(candidate), _why(error)))
+            not_ranked.append(_not_ranked(name_of(candidate), error))
             continue
         if question is None:
             question = ask(seen.job.task, seen.stream, rows, recipe.seed)
         try:
             entry = _entry(seen, question)
         except GraftError as error:
-            not_ranked.append(NotRanked(seen.name, _why(error)))
+            not_ranked.append(_not_ranked(seen.name, error))
             continue
         if not entries or entry.order < min(e.order for e in entries):
             best = seen
@@ -204,9 +204,9 @@ def _leaks(models: Sequence[RankedModel], table: Table) -> tuple[str, ...]:
     )
 
 
-def _why(error: Exception) -> str:
-    """Return in one line why a candidate could not be ranked."""
-    told = str(error).partition("\n")[0]
-    if isinstance(error, GraftError):
-        return told
-    return shorten(f"{type(error).__name__}: {told}", LONGEST_WHY)
+def _not_ranked(name: str, error: Exception) -> NotRanked:
+    """Say in one line why a candidate could not be ranked."""
+    told = str(error).partition("\n")[0].removeprefix(f"{name}: ")
+    if not isinstance(error, GraftError):
+        told = shorten(f"{type(error).__name__}: {told}", LONGEST_WHY)
+    return NotRanked(name, told)
