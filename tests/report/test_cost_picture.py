@@ -53,3 +53,13 @@ def test_better_stands_higher_and_dearer_further_right():
 def test_methods_that_are_all_perfect_are_drawn():
     spot = Spot("probe", 1.0, 1.0, 1.0, 1.0, "taken")
     assert ">probe<" in draw_costs([spot], metric="accuracy", title="perfect")
+
+
+def test_what_the_untouched_network_is_worth_is_a_line_where_it_fits():
+    spot = Spot("probe", 1.0, 0.7, 0.6, 0.8, "taken")
+    inside = draw_costs([spot], metric="accuracy", title="t", untouched=0.9)
+    [line] = re.findall(r'class="before" x1="\d+" x2="\d+" y1="([\d.]+)"', inside)
+    [dot] = re.findall(r'<circle class="dot" cx="[\d.]+" cy="([\d.]+)"', inside)
+    assert 0 <= float(line) < float(dot), "better is higher"
+    for far in (-5.0, float("nan")):
+        assert 'class="before"' not in draw_costs([spot], metric="r2", title="t", untouched=far)

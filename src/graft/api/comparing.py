@@ -267,7 +267,7 @@ def _picture(found: Comparison) -> str:
     ]
     title = f"{found.model} on {found.n_train:,} rows: take {found.recommended.method}"
     metric = f"{readable(found.metric)} on {found.chosen_on} rows"
-    return draw_costs(spots, metric=metric, title=title)
+    return draw_costs(spots, metric=metric, title=title, untouched=found.untouched)
 
 
 def _new_folder(data: str) -> Path:

@@ -1,7 +1,8 @@
 """Draw what methods are worth against what they cost: records in, one SVG out.
 
 Seconds go to the right by powers of ten, the metric upwards with its interval. The recommended
-method stands out; what is clearly behind the best is pale. The colours follow the reader's theme.
+method stands out; what is clearly behind the best is pale. A dashed line is what the untouched
+network is worth. The colours follow the reader's theme.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ STYLE = """
   .small { font-size: 12px; fill: #59636e }
   .title { font-weight: 600; font-size: 14px }
   .grid { stroke: #d1d9e0; stroke-width: 1 }
+  .before { stroke: #59636e; stroke-width: 1.5; stroke-dasharray: 5 4 }
   .range { stroke: #0a7d5a; stroke-width: 1.5 } .dot { fill: #0a7d5a }
   .behind .range { stroke: #b7bfc8 } .behind .dot { fill: #b7bfc8 } .behind text { fill: #59636e }
   .taken text { font-weight: 600 } .taken .dot { stroke: #24292f; stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .small { fill: #9198a1 } .grid { stroke: #3d444d }
+    .before { stroke: #9198a1 }
     .range { stroke: #3fc795 } .dot { fill: #3fc795 }
     .behind .range { stroke: #59636e } .behind .dot { fill: #59636e }
     .behind text { fill: #9198a1 } .taken .dot { stroke: #e6edf3 }
@@ -48,18 +51,26 @@ class Spot:
     kind: str
 
 
-def draw_costs(spots: Sequence[Spot], *, metric: str, title: str) -> str:
+def draw_costs(
+    spots: Sequence[Spot], *, metric: str, title: str, untouched: float = math.nan
+) -> str:
     """Return the picture as SVG.
 
     Args:
         spots: at least one.
         metric: what the vertical axis shows.
         title: of the whole.
+        untouched: what the network is worth without training; not drawn where it is NaN or lies
+            further from the spots than they from each other.
     """
     seconds = [max(s.seconds, 0.1) for s in spots]
     first = math.floor(math.log10(min(seconds)) * 2) / 2
     last = max(math.ceil(math.log10(max(seconds)) * 2) / 2, first + 0.5)
-    bottom, top, step = _ticks(min(s.low for s in spots), max(s.high for s in spots))
+    low, high = min(s.low for s in spots), max(s.high for s in spots)
+    is_drawn = low - (high - low) <= untouched <= high + (high - low)
+    if is_drawn:
+        low, high = min(low, untouched), max(high, untouched)
+    bottom, top, step = _ticks(low, high)
 
     def x(value: float) -> float:
         return LEFT + (RIGHT - LEFT) * (math.log10(max(value, 0.1)) - first) / (last - first)
@@ -89,6 +100,13 @@ def draw_costs(spots: Sequence[Spot], *, metric: str, title: str) -> str:
         "seconds of one training, beside what all share; bars: 95 % intervals</text>"
     )
     placed: list[tuple[float, float, float]] = []
+    if is_drawn:
+        at = y(untouched)
+        parts += [
+            f'<line class="before" x1="{LEFT}" x2="{RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>',
+            f'<text class="small" x="{RIGHT}" y="{at - 5:.1f}" text-anchor="end">untouched</text>',
+        ]
+        placed.append((RIGHT - 7.5 * len("untouched"), RIGHT, at - 5))
     for spot in sorted(spots, key=lambda s: (s.kind != "taken", -s.value)):
         parts += _spot(spot, x(spot.seconds), y, placed)
     size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
