@@ -63,3 +63,11 @@ def test_what_the_untouched_network_is_worth_is_a_line_where_it_fits():
     assert 0 <= float(line) < float(dot), "better is higher"
     for far in (-5.0, float("nan")):
         assert 'class="before"' not in draw_costs([spot], metric="r2", title="t", untouched=far)
+
+
+@pytest.mark.parametrize(("seconds", "ticks"), [(5.0, "5 s"), (2.0, "2 s"), (40.0, "50 s")])
+def test_seconds_are_told_wherever_the_spots_lie(seconds, ticks):
+    spot = Spot("probe", seconds, 0.7, 0.6, 0.8, "taken")
+    picture = draw_costs([spot], metric="accuracy", title="t")
+    assert picture.count(" s</text>") >= 3
+    assert f">{ticks}<" in picture

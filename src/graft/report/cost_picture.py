@@ -163,5 +163,11 @@ def _ticks(low: float, high: float) -> tuple[float, float, float]:
 
 
 def _seconds_between(first: float, last: float) -> list[float]:
-    ticks = [base * 10.0**power for power in range(-2, 7) for base in (1, 3)]
-    return [t for t in ticks if first * 0.999 <= t <= last * 1.001]
+    """Return round numbers of seconds between two, in larger steps where that is enough."""
+    found: list[float] = []
+    for bases in ((1, 3), (1, 2, 3, 5, 7)):
+        ticks = [base * 10.0**power for power in range(-2, 7) for base in bases]
+        found = [t for t in ticks if first * 0.999 <= t <= last * 1.001]
+        if len(found) >= 3:
+            break
+    return found
