@@ -90,7 +90,7 @@ def _outcome(record: PhaseRecord) -> str:
     if record.convex is not None:
         how = record.convex.chosen_by
         how = "as given" if how == "given" else f"by {how}"
-        parts.append(f"solved exactly, l2 {record.convex.l2:.2g} {how}")
+        parts.append(f"{record.convex.outcome}, l2 {record.convex.l2:.2g} {how}")
     if record.epochs:
         last = record.epochs[-1]
         n = len(record.epochs)
