@@ -66,8 +66,12 @@ class Run:
         """Return the metrics on held-out rows: test rows, or else validation rows."""
         return self.record.after.get(self.record.judged_on, {})
 
-    def predict(self, values: Sequence[Any]) -> list[Prediction]:
-        """Predict for texts, or for paths of images."""
+    def predict(self, values: Sequence[Any] | str) -> list[Prediction | None]:
+        """Predict for texts, or for paths of images, as `graft.predict` does.
+
+        Raises:
+            InputError: a value is no text, or no path of a picture that can be read.
+        """
         return predict(self.folder, values, backbone=self.backbone)
 
 
