@@ -94,6 +94,11 @@ def test_golden_errors():
         "d.csv row 9 column `label`: 2 classes have one row (c, d) and cannot be split; "
         "add rows or merge, or pass --min-per-class 2"
     )
+    (numbers,) = errors(text_table([f"t {i}" for i in range(9)], [*"313131214"]))
+    assert numbers == (
+        "d.csv row 7 column `label`: 2 classes have one row (2, 4) and cannot be split; "
+        "add rows or merge, or pass --min-per-class 2 or --target-kind number"
+    )
     ids = text_table([f"t {i}" for i in range(1000)], [str(min(i, 997)) for i in range(1000)])
     assert errors(ids) == [
         (
