@@ -119,6 +119,16 @@ def test_option_that_the_method_lacks_is_refused():
     assert "`full`" in str(caught.value)
 
 
+def test_an_option_of_the_file_is_refused_by_the_files_name(tmp_path):
+    path = yaml(tmp_path, "data: a.csv\nmethod: probe\nepochs: 3\nlr: 1e-4\n")
+    with pytest.raises(RecipeError) as caught:
+        build_plan(read_recipe({"warmup": 0.1, "lr": 1e-3}, path), 4)
+    assert str(caught.value).splitlines() == [
+        "method `probe` has no --lr, --warmup; leave it out",
+        "recipe.yaml: method `probe` has no `epochs`; take it out of the recipe",
+    ]
+
+
 def test_options_reach_the_plan():
     recipe = Recipe(data="a.csv", method="full", lr=3e-5, epochs=2, batch_size=8, clip=0.5)
     [phase] = build_plan(recipe, 4).phases

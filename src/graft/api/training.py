@@ -130,6 +130,7 @@ def train(
     with computing_with(threads), ExitStack() as held:
         resolved = asked.recipe.model_copy(update={"threads": threads})
         job = open_job(resolved, asked.backbone, asked.plan)
+        job = replace(job, notes=(*asked.notes, *job.notes))
         from_main(
             lambda: held.enter_context(
                 held_folder(folder, overwrite=overwrite, is_new=not (overwrite or resume))
