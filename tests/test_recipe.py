@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from graft.data.split import USUAL_SHARE
 from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.recipe import Recipe, read_recipe
@@ -40,6 +41,12 @@ def test_all_faults_at_once(tmp_path):
         [line] = [x for x in lines if f"`{key}`" in x]
         assert str(path) in line
     assert any("found 'many'" in line for line in lines)
+
+
+def test_a_recipe_that_is_not_there(tmp_path):
+    assert faults({}, tmp_path / "rec.yaml") == [
+        f"{tmp_path}/rec.yaml: no such file; correct --recipe"
+    ]
 
 
 def test_scientific_notation_in_yaml_is_a_number(tmp_path):
@@ -134,6 +141,11 @@ def test_options_reach_the_plan():
     [phase] = build_plan(recipe, 4).phases
     assert (phase.by.epochs, phase.by.batch_size, phase.by.clip) == (2, 8, 0.5)
     assert phase.rules[-1].lr == 3e-5
+
+
+def test_the_usual_shares_are_those_of_the_split():
+    fields = Recipe.model_fields
+    assert fields["validation"].default == fields["test"].default == USUAL_SHARE
 
 
 def test_every_option_is_a_field_of_the_recipe():

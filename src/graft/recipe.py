@@ -223,6 +223,8 @@ def read_recipe(values: Mapping[str, Any], path: str | Path | None = None) -> Re
 
         try:
             read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError(f"{path}: no such file; correct --recipe") from None
         except (OSError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())[:120]
             raise RecipeError(f"{path}: cannot be read as YAML ({reason}); correct it") from None

@@ -308,6 +308,14 @@ def test_missing_images_of_a_table_are_skipped_by_row(pictures: Path):  # B42
     ]
 
 
+def test_the_folder_of_one_class_is_no_data_set(pictures: Path):
+    (message,) = errors(read("d/a"))
+    assert message == (
+        "d/a: pictures without folders of classes; name the folder above, which has one for "
+        "each class, or a table of their labels"
+    )
+
+
 def test_unusual_images_are_counted(pictures: Path):  # B34, B38, B40
     Image.fromarray(np.full((16, 16), 9_000, dtype=np.uint16)).save("d/a/deep.png")
     frames = [Image.new("RGB", (16, 16), c) for c in ("red", "blue")]

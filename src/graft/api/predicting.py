@@ -28,7 +28,7 @@ from graft.engine.predict import answers, answers_to
 from graft.errors import InputError, ModelError, SkippedTooMany
 from graft.model import Model
 from graft.records import Prediction
-from graft.run_folder import is_unfinished
+from graft.run_folder import is_unfinished, no_folder
 from graft.tasks.labelled import Labelled
 
 
@@ -216,7 +216,7 @@ def model_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"{folder}: no such folder; point at a run")
+        raise no_folder(folder)
     if (folder / "model").is_dir():
         return folder / "model"
     if is_unfinished(folder):

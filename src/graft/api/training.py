@@ -40,6 +40,7 @@ from graft.run_folder import (
     clean,
     held_folder,
     new_folder,
+    no_folder,
     write_recipe,
 )
 from graft.serial import from_json
@@ -241,9 +242,11 @@ def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
         backbone: where the run's network was declared in Python: the same, declared again.
 
     Raises:
-        ModelError: the folder is no finished run.
+        ModelError: there is no such folder, or it is no finished run.
     """
     path = Path(folder) / "record.json"
+    if not path.parent.is_dir():
+        raise no_folder(path.parent)
     if not path.is_file():
         raise ModelError(f"{folder}: no record.json; is it a finished run? pass --resume to go on")
     record = from_json(RunRecord, path.read_text(encoding="utf-8"))

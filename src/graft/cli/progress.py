@@ -30,6 +30,8 @@ class ProgressBars:
             transient=True,
             disable=not enabled,
         )
+        self.notes: list[str] = []
+        """What was noted so far."""
         self._task: TaskID | None = None
         self._pass: TaskID | None = None
 
@@ -82,6 +84,7 @@ class ProgressBars:
         )
 
     def _note(self, note: str) -> None:
+        self.notes.append(note)
         errors.print(f"  note: {note}", markup=False, soft_wrap=True)
 
 
