@@ -72,6 +72,9 @@ def test_an_adapter_on_its_backbone_is_the_run(method, runs, place):
     adapted = Adapters(str(place / "bert"))
     adapted.load("it", run.folder / "adapter")
     close(adapted.predict("it", TEXTS), expected)
+    assert adapted.predict("it", [TEXTS[0], ""])[1] is None
+    with pytest.raises(InputError, match=r"values\[0\] is of type int"):
+        adapted.predict("it", [3])
     held = sum(t.numel() for t in read_adapter(run.folder / "adapter").tensors.values())
     trained = run.record.n_trained - (64 * 3 + 3)
     assert held == trained, "an adapter holds what was trained, the head aside"

@@ -58,7 +58,7 @@ def test_unknown_name_lists_the_closest():
     error = UnknownName("method", "prob", ["full", "probe"])
     assert error.close == ("probe",)
     assert str(error) == "unknown method 'prob': did you mean 'probe'? (known: full, probe)"
-    assert str(UnknownName("method", "x", ["b", "a"])) == "unknown method 'x': (known: a, b)"
+    assert str(UnknownName("method", "x", ["b", "a"])) == "unknown method 'x' (known: a, b)"
 
 
 def test_unknown_name_stays_one_line():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from graft.errors import InputError, RecipeError, UnknownName
+from graft.data.split import USUAL_SHARE
+from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.recipe import Recipe, read_recipe
 from graft.recipe_plan import OPTIONS, build_plan
@@ -40,6 +42,12 @@ def test_all_faults_at_once(tmp_path):
         [line] = [x for x in lines if f"`{key}`" in x]
         assert str(path) in line
     assert any("found 'many'" in line for line in lines)
+
+
+def test_a_recipe_that_is_not_there(tmp_path):
+    assert faults({}, tmp_path / "rec.yaml") == [
+        f"{tmp_path}/rec.yaml: no such file; correct --recipe"
+    ]
 
 
 def test_scientific_notation_in_yaml_is_a_number(tmp_path):
@@ -119,11 +127,26 @@ def test_option_that_the_method_lacks_is_refused():
     assert "`full`" in str(caught.value)
 
 
+def test_an_option_of_the_file_is_refused_by_the_files_name(tmp_path):
+    path = yaml(tmp_path, "data: a.csv\nmethod: probe\nepochs: 3\nlr: 1e-4\n")
+    with pytest.raises(RecipeError) as caught:
+        build_plan(read_recipe({"warmup": 0.1, "lr": 1e-3}, path), 4)
+    assert str(caught.value).splitlines() == [
+        "method `probe` has no --lr, --warmup; leave it out",
+        "recipe.yaml: method `probe` has no `epochs`; take it out of the recipe",
+    ]
+
+
 def test_options_reach_the_plan():
     recipe = Recipe(data="a.csv", method="full", lr=3e-5, epochs=2, batch_size=8, clip=0.5)
     [phase] = build_plan(recipe, 4).phases
     assert (phase.by.epochs, phase.by.batch_size, phase.by.clip) == (2, 8, 0.5)
     assert phase.rules[-1].lr == 3e-5
+
+
+def test_the_usual_shares_are_those_of_the_split():
+    fields = Recipe.model_fields
+    assert fields["validation"].default == fields["test"].default == USUAL_SHARE
 
 
 def test_every_option_is_a_field_of_the_recipe():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graft.errors import InputError, StorageError
-from graft.run_folder import check_folder, held_folder
+from graft.run_folder import check_folder, held_folder, no_folder
 from tests.faults.killer import fork
 
 
@@ -25,6 +25,15 @@ def test_a_run_may_not_lie_in_its_data_nor_hold_them(tmp_path):
     (tmp_path / "predictions.csv").write_text("a")
     with pytest.raises(InputError, match="holds the data"):
         check(tmp_path, tmp_path / "predictions.csv", overwrite=True)
+
+
+def test_a_run_that_is_not_there_names_the_closest(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "tickets-probe-1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert str(no_folder(Path("runs/ticket-probe"))) == (
+        "runs/ticket-probe: no such folder; did you mean runs/tickets-probe-1? point at a run"
+    )
+    assert str(no_folder(Path("gone/x"))) == "gone/x: no such folder; point at a run"
 
 
 def test_what_a_killed_run_left_is_ours(tmp_path):

@@ -26,7 +26,7 @@ from graft.backbones import FORMAT, shown
 from graft.backbones.backbone import Backbone, join
 from graft.data.table import Table
 from graft.engine.groups import locate, resolve, trainable
-from graft.engine.predict import answers, predict_rows
+from graft.engine.predict import answers_to, predict_rows
 from graft.engine.start import backbone_fingerprint
 from graft.errors import InputError, ModelError, UnknownName
 from graft.methods.plan import Plan
@@ -143,18 +143,18 @@ class Adapters:
         model.head.load_state_dict(dict(adapter.head))
         return model.eval(), adapter.task
 
-    def predict(self, name: str, values: Sequence[Any]) -> list[Prediction]:
-        """Predict with an adapter for texts, or for paths of images.
+    def predict(self, name: str, values: Sequence[Any] | str) -> list[Prediction | None]:
+        """Predict with an adapter as `graft.predict` does with a run.
 
         Raises:
-            InputError: the adapter is of an embedding model.
+            InputError: the adapter is of an embedding model, or a value is no text or picture.
         """
         model, task = self.use(name)
         if task.name == "embed":
             raise InputError(f"adapter {name}: predicts nothing; take its vectors by embed()")
-        return answers(model, task, Table.of_values(values, self.backbone.modality))
+        return answers_to(model, task, values)
 
-    def embed(self, name: str, values: Sequence[Any]) -> np.ndarray:
+    def embed(self, name: str, values: Sequence[Any] | str) -> np.ndarray:
         """Return the vectors (N, D) of texts or of paths of images by an embedding model's adapter.
 
         Raises:

@@ -99,7 +99,7 @@ class UnknownName(InputError):
         known = sorted(known)
         close = difflib.get_close_matches(name, known, n=2)
         hint = " or ".join(repr(c) for c in close)
-        question = f": did you mean {hint}?" if hint else ":"
+        question = f": did you mean {hint}?" if hint else ""
         listed = ", ".join(known)
         if len(listed) > LISTED_CHARACTERS:
             listed = f"{listed[:LISTED_CHARACTERS].rsplit(', ', 1)[0]}, … {len(known)} in all"

@@ -65,6 +65,11 @@ class ConvexRecord:
     n_iterations: int
     message: str
 
+    @property
+    def outcome(self) -> str:
+        """Return whether the minimum was reached, in words."""
+        return "solved exactly" if self.converged else "solved without converging"
+
 
 @dataclass(frozen=True)
 class DepthRecord:

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graft.data.captions import hint_of_captions
-from graft.data.check import Purpose, check, for_purpose, too_many_skipped, usable
+from graft.data.check import Purpose, check, for_purpose, no_label, too_many_skipped, usable
 from graft.data.doctor.mends import mended
 from graft.data.doctor.near import Near
-from graft.data.faults import Finding, listed, refuse
+from graft.data.faults import Finding, refuse
 from graft.data.readers import read
 from graft.data.split import Splits, split
 from graft.data.table import Table
 from graft.data.unlabelled import Unlabelled, read_unlabelled
-from graft.errors import InputError
 from graft.recipe import Recipe
 
 
@@ -48,10 +46,7 @@ def prepare(recipe: Recipe) -> Prepared:
     table = read_table(recipe)
     is_embedding = embeds(recipe, table)
     if table.roles.label is None and len(table.roles.inputs) == 1:
-        raise InputError(
-            f"{recipe.data}: no label column was found; name it with --label (columns: "
-            f"{listed(table.columns)}){hint_of_captions(table)}"
-        )
+        refuse((no_label(table),))
     table, findings = usable_rows(recipe, table)
     if not len(table):
         refuse(findings)

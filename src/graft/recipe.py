@@ -134,7 +134,7 @@ class Recipe(BaseModel):
     workers: int | None = Field(None, ge=0)
     cache: str = "auto"
     checkpoint_every: int = Field(200, ge=0)
-    _lies_in: Path | None = PrivateAttr(None)
+    _file: Path | None = PrivateAttr(None)
     _written: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("*", mode="before")
@@ -169,16 +169,21 @@ class Recipe(BaseModel):
         beside it, where a run has its own `model`.
         """
         path = getattr(self, field)
-        if not path or field not in self._written or self._lies_in is None:
+        if not path or field not in self._written or self._file is None:
             return path
         if path == DEFAULT_TEXT_MODEL or ":" in path or _exists(Path(path)):
             return path
-        above = self._lies_in.parents[:HIGHEST]
+        above = self._file.parent.parents[:HIGHEST]
         return next((str(folder / path) for folder in above if _exists(folder / path)), path)
 
     def placed(self) -> Recipe:
         """Return the recipe with its paths as `place` finds them."""
         return self.model_copy(update={field: self.place(field) for field in get_args(Placed)})
+
+    @property
+    def written(self) -> tuple[str, frozenset[str]]:
+        """Return the name of the file that was read, and the fields that it says and no flag."""
+        return "" if self._file is None else self._file.name, self._written
 
     @property
     def begins_at_names(self) -> bool:
@@ -218,6 +223,8 @@ def read_recipe(values: Mapping[str, Any], path: str | Path | None = None) -> Re
 
         try:
             read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError(f"{path}: no such file; correct --recipe") from None
         except (OSError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())[:120]
             raise RecipeError(f"{path}: cannot be read as YAML ({reason}); correct it") from None
@@ -230,7 +237,7 @@ def read_recipe(values: Mapping[str, Any], path: str | Path | None = None) -> Re
     except ValidationError as error:
         raise RecipeError("\n".join(_fault(e, path) for e in error.errors())) from None
     if path is not None:
-        recipe._lies_in = Path(path).resolve().parent
+        recipe._file = Path(path).resolve()
         recipe._written = frozenset(merged) - given.keys()
     return recipe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from importlib import import_module
 from typing import Any
 
@@ -60,16 +60,37 @@ def build_plan(recipe: Recipe, n_blocks: int) -> Plan:
             other = f"{_flags([meant])} {asked[meant]}"
             raise RecipeError(f"method `{recipe.method}` and {other}: leave out one of both")
         asked[meant] = int(number)
-    odd = sorted(asked.keys() - known)
-    if odd:
-        raise RecipeError(f"method `{recipe.method}` has no {_flags(odd)}; leave it out")
+    _refuse_foreign(recipe, asked.keys() - known)
     return method(n_blocks, **asked)
 
 
-def with_own_options(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe without the options that its method does not have, and their flags."""
-    odd = sorted(_set_options(recipe).keys() - _method(recipe.method)[1])
+def with_own_options(
+    recipe: Recipe, among: Collection[str] = OPTIONS
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe without the options that its method does not have, and their flags.
+
+    Args:
+        recipe: what is asked.
+        among: the options that may be left out.
+
+    Raises:
+        UnknownName: no such method.
+    """
+    odd = sorted((_set_options(recipe).keys() - _method(recipe.method)[1]) & set(among))
     return recipe.model_copy(update=dict.fromkeys(odd)), tuple(_flags([o]) for o in odd)
+
+
+def _refuse_foreign(recipe: Recipe, odd: Set[str]) -> None:
+    """Raise where options are set that the method does not have, those of the file by its name."""
+    file, written = recipe.written
+    faults = []
+    if flags := sorted(odd - written):
+        faults.append(f"method `{recipe.method}` has no {_flags(flags)}; leave it out")
+    if keys := sorted(odd & written):
+        shown = ", ".join(f"`{key}`" for key in keys)
+        faults.append(f"{file}: method `{recipe.method}` has no {shown}; take it out of the recipe")
+    if faults:
+        raise RecipeError("\n".join(faults))
 
 
 def defaults_of(spec: str) -> dict[str, Any]:

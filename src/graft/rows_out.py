@@ -94,12 +94,13 @@ def write_json_lines(
     *,
     from_files: bool,
 ) -> None:
-    """Write an object for each row; `value` where numbers are predicted, else probabilities."""
+    """Write an object for each row: its label, a number where they are, else probabilities too."""
     del classes
+    are_numbers = _are_numbers(answers)
     for place, answer in zip(_places(origins, from_files), answers, strict=True):
         found: dict[str, Any] = {"label": None, "probabilities": None}
-        if answer is not None and answer.value is not None:
-            found = {"label": answer.label, "value": answer.value}
+        if are_numbers:
+            found = {"label": None if answer is None else answer.value}
         elif answer is not None:
             found = {"label": answer.label, "probabilities": answer.probabilities}
             if answer.labels != (answer.label,):
@@ -201,10 +202,11 @@ def _write_parquet(
     import pyarrow.parquet as parquet
 
     columns = _place_columns(origins, from_files)
-    columns["label"] = pa.array([None if a is None else a.label for a in answers], pa.string())
-    if any(a is not None and a.value is not None for a in answers):
+    if _are_numbers(answers):
         values = [None if a is None else a.value for a in answers]
-        columns["value"] = pa.array(values, pa.float64())
+        columns["label"] = pa.array(values, pa.float64())
+    else:
+        columns["label"] = pa.array([None if a is None else a.label for a in answers], pa.string())
     shown = _with_probabilities(answers, classes)
     for name, column in zip(shown, _columns(shown, list(columns)), strict=True):
         values = [None if a is None else a.probabilities[name] for a in answers]
@@ -233,7 +235,11 @@ def _with_probabilities(
     answers: Sequence[Prediction | None], classes: Sequence[str]
 ) -> Sequence[str]:
     """Return the classes that have a column; none where numbers are predicted."""
-    return () if any(a is not None and a.value is not None for a in answers) else classes
+    return () if _are_numbers(answers) else classes
+
+
+def _are_numbers(answers: Sequence[Prediction | None]) -> bool:
+    return any(a is not None and a.value is not None for a in answers)
 
 
 @contextmanager

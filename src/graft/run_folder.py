@@ -11,6 +11,7 @@ there while the run is not finished.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.data.faults import LONGEST_LINE, shorten_path
-from graft.errors import InputError, StorageError
+from graft.errors import InputError, ModelError, StorageError
 from graft.locks import Held, is_held, locked, who_holds
 from graft.records import RunRecord
 from graft.serial import plain
@@ -53,6 +54,15 @@ OURS = frozenset(
 def _is_ours(name: str) -> bool:
     """Return whether a run wrote a file of this name, or was killed while it did."""
     return name == LOCK or name in OURS or name.removeprefix(".").removesuffix(".tmp") in OURS
+
+
+def no_folder(folder: Path) -> ModelError:
+    """Return the error for the folder of a run that is not there, with the closest one that is."""
+    beside = folder.absolute().parent
+    known = [p.name for p in beside.iterdir() if p.is_dir()] if beside.is_dir() else []
+    close = difflib.get_close_matches(folder.name, known, n=1)
+    question = f"did you mean {folder.parent / close[0]}? " if close else ""
+    return ModelError(f"{folder}: no such folder; {question}point at a run")
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -84,6 +84,33 @@ def test_a_picture_is_no_text(texts, pictures):
         predict_data(texts, str(pictures / "animal" / "0.png"))
 
 
+def test_one_text_is_a_list_of_one(texts):
+    assert predict(texts, "the cat") == predict(texts, ["the cat"])
+
+
+def test_an_empty_text_has_no_answer_and_keeps_its_place(texts):
+    (expected,) = predict(texts, ["the cat"])
+    assert predict(texts, ["", "the cat", " \u200b"]) == [None, expected, None]
+    assert predict(texts, "") == [None]
+    assert predict(texts, []) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "None"), (3, "of type int"), (["a"], "of type list")]
+)
+def test_what_is_no_text_is_refused_with_its_place(texts, value, shown):
+    with pytest.raises(InputError) as error:
+        predict(texts, ["the cat", value])
+    assert one_line(error) == f"values[1] is {shown}; give a text, or leave it out"
+
+
+def test_what_is_no_picture_is_refused_with_its_place(images, pictures):
+    place = pictures / "animal" / "0.png"
+    assert predict(images, place) == predict(images, [str(place)])
+    with pytest.raises(InputError, match=r"values\[1\] is None; give the path of a picture"):
+        predict(images, [place, None])
+
+
 def test_rows_of_a_table_keep_their_place_whatever_their_labels(texts, table):
     found = predict_data(texts, str(table))
     assert [o.row for o in found.origins] == [1, 2, 3]

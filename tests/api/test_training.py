@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import graft
-from graft.errors import Diverged, GraftError, InputError
+from graft.errors import Diverged, GraftError, InputError, ModelError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head
 from graft.serial import to_json
@@ -49,6 +49,11 @@ def test_overwrite_keeps_the_old_run_until_the_new_one_is_known_to_be_possible(
     with pytest.raises(GraftError):
         train(place, out=out, overwrite=True, **fault)
     assert files(out) == before
+
+
+def test_a_run_that_is_not_there_is_said_to_be_none(tmp_path):
+    with pytest.raises(ModelError, match="no such folder"):
+        graft.load(tmp_path / "zzz")
 
 
 def test_a_refused_run_leaves_no_folder(place, tmp_path):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from graft import heads
-from graft.backbones import open_backbone
+from graft.backbones import open_backbone, resolve_source
 from graft.backbones.pooling import POOLINGS as KNOWN_POOLINGS
 from graft.backbones.pooling import LastToken, MaskedMean, Native
 from graft.batch import Batch
@@ -533,6 +533,16 @@ def test_damaged_files_are_refused(name, tmp_path):
     sentence_folder(tmp_path, old_form("mean_tokens"))
     (tmp_path / name).write_text('{"model', encoding="utf-8")
     refusal(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["transformers", "text"])
+def test_a_folder_opens_with_the_prefix_too(prefix, tmp_path, monkeypatch):
+    sentence_folder(tmp_path / "bert", old_form("mean_tokens"))
+    monkeypatch.chdir(tmp_path)
+    assert resolve_source(f"{prefix}:bert") == ("text", "bert")
+    plain, named = open_backbone("bert"), open_backbone(f"{prefix}:bert")
+    assert torch.equal(features(plain), features(named))
+    assert "source text; give the folder alone" in refusal("image:bert")
 
 
 def test_names_that_nothing_knows():

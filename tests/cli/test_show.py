@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from graft.cli.progress import ProgressBars
-from graft.cli.show import show_depths, show_run
+from graft.cli.show import show_depths, show_run, show_table
 from graft.methods.select import blocks, everything, head
 from graft.phase_records import DepthRecord
 from graft.records import Interval
@@ -61,6 +62,19 @@ def test_quiet_shows_no_notes(capsys):
     with ProgressBars(enabled=False) as bars:
         bars.listener().on_note("anything")
     assert not capsys.readouterr().err
+
+
+def test_what_was_noted_while_training_is_known_after_it():
+    with ProgressBars(enabled=True) as bars:
+        bars.listener().on_note("auto chose probe")
+        assert bars.notes == ["auto chose probe"]
+
+
+def test_presets_of_augmentations_are_listed(capsys):
+    show_table("augmentations", as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["light"] == "crop and flip"
+    assert found["strong"] == "crop, rotate, flip, colour and erase"
 
 
 def test_depths_have_bars_and_the_chosen_one_is_named(capsys):

@@ -94,6 +94,11 @@ def test_golden_errors():
         "d.csv row 9 column `label`: 2 classes have one row (c, d) and cannot be split; "
         "add rows or merge, or pass --min-per-class 2"
     )
+    (numbers,) = errors(text_table([f"t {i}" for i in range(9)], [*"313131214"]))
+    assert numbers == (
+        "d.csv row 7 column `label`: 2 classes have one row (2, 4) and cannot be split; "
+        "add rows or merge, or pass --min-per-class 2 or --target-kind number"
+    )
     ids = text_table([f"t {i}" for i in range(1000)], [str(min(i, 997)) for i in range(1000)])
     assert errors(ids) == [
         (
@@ -301,6 +306,14 @@ def test_missing_images_of_a_table_are_skipped_by_row(pictures: Path):  # B42
         "l.csv row 2: gone.png: no such file; correct the path or remove the row",
         "l.csv row 3: x.png: is a folder, not an image; name the file",
     ]
+
+
+def test_the_folder_of_one_class_is_no_data_set(pictures: Path):
+    (message,) = errors(read("d/a"))
+    assert message == (
+        "d/a: pictures without folders of classes; name the folder above, which has one for "
+        "each class, or a table of their labels"
+    )
 
 
 def test_unusual_images_are_counted(pictures: Path):  # B34, B38, B40

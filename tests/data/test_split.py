@@ -199,6 +199,9 @@ def test_given_splits_are_kept():
     assert parts(splits) == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9]]
     assert splits.given
     assert splits.how == "as given"
+    asked = split(table, validation=0.2, test=0.3)
+    assert parts(asked) == parts(splits)
+    assert asked.how == "as given (--validation and --test had no effect)"
 
 
 def test_a_missing_validation_part_is_carved_from_train():

@@ -34,7 +34,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("single", ["0", "1", "2"] * 9),
         ("single", ["0.0", "1.0", "2.0"] * 9),
         ("single", ["0.5", "1.5"] * 9),
-        ("single", [str(i) for i in range(50)]),
+        ("number", [str(i) for i in range(50)]),
+        ("number", [i * i % 97 for i in range(90)]),
+        ("single", list(range(100)) * 2),
+        ("single", [*range(8), "", None]),
         ("single", ["", None]),
         ("number", [str(i / 3) for i in range(50)]),
         ("number", [i / 3 for i in range(50)] + [math.nan]),
@@ -79,6 +82,13 @@ def test_numbers():
         found.numbers(), [0.25, 1000, -2, np.nan, np.nan, np.nan, np.nan, 0.5]
     )
     assert found.numbers().dtype == np.float64
+
+
+def test_whether_whole_numbers_repeat_is_asked_of_the_whole_table():
+    ids = np.random.default_rng(0).permutation(np.repeat(np.arange(4_000), 3))
+    assert len(set(ids[:2_000])) > 1_000
+    assert table([*map(str, ids)]).target_kind == "single"
+    assert table([*map(str, ids[:2_000])]).target_kind == "number"
 
 
 COLUMNS = (

@@ -27,7 +27,7 @@ def model():
     return TASK.build(backbone(nn.Sequential(*layers), blocks="*", width=8))[0]
 
 
-def stream(n=40):
+def stream(n=4_000):
     x = torch.randn(n, 5, generator=torch.Generator().manual_seed(0))
     return ArrayStream({"input": x}, {"label": torch.arange(n) % 3})
 
@@ -45,11 +45,11 @@ class Clock:
         return self.seconds[(self.n - 1) % 2] * (100 if self.n <= 2 else 1)
 
 
-def choose(clock, plan=None, net=None, **options):
+def choose(clock, plan=None, net=None, rows=None, **options):
     return choose_precision(
         net or model(),
         TASK,
-        stream(),
+        rows or stream(),
         plan or full(2),
         device=CPU,
         measure=clock,
@@ -75,14 +75,47 @@ def test_a_small_model_is_not_measured():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "name"), [((1.2, 1.0), "bf16"), ((1.19, 1.0), "fp32"), ((1.0, 1.8), "fp32")]
+    ("seconds", "name", "n_turns"),
+    [
+        ((1.2, 1.0), "bf16", precision.N_RUNS),
+        ((1.19, 1.0), "fp32", precision.N_RUNS),
+        ((1.0, 1.8), "fp32", 2),
+        ((2.0, 1.0), "bf16", 2),
+    ],
 )
-def test_bf16_must_be_clearly_faster(seconds, name, small_is_enough):
+def test_bf16_must_be_clearly_faster(seconds, name, n_turns, small_is_enough):
     clock = Clock(*seconds)
     found = choose(clock)
     assert found.name == name
-    assert clock.n == 2 * precision.N_RUNS
+    assert clock.n == 2 * n_turns
     assert f"{seconds[1] / seconds[0]:.2f} × as long" in found.because
+
+
+@pytest.mark.parametrize(
+    ("plan", "n_rows", "n_measured"),
+    [
+        (probe(), 60, None),  # each row passes once
+        (probe(), 479, None),
+        (probe(), 480, 4),
+        (probe(), 4_000, 16),
+        (full(2), 60, 25),  # a hundred steps are fifty epochs
+    ],
+)
+def test_a_short_training_is_measured_with_few_rows_or_not_at_all(
+    plan, n_rows, n_measured, small_is_enough, monkeypatch
+):
+    rows, sizes = stream(n_rows), []
+    batch = ArrayStream.batch
+    monkeypatch.setattr(
+        ArrayStream, "batch", lambda self, rows: (sizes.append(len(rows)), batch(self, rows))[1]
+    )
+    found = choose(Clock(2.0, 1.0), plan, rows=rows)
+    assert sizes == ([] if n_measured is None else [n_measured])
+    if n_measured is None:
+        assert found.name == "fp32"
+        assert found.because == (
+            f"training passes {n_rows} rows through the network, too few to measure for"
+        )
 
 
 @pytest.mark.parametrize("plan", [probe(), full(2)])

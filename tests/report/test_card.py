@@ -57,6 +57,13 @@ def test_card_says_what_the_record_says():
     assert metadata["library_name"] == "sentence-transformers"
 
 
+def test_a_head_that_did_not_converge_is_not_called_exact():
+    (probe, full), convex = RECORD.phases, RECORD.phases[0].convex
+    rough = dataclasses.replace(probe, convex=dataclasses.replace(convex, converged=False))
+    card = model_card(dataclasses.replace(RECORD, phases=(rough, full)), modality="text")
+    assert "head solved without converging, l2 0.01" in card
+
+
 def test_user_text_stays_text():
     record = dataclasses.replace(
         RECORD, classes=("<script>", "a|b", "x\n# y"), model='quote": [evil]'

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from math import nan
+
 import numpy as np
 import pytest
 import torch
 
 from graft.errors import DataError, InputError
 from graft.solvers import fit_logistic, search_l2
-from tests.solvers.test_logistic import draw, one_hot
+from graft.solvers.family import Family
+from graft.solvers.held_out import by_folds
+from graft.solvers.link import Softmax
+from graft.solvers.logistic import single
+from graft.solvers.newton import minimise
+from graft.solvers.rows import read_rows
+from graft.solvers.search import middle
+from graft.solvers.targets import read_targets
+from tests.solvers.test_logistic import draw, objective, one_hot, scikit
 
 
 def held_out_loss(x, y, train, l2, **options):
@@ -94,6 +104,54 @@ def test_a_class_inside_one_fold_is_switched_off_there():
     kept = rest | (y != 2)
     slow = held_out_loss(x[kept & (y != 2)], y[kept & (y != 2)], folds[y != 2] != 1, found.l2)
     assert found.fold_losses[found.chosen][1] == pytest.approx(slow, rel=3e-3)
+
+
+def rare(seed, *, n=60, d=8, n_classes=25):
+    """Return features (N, D), classes of which most have two rows, and folds.
+
+    The first two rows of a dozen classes lie in one fold.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2)) @ rng.normal(size=(2, d)) + 0.1 * rng.normal(size=(n, d))
+    y = np.concatenate([*(2 * [np.arange(n_classes)]), np.arange(n - 2 * n_classes)])
+    folds = rng.permutation(n) % 5
+    folds[:12] = folds[n_classes : n_classes + 12]
+    return (x + rng.normal(size=d)).astype(np.float32), y, folds
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_that_folds_lack_do_not_spoil_the_fit_on_all_rows(seed):
+    x, y, folds = rare(seed)
+    found = search_l2(x, y, folds=folds)
+    assert found.converged and found.solution.converged
+    weight, bias = scikit(x, y, found.l2)
+    theirs = objective(x, one_hot(y), weight, bias, found.l2)
+    assert found.solution.objective <= theirs * (1 + 1e-6)
+
+
+def test_a_problem_never_moves_the_class_that_it_lacks():
+    x, y, folds = rare(0)
+    targets = read_targets(y, n_rows=60, device=torch.device("cpu"))
+    rows, ones = read_rows(x), torch.ones(60, dtype=torch.float64)
+    family, _ = by_folds(
+        Family(rows, targets, Softmax(), ones[:, None], ones), ones, torch.from_numpy(folds)
+    )
+    start = ones.new_zeros(5, 25, 8)
+    point = minimise(family, start, start[..., 0], l2=0.1, tolerance=1e-8, max_iterations=100).point
+    assert not family.moves.all()
+    assert not point.weight[~family.moves].any() and not point.bias[~family.moves].any()
+
+
+def test_a_start_that_is_worse_than_zero_is_left():
+    x, y = draw(40, 6, 3)
+    targets = read_targets(y, n_rows=40, device=torch.device("cpu"))
+    ones = torch.ones(40, 1, dtype=torch.float64)
+    family = single(Family(read_rows(x), targets, Softmax(), ones, ones))
+    good = fit_logistic(x, y, l2=0.1)
+    for weight, kept in ((good.weight, True), (-good.weight, False), (good.weight * nan, False)):
+        start = middle(family, weight[None], good.bias[None], l2=0.1)
+        assert torch.equal(start[0][0], weight if kept else torch.zeros_like(weight))
+        assert torch.equal(start[1][0], good.bias if kept else torch.zeros_like(good.bias))
 
 
 def test_folds_that_tear_no_class_apart_cannot_be_scored():

@@ -26,11 +26,13 @@ class Asked:
         recipe: everything that can be written down.
         backbone: a network declared in Python, instead of the one that the recipe names.
         plan: a plan made in Python, instead of the method that the recipe names.
+        notes: on what of a recipe's file does not count.
     """
 
     recipe: Recipe
     backbone: Backbone | None = None
     plan: Plan | None = None
+    notes: tuple[str, ...] = ()
 
 
 def asked_for(
@@ -40,6 +42,8 @@ def asked_for(
     options: Mapping[str, Any],
 ) -> Asked:
     """Join keywords over a YAML file.
+
+    A method among the keywords leaves out what the file says for the method of its own.
 
     Raises:
         RecipeError: a key is unknown, a value is wrong, or no data is named.
@@ -59,7 +63,13 @@ def asked_for(
     asked = read_recipe(values, recipe)
     if not asked.data:
         raise RecipeError("no data is named: give a file or folder, or a recipe that holds `data`")
-    return Asked(asked, backbone, plan)
+    notes: tuple[str, ...] = ()
+    if plan is None and values.get("method") is not None:
+        file, written = asked.written
+        asked, odd = with_own_options(asked, written)
+        if odd:
+            notes = (f"{file}: method {asked.method} has no {', '.join(odd)}, which is left out",)
+    return Asked(asked, backbone, plan, notes)
 
 
 def refuse_other_settings(asked: Recipe, path: Path, what: str) -> Recipe:

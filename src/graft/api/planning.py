@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ def plan(
     began = time.perf_counter()
     with computing_with(asked.recipe.threads or choose_threads()):
         job = open_job(asked.recipe, asked.backbone, asked.plan)
+        job = replace(job, notes=(*asked.notes, *job.notes))
         if job.recipe.method == "auto":
             train = job.task.streams(job.table.take(job.splits.train), job.backbone)["train"]
             job = with_method(job, train, settings_of(job))

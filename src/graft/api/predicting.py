@@ -24,11 +24,11 @@ from graft.data.images import ENDINGS
 from graft.data.readers import HUB, read
 from graft.data.readers.endings import ending_of
 from graft.data.table import Origin, Table
-from graft.engine.predict import answers
+from graft.engine.predict import answers, answers_to
 from graft.errors import InputError, ModelError, SkippedTooMany
 from graft.model import Model
 from graft.records import Prediction
-from graft.run_folder import is_unfinished
+from graft.run_folder import is_unfinished, no_folder
 from graft.tasks.labelled import Labelled
 
 
@@ -60,19 +60,24 @@ class Predictions:
 
 
 def predict(
-    folder: str | Path, values: Sequence[Any], *, backbone: Backbone | None = None
-) -> list[Prediction]:
+    folder: str | Path, values: Sequence[Any] | str, *, backbone: Backbone | None = None
+) -> list[Prediction | None]:
     """Predict with the model of a run.
 
     Args:
         folder: of the run, or of its model.
-        values: texts, or paths of images.
+        values: texts, or paths of images; one alone stands for a list of it.
         backbone: the network, where it is the user's own, declared as it was for training.
+
+    Returns:
+        A prediction for each value, None for a text that is empty.
+
+    Raises:
+        InputError: a value is no text, or no path of a picture that can be read.
+        ModelError: the model makes vectors, or cannot be opened.
     """
     model, task = _answering(folder, backbone)
-    table = Table.of_values(values, model.backbone.modality)
-    table = replace(table, max_pixels=limits_of(folder).max_pixels)
-    return answers(model, task, table)
+    return answers_to(model, task, values, max_pixels=limits_of(folder).max_pixels)
 
 
 def predict_data(
@@ -211,7 +216,7 @@ def model_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"{folder}: no such folder; point at a run")
+        raise no_folder(folder)
     if (folder / "model").is_dir():
         return folder / "model"
     if is_unfinished(folder):

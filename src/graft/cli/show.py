@@ -27,7 +27,7 @@ TABLES = {
     "sources": "graft.backbones:SOURCES",
     "tasks": "graft.tasks:TASKS",
     "objectives": "graft.objectives:OBJECTIVES",
-    "augmentations": "graft.data.augment:AUGMENTATIONS",
+    "augmentations": "graft.data.augment:CHOICES",
     "readers": "graft.data.readers:READERS",
 }
 

@@ -95,7 +95,8 @@ def train(
         print(run.folder)
         return
     record = run.record
-    for note in (*first_lines(map(Finding.of, record.findings)), *record.notes):
+    new = (note for note in record.notes if note not in bars.notes)
+    for note in (*first_lines(map(Finding.of, record.findings)), *new):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     if record.depths:
         show_depths(record.depths)

@@ -51,6 +51,12 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 """name → the augmentations that it stands for."""
 
+CHOICES = AUGMENTATIONS | {
+    name: ("graft.data.augment:PRESETS", " and ".join([", ".join(parts[:-1]), parts[-1]]))
+    for name, parts in PRESETS.items()
+}
+"""name → (where it is, one-line summary) of all that `--augment` takes."""
+
 TAGS = {"crop": 1, "rotate": 2, "flip": 3, "colour": 4, "grey": 5, "erase": 6}
 """augmentation → fourth word of the seed. Never renumber: runs would no longer repeat."""
 
@@ -126,8 +132,8 @@ def read_augment(text: str, *, seed: int = 0, views: int | None = None) -> Augme
         raise InputError("--augment names nothing; see `graft list augmentations`")
     wanted: set[str] = set()
     for name in asked:
-        if name not in AUGMENTATIONS and name not in PRESETS:
-            raise UnknownName("augmentation", name, (*AUGMENTATIONS, *PRESETS))
+        if name not in CHOICES:
+            raise UnknownName("augmentation", name, CHOICES)
         wanted |= set(PRESETS.get(name, (name,)))
     return Augment(tuple(n for n in AUGMENTATIONS if n in wanted), seed, views)
 

@@ -75,9 +75,7 @@ def check(
     labels, findings = table.labels(), []
     part_of_row = part_numbers(splits, len(table))
     if labels is None:
-        message = f"no label column; pass --label with one of: {listed(table.columns)}"
-        message += hint_of_captions(table)
-        findings.append(Finding("no-label", "error", message, table.name_of_source))
+        findings.append(no_label(table))
     else:
         findings += label_faults(table, splits, labels)
         if table.target_kind != "number":
@@ -94,6 +92,17 @@ def check(
     if is_deep:
         findings += not_compared(table, part_of_row)
     return Checked(tuple(findings), near)
+
+
+def no_label(table: Table) -> Finding:
+    """Return the error for a table without a label column, or for pictures without classes."""
+    if table.roles.modality == "image" and not table.row_of.any():
+        message = "pictures without folders of classes; name the folder above, which has one for "
+        message += "each class, or a table of their labels"
+    else:
+        message = f"no label column; pass --label with one of: {listed(table.columns)}"
+        message += hint_of_captions(table)
+    return Finding("no-label", "error", message, table.name_of_source)
 
 
 def for_purpose(findings: tuple[Finding, ...], purpose: Purpose) -> tuple[Finding, ...]:

@@ -92,7 +92,7 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
     """Return the roles of a table's columns.
 
     Args:
-        columns: name → values. The first 2,000 are looked at.
+        columns: name → values. The first 2,000 are looked at, of a label all that there are.
         asked: the columns that the user named; they win.
         path: the table, as the user named it.
 
@@ -141,7 +141,7 @@ def find_roles(columns: Mapping[str, Sequence[Any]], asked: Asked, *, path: str)
     because = f"{kind}: `{input_}` ({input_how}), "
     target: TargetKind = "single"
     if label:
-        target = asked.target or target_kind(head[label])
+        target = asked.target or target_kind(columns[label])
         because += f"label: `{label}` ({label_how}{SHOWN_KINDS[target]})"
     else:
         because += "label: none found"

@@ -23,7 +23,7 @@ from graft.data.archives import open_archive
 from graft.data.captions import find_captions, one_caption_a_row
 from graft.data.faults import Finding, data_error, listed, shorten
 from graft.data.files import entries, join, kind_of
-from graft.data.roles import N_LOOKED_AT, Asked, Found, find_roles
+from graft.data.roles import N_LOOKED_AT, Asked, Found, find_roles, holds_numbers
 from graft.data.split import FOLDER_PARTS
 from graft.data.table import Table, is_embedded
 from graft.data.targets import as_list, delimiter_of, is_empty_label, likely_delimiter
@@ -199,10 +199,15 @@ def assembled(rows: Rows, asked: Asked) -> Table:
 
 
 def shown(column: pa.ChunkedArray) -> list[Any]:
-    """Return the first values of a column; pictures that are stored in it only by a name."""
+    """Return the first values of a column, of numbers all; stored pictures only by a name.
+
+    Whether numbers repeat, as those of classes do, shows in the whole of them.
+    """
     if is_embedded(column.type):
         return ["stored.png" if cell.is_valid else None for cell in column.slice(0, N_LOOKED_AT)]
-    return column.slice(0, N_LOOKED_AT).to_pylist()
+    first = column.slice(0, N_LOOKED_AT).to_pylist()
+    are_numbers = holds_numbers([v for v in first if not is_empty_label(v)])
+    return column.to_pylist() if are_numbers else first
 
 
 # --------------------------------------------------------------------------------------- targets

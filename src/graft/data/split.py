@@ -27,6 +27,9 @@ from graft.data.tuples import holds_relevance
 from graft.errors import InputError
 from graft.wording import counted
 
+USUAL_SHARE = 0.15
+"""Of the rows, for validation and for the test, unless another is asked for."""
+
 Part = Literal["train", "validation", "test"]
 
 FOLDER_PARTS: dict[str, Part] = {
@@ -79,7 +82,9 @@ def part_of(value: object) -> Part | None:
     return COLUMN_PARTS.get(str(value).strip().casefold())
 
 
-def split(table: Table, *, seed: int = 0, validation: float = 0.15, test: float = 0.15) -> Splits:
+def split(
+    table: Table, *, seed: int = 0, validation: float = USUAL_SHARE, test: float = USUAL_SHARE
+) -> Splits:
     """Return which rows of a table train, validate and test.
 
     Args:
@@ -115,7 +120,9 @@ def split(table: Table, *, seed: int = 0, validation: float = 0.15, test: float 
     if not len(trained):
         message = "no row is for training; mark some as train, or pass the file without this column"
         raise data_error(message, path=table.name_of_source, column=table.roles.split)
-    how = "as given"
+    asked = {"--validation": validation if len(validated) else USUAL_SHARE, "--test": test}
+    unused = [flag for flag, share in asked.items() if share != USUAL_SHARE]
+    how = "as given" + (f" ({' and '.join(unused)} had no effect)" if unused else "")
     if not len(validated) and validation > 0:
         deal = Dealing.of(table)
         trained, validated = deal.carve(trained, validation, generator(seed, 0, "validation"))

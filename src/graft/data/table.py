@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ import numpy as np
 from graft.data.faults import Finding
 from graft.data.files import Embedded, join, kind_of, open_binary
 from graft.data.targets import EMPTY_LABELS, TargetKind, as_list, as_number, is_empty_label
-from graft.errors import DataError
+from graft.errors import DataError, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,11 +91,28 @@ class Table:
 
     @classmethod
     def of_values(
-        cls, values: Sequence[Any], modality: Literal["text", "image"], name: str = "values"
+        cls, values: Sequence[Any] | str, modality: Literal["text", "image"], name: str = "values"
     ) -> Table:
-        """Return a table of unlabelled inputs that no file holds."""
+        """Return a table of unlabelled inputs that no file holds.
+
+        Args:
+            values: texts; or pictures: their paths, or `Embedded` bytes. One alone stands for a
+                list of it.
+            modality: which of the two.
+            name: what errors call them.
+
+        Raises:
+            InputError: a value is neither.
+        """
         import pyarrow as pa
 
+        kinds = (str,) if modality == "text" else (str, PathLike, Embedded)
+        values = [values] if isinstance(values, kinds) else list(values)
+        expected = "a text" if modality == "text" else "the path of a picture"
+        for i, value in enumerate(values):
+            if not isinstance(value, kinds):
+                kind = "None" if value is None else f"of type {type(value).__name__}"
+                raise InputError(f"{name}[{i}] is {kind}; give {expected}, or leave it out")
         n = len(values)
         cells: pa.Array = pa.array([str(v) for v in values], pa.large_string())
         if any(isinstance(v, Embedded) for v in values):

@@ -1,7 +1,8 @@
 """What kind of target a label column holds: one class, several, or a number.
 
-The kind is guessed from the first cells and said; who knows better names it. Guesses lean to one
-class of several, for that is the usual case, and a comma or a decimal point alone prove nothing.
+The kind is guessed from the first cells, of numbers from all, and said; who knows better names it.
+Guesses lean to one class of several, for that is the usual case, and a comma or a decimal point
+alone prove nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ DELIMITERS = (";", "|", ",")
 SMALLEST_SHARE_DELIMITED = 0.05
 LONGEST_TOKEN = 40
 MOST_NUMBERS_AS_CLASSES = 10
+FEWEST_ROWS_OF_A_CLASS = 2  # on average: with fewer, numbers are no classes
 
 EMPTY_LABELS = frozenset(
     ["", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "#N/A", "NaT"]
@@ -45,11 +47,12 @@ def target_kind(values: Sequence[Any]) -> TargetKind:
     """Return the likely kind of a label column.
 
     Args:
-        values: its first cells.
+        values: its first cells, or all.
 
     Returns:
         `multi` for lists and for cells that combine few words by `;`, `|` or `,`; `number` for
-        numbers of which some are not whole and more than ten differ; else `single`.
+        numbers of which some are not whole and more than ten differ, and for whole ones of which
+        more than ten differ and that stand in fewer than two rows each; else `single`.
     """
     filled = [value for value in values if not is_empty_label(value)]
     if not filled:
@@ -60,9 +63,10 @@ def target_kind(values: Sequence[Any]) -> TargetKind:
     if any(math.isnan(number) for number in numbers):
         return "single"
     n_different = len(set(numbers))
+    many = n_different > MOST_NUMBERS_AS_CLASSES
+    rare = n_different > len(numbers) / FEWEST_ROWS_OF_A_CLASS
     broken = any(number != int(number) for number in numbers)
-    many = n_different > MOST_NUMBERS_AS_CLASSES or n_different > len(numbers) / 2
-    return "number" if broken and many else "single"
+    return "number" if (many or rare if broken else many and rare) else "single"
 
 
 def delimiter_of(filled: Sequence[Any]) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.batch import Batch
+from graft.data.doctor.rows import empty_texts
 from graft.data.table import Table
 from graft.engine.ahead import Ahead, default_workers
 from graft.engine.order import passes
@@ -36,6 +38,25 @@ def answers(model: Model, task: Labelled, table: Table) -> list[Prediction]:
     """Return what a model says of each row of a table, for people."""
     stream = task.streams(table, model.backbone)["train"]
     return task.answers(predict_rows(model, task, stream)[task.output]) if len(stream) else []
+
+
+def answers_to(
+    model: Model, task: Labelled, values: Sequence[Any] | str, *, max_pixels: int | None = None
+) -> list[Prediction | None]:
+    """Return what a model says of each value in memory, None of a text that shows nothing.
+
+    Args:
+        values: as `Table.of_values` takes them.
+        max_pixels: of the largest picture that is read; the usual limit unless given.
+
+    Raises:
+        InputError: a value is no text, or no path of a picture that can be read.
+    """
+    table = replace(Table.of_values(values, model.backbone.modality), max_pixels=max_pixels)
+    empty = empty_texts(table) if model.backbone.modality == "text" else {}
+    kept = [i for i in range(len(table)) if i not in empty]
+    found = dict(zip(kept, answers(model, task, table.take(kept)), strict=True))
+    return [found.get(i) for i in range(len(table))]
 
 
 def predict_and_embed(

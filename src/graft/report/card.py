@@ -174,8 +174,8 @@ def _usage_of_embedding(record: RunRecord) -> str:
 
 def _what(phase: PhaseRecord) -> str:
     if phase.convex is not None:
-        done = "converged" if phase.convex.converged else "did not converge"
-        return f"head solved exactly, l2 {phase.convex.l2:.3g} ({phase.convex.chosen_by}), {done}"
+        how = phase.convex
+        return f"head {how.outcome}, l2 {how.l2:.3g} ({how.chosen_by})"
     if not phase.epochs:
         return "nothing"
     last = phase.epochs[-1]

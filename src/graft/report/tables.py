@@ -151,11 +151,8 @@ def what_happened(phase: PhaseRecord) -> str:
     """Return how a phase went, in a few words."""
     took = human_seconds(phase.seconds)
     if phase.convex is not None:
-        done = "converged" if phase.convex.converged else "did not converge"
-        return (
-            f"head solved exactly: l2 {phase.convex.l2:.3g} by {phase.convex.chosen_by}, {done}, "
-            f"{took}"
-        )
+        how = phase.convex
+        return f"head {how.outcome}: l2 {how.l2:.3g} by {how.chosen_by}, {took}"
     text = f"{plural(len(phase.epochs), 'epoch')}, {plural(phase.n_steps, 'step')}, {took}"
     if phase.epochs:
         last = phase.epochs[-1]

@@ -93,6 +93,8 @@ class Preconditioner:
         weight_scale: (F, C, R) inverse eigenvalues inside the basis.
         rest_scale: inverse eigenvalue outside of it; zero where the basis is complete.
         bias_scale: (F, C).
+        moves: (F, C) float64, one where a class is learned and zero where it stays as it is: its
+            curvature is zero, so rounding alone would say where it goes.
         shift_free: keep the bias free of the direction that changes nothing.
     """
 
@@ -101,6 +103,7 @@ class Preconditioner:
     weight_scale: Tensor
     rest_scale: float
     bias_scale: Tensor
+    moves: Tensor
     shift_free: bool
 
     def apply(self, residual: Tensor) -> Tensor:
@@ -115,9 +118,10 @@ class Preconditioner:
             weight += self.rest_scale * (turned[..., :-1] - inner @ vectors.T)
         bias = turned[..., -1] * self.bias_scale
         out = torch.cat([weight, bias[..., None]], dim=-1)
-        out = out if q is None else q @ out
+        out = (out if q is None else q @ out) * self.moves[..., None]
         if self.shift_free:
-            out[..., -1] -= out[..., -1].mean(dim=1, keepdim=True)
+            mean = out[..., -1].sum(dim=1) / self.moves.sum(dim=1)
+            out[..., -1] -= mean[:, None] * self.moves
         return out
 
 
@@ -135,5 +139,5 @@ def precondition(family: Family, point: Point, basis: Basis, *, l2: float) -> Pr
     complete = basis.vectors.shape[0] == basis.vectors.shape[1]
     return Preconditioner(
         basis, vectors, scale, 0.0 if complete else 1 / l2, 1 / (values + floor),
-        family.link.shift_free,
+        family.moves.to(values.dtype), family.link.shift_free,
     )  # fmt: skip

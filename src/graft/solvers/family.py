@@ -39,7 +39,7 @@ class Family:
         weights: (N, F) float64, each column summing to one.
         offset: (F, C) added to the logits: a class without a row in problem f is switched off
             there by `ABSENT`, since a free bias would run to minus infinity; a label that every row
-            of f has is switched on likewise.
+            of f has is switched on likewise. No step moves what is switched.
     """
 
     rows: Rows
@@ -57,6 +57,11 @@ class Family:
     def n_columns(self) -> int:
         """Return F * C, the columns of one matrix product."""
         return self.n_problems * self.targets.n_classes
+
+    @property
+    def moves(self) -> Tensor:
+        """Return (F, C) which classes are learned; what is switched off or on is not."""
+        return self.offset == 0
 
     def keeps(self, dtype: torch.dtype) -> bool:
         """Say whether (N, F, C) probabilities are small enough to be kept between products."""

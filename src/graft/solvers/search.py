@@ -2,7 +2,8 @@
 
 All folds are one `Family`: they walk down the path of penalties in lock-step, from the largest,
 each solved from the one before, and share every pass over the features. The final fit on all
-rows starts from the mean of the folds' solutions at the chosen penalty.
+rows starts from the mean of the folds' solutions at the chosen penalty, where that is better than
+zero.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from graft.errors import InputError
-from graft.solvers.family import Family
+from graft.solvers.family import Family, evaluate
 from graft.solvers.held_out import HeldOut, by_folds, held_out_scores, score
 from graft.solvers.link import Sigmoid, Softmax
 from graft.solvers.logistic import check_l2, refuse_empty, single, to_solution
@@ -135,8 +136,8 @@ def search_l2(
     chosen = walk.best
     start = walk.starts[chosen]
     minimum = minimise(
-        everything, start[0].mean(dim=0, keepdim=True), start[1].mean(dim=0, keepdim=True),
-        l2=walk.l2s[chosen], tolerance=tolerance, max_iterations=100,
+        everything, *middle(everything, *start, l2=walk.l2s[chosen]), l2=walk.l2s[chosen],
+        tolerance=tolerance, max_iterations=100,
     )  # fmt: skip
     return Search(
         l2s=tuple(walk.l2s),
@@ -226,6 +227,15 @@ class _Walk:
         self.converged &= bool(minimum.converged.all())
         self.n_products += minimum.n_products
         return minimum
+
+
+def middle(everything: Family, weight: Tensor, bias: Tensor, *, l2: float) -> tuple[Tensor, Tensor]:
+    """Return the mean of solutions (F, C, D) and (F, C), or zero where that is a better start."""
+    middle = weight.mean(dim=0, keepdim=True), bias.mean(dim=0, keepdim=True)
+    zero = torch.zeros_like(middle[0]), torch.zeros_like(middle[1])
+    better = evaluate(everything, *middle, l2=l2).objective
+    # A mean that is not finite compares as false.
+    return middle if bool(better <= evaluate(everything, *zero, l2=l2).objective) else zero
 
 
 def _validate(

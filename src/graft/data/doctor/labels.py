@@ -78,8 +78,7 @@ def nothing_to_learn(table: Table, counts: Counter[str], n: int) -> list[Finding
     if len(counts) > max(LARGEST_SHARE_OF_CLASSES * n, 2):
         message = f"{len(counts):,} different labels in {n:,} rows; pass --label with the column "
         message += "of the classes"
-        if all(not math.isnan(as_number(label)) for label in counts):
-            message += ", or --target-kind number"
+        message += ", or --target-kind number" if are_numbers(counts) else ""
         message += hint_of_captions(table)
         return [Finding("all-unique-labels", "error", message, source, None, column)]
     return []
@@ -98,7 +97,13 @@ def single_rows(
     message = f"{n} one row ({names}) and cannot be split; add rows or merge"
     if table.target_kind == "single":
         message += ", or pass --min-per-class 2"
+        message += " or --target-kind number" if are_numbers(counts) else ""
     return [at(table, first, "class-with-one-row", "error", message, table.roles.label)]
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Tell whether all labels are written as numbers."""
+    return all(not math.isnan(as_number(label)) for label in labels)
 
 
 def variants_of(labels: Iterable[str]) -> list[list[str]]:
