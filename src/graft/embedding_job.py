@@ -66,7 +66,8 @@ def refuse_options_of_embeddings(recipe: Recipe) -> None:
 
 
 def _is_set(recipe: Recipe, name: str) -> bool:
-    return getattr(recipe, name) not in (None, False)
+    value = getattr(recipe, name)
+    return value is not None and value is not False  # 0 is a setting, and equals False
 
 
 def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:

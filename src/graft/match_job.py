@@ -55,13 +55,14 @@ def refuse_options_without_meaning(recipe: Recipe) -> None:
         "--scale": recipe.scale,
         "--distance": recipe.distance,
         "--dims": recipe.dims,
+        "--mine": recipe.mine,
         "--items-per-class": recipe.items_per_class,
         "--augment": recipe.augment,
         "--channels": recipe.channels,
         "--teacher": recipe.teacher,
         "--remember": recipe.remember,
     }
-    odd = [flag for flag, value in given.items() if value]
+    odd = [flag for flag, value in given.items() if value is not None and value is not False]
     if odd:
         raise InputError(f"{odd[0]} has no meaning for pictures with captions; leave it out")
 

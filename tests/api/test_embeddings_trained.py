@@ -272,6 +272,8 @@ def test_settings_of_other_tasks_are_refused(place, tmp_path):
         train(place, "pairs", tmp_path / "a", label_smoothing=0.1)
     with pytest.raises(InputError, match="--margin is for embeddings"):
         train(place, "labelled", tmp_path / "b", margin=0.5)
+    with pytest.raises(InputError, match="--margin is for embeddings"):
+        train(place, "labelled", tmp_path / "b", margin=0)
     with pytest.raises(InputError, match="--dims 8;16: write widths"):
         train(place, "pairs", tmp_path / "c", dims="8;16")
 
