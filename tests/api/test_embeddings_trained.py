@@ -318,5 +318,5 @@ def test_the_page_draws_the_threshold_of_the_index(place, tmp_path):
     assert "index, which accepts" not in page
     found = graft.index(run.folder, str(place / "labelled.csv"), far=0.1)
     again = report(run.folder).read_text(encoding="utf-8")
-    assert "index, which accepts 0.1 of impostors" in again
+    assert "index, which accepts 0.1 of unlike pairs" in again
     assert f"at a cosine of {found.threshold.score:.3f}" in again

@@ -222,7 +222,7 @@ def test_changed_data_do_not_say_what_was_trained_on(place, tmp_path):
 
 
 def test_a_threshold_that_cannot_be_found_leaves_no_index(place, shelf, tmp_path):
-    with pytest.raises(InputError, match="impostor pairs"):
+    with pytest.raises(InputError, match="unlike pairs"):
         made(place, shelf, tmp_path, far=1e-6)
     assert not (tmp_path / "index").exists()
 
