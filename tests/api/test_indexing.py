@@ -141,9 +141,11 @@ def test_another_model_is_refused(place, shelf, tmp_path):
 
 
 def test_ids(place, tmp_path):
-    twice = written(tmp_path / "twice.csv", [*range(20), 3])
-    with pytest.raises(DataError, match=r"row 21 column `id`: 1 id names several rows"):
-        made(place, twice, tmp_path)
+    for numbers in ([*range(20), 3], [3, 3]):
+        twice = written(tmp_path / "twice.csv", numbers)
+        fault = f"row {len(numbers)} column `id`: id `A3` names an earlier row too"
+        with pytest.raises(DataError, match=fault):
+            made(place, twice, tmp_path)
     named = written(tmp_path / "named.csv", [0, 1, 1], column="sku")
     with pytest.raises(DataError, match="id `A1` names an earlier row too"):
         made(place, named, tmp_path, id="sku")
