@@ -278,6 +278,36 @@ def test_settings_of_other_tasks_are_refused(place, tmp_path):
         train(place, "pairs", tmp_path / "c", dims="8;16")
 
 
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("pairs", {"items_per_class": 4}, "--items-per-class is for items with a class, and"),
+        ("triplets", {"mining": "hard", "objective": "triplet"}, "--mining is for items with a"),
+        ("pairs", {"batch_size": 1}, "`info_nce` compares a pair with the others of its batch"),
+        ("scored", {"batch_size": 1}, "`cosent` compares .* --batch-size 1 leaves none; raise it"),
+    ],
+)
+def test_settings_of_other_examples_are_refused(place, tmp_path, data, options, message):
+    with pytest.raises(InputError, match=message):
+        train(place, data, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ("labelled", {"objective": "center"}),
+        ("labelled", {"objective": "softmax_with_center", "center_weight": 0.1}),
+        ("labelled", {"objective": "contrastive_all_pairs", "margin": 0.5}),
+        ("triplets", {"objective": "triplet_margin", "margin": 0.5, "batch_size": 1}),
+        ("pairs", {"guard": 0.1}),
+    ],
+)
+def test_objectives_train_by_their_names(place, tmp_path, data, options):
+    run = train(place, data, tmp_path / "run", task="embed", epochs=1, **{"lr": 1e-4, **options})
+    assert run.record.phases[0].epochs[0].train_loss > 0
+
+
 def test_the_page_shows_neighbours_and_how_to_compare(place, tmp_path):
     run = train(place, "labelled", tmp_path / "run", task="embed", epochs=2)
     page = (run.folder / "report.html").read_text(encoding="utf-8")

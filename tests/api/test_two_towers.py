@@ -210,6 +210,8 @@ def test_options_that_have_no_meaning_are_refused(place):
         flag = f"--{next(iter(options))} has no meaning for pictures with captions"
         with pytest.raises(GraftError, match=flag):
             graft.train(data, model=place / "vit", **options)
+    with pytest.raises(GraftError, match="--batch-size 1 leaves none; raise it"):
+        graft.train(data, model=place / "vit", batch_size=1)
     with pytest.raises(GraftError, match="backbone of pictures"):
         graft.train(data)
     with pytest.raises(GraftError, match="meant for the image tower"):
