@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -333,7 +334,11 @@ def test_hard_negatives_are_mined_once_and_resumed_alike(place, tmp_path):
     notes = []
     listener = Listener(on_note=notes.append)
     run = train(place, "pairs", tmp_path / "run", mine=0.05, listener=listener)
-    assert any("84 hard negatives found" in note for note in notes)
+    (note,) = (note for note in notes if "found among the training items" in note)
+    assert sum(int(n) for n in re.findall(r"(\d+) (?:hard|pair)", note)) == 84
+    train(place, "pairs", tmp_path / "far", mine=2, epochs=1, listener=listener)
+    far = "0 hard negatives found among the training items; 84 pairs have none that far from their"
+    assert any(note.startswith(far) for note in notes)
     again = train(place, "pairs", tmp_path / "again", mine=0.05)
     plain = train(place, "pairs", tmp_path / "plain")
     assert run.record.weights_sha256 == again.record.weights_sha256 != plain.record.weights_sha256

@@ -121,6 +121,8 @@ def test_conditions_and_depth(place, shelf, tmp_path):
     assert found.notes == ("the index holds 6 rows, so 6 and not 50 are found",)
     found = graft.search(place / "full", "cat", where=["price>900"], folder=tmp_path / "index")
     assert "no row meets the conditions" in found.notes
+    with pytest.raises(InputError, match="'abc' is no number, and `price` holds numbers"):
+        ids_of(place, tmp_path, where=["price<abc"])
     found.refuse_if_many_skipped()  # the query was as good as any
     with pytest.raises(UnknownName, match="did you mean 'kind'"):
         ids_of(place, tmp_path, where=["kid=colour"])
