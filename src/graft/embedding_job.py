@@ -15,11 +15,18 @@ from graft.engine.groups import locate
 from graft.errors import InputError
 from graft.methods.plan import Phase, Plan
 from graft.recipe import Recipe
-from graft.tasks.aims import DEFAULTS, Kind, find_aim, kinds_of
+from graft.tasks.aims import DEFAULTS, KINDS, Kind, find_aim, kinds_of
 from graft.tasks.embed import N_PER_CLASS, Embed
+from graft.wording import flag
 
-OBJECTIVE_OPTIONS = ("margin", "temperature", "mining", "distance", "scale", "symmetric")
+OBJECTIVE_OPTIONS = (
+    *("margin", "temperature", "mining", "distance", "scale", "symmetric", "guard"),
+    "center_weight",
+)
 """Settings of objectives, by the names that they have there."""
+
+COMPARING = ("info_nce", "n_pair", "cosent")
+"""Objectives of pairs that compare each with the others of its batch, and learn nothing of one."""
 
 OPTIONS = (*OBJECTIVE_OPTIONS, "objective", "learn_temperature", "items_per_class", "dims", "mine")
 """Fields of a recipe that only embeddings have."""
@@ -38,7 +45,7 @@ def without_options_of_labels(recipe: Recipe, table: Table) -> Recipe:
         "--at": recipe.at,
         "--method auto": recipe.method == "auto",
     }
-    odd = [flag for flag, value in given.items() if value]
+    odd = [name for name, value in given.items() if value]
     if odd:
         raise InputError(f"{odd[0]} has no meaning for embeddings; leave it out")
     if recipe.augment is not None and len(table.roles.inputs) > 1:
@@ -61,12 +68,12 @@ def refuse_options_of_embeddings(recipe: Recipe) -> None:
     """
     odd = [name for name in OPTIONS if _is_set(recipe, name)]
     if odd:
-        flag = f"--{odd[0].replace('_', '-')}"
-        raise InputError(f"{flag} is for embeddings; add --task embed, or leave it out")
+        raise InputError(f"{flag(odd[0])} is for embeddings; add --task embed, or leave it out")
 
 
 def _is_set(recipe: Recipe, name: str) -> bool:
-    return getattr(recipe, name) not in (None, False)
+    value = getattr(recipe, name)
+    return value is not None and value is not False  # 0 is a setting, and equals False
 
 
 def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
@@ -76,6 +83,8 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
         InputError: the objective takes other examples, or too few classes can be told apart.
     """
     kind, classes, n_classes = kind_of(table, recipe.objective), (), 0
+    objective = recipe.objective or DEFAULTS[kind]
+    _refuse_options_of_others(recipe, kind, objective)
     if kind == "labels":
         labels = table.labels() or []
         trained = sorted({labels[i] for i in splits.train.tolist()} - {""})
@@ -86,9 +95,8 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
                 f"{recipe.data}: the training rows hold one class, and nothing to lie far from; "
                 "add rows of another, or pass pairs"
             )
-        objective = recipe.objective or DEFAULTS[kind]
         n_items = Counter(labels[i] for i in splits.train.tolist())
-        if not find_aim(objective, kind).has_classes and max(n_items.values()) < 2:
+        if not find_aim(objective, kind).knows_classes and max(n_items.values()) < 2:
             raise InputError(
                 f"{recipe.data}: no class has two training rows, so no two items belong together; "
                 "add rows of the same class, pass pairs, or choose --objective proxy_nca"
@@ -98,7 +106,7 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
         classes,
         recipe.head,
         kind=kind,
-        objective=recipe.objective or DEFAULTS[kind],
+        objective=objective,
         options=settings,
         n_classes=n_classes,
         n_per_class=recipe.items_per_class or N_PER_CLASS,
@@ -107,6 +115,26 @@ def embed_task(recipe: Recipe, table: Table, splits: Splits) -> Embed:
         score_span=_span(table, splits) if kind == "scores" else (0.0, 1.0),
         by_relevance=kind == "pairs" and holds_relevance(table.roles),
     )
+
+
+def _refuse_options_of_others(recipe: Recipe, kind: Kind, objective: str) -> None:
+    """Refuse what has no meaning for such examples.
+
+    Raises:
+        InputError: such an option is set.
+    """
+    given = {"--items-per-class": recipe.items_per_class, "--mining": recipe.mining}
+    odd = [name for name, value in given.items() if value is not None]
+    if kind != "labels" and odd:
+        raise InputError(
+            f"{odd[0]} is for {KINDS['labels']}, and the data holds {KINDS[kind]}; leave it out"
+        )
+    has_negatives = kind == "triplets" or recipe.mine is not None
+    if recipe.batch_size == 1 and objective in COMPARING and not has_negatives:
+        raise InputError(
+            f"objective `{objective}` compares a pair with the others of its batch, and "
+            "--batch-size 1 leaves none; raise it, to 32 for instance"
+        )
 
 
 def widths(spec: str | None) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from graft.methods.select import tower
 from graft.recipe import Recipe
 from graft.recipe_plan import build_plan
 from graft.tasks.match import NEW_HEAD, OWN, Match
+from graft.wording import flag
 
 BATCH_SIZE = 128
 """Pairs of a step unless said: what a picture is told from are the other pictures of its batch."""
@@ -37,15 +38,14 @@ def refuse_options_of_towers(recipe: Recipe) -> None:
     """
     odd = [name for name in OPTIONS if getattr(recipe, name) is not None]
     if odd:
-        flag = f"--{odd[0].replace('_', '-')}"
-        raise InputError(f"{flag} is for pictures with captions; leave it out")
+        raise InputError(f"{flag(odd[0])} is for pictures with captions; leave it out")
 
 
 def refuse_options_without_meaning(recipe: Recipe) -> None:
     """Refuse what has no meaning for pictures with captions.
 
     Raises:
-        InputError: such an option is set.
+        InputError: such an option is set, or batches hold one pair.
     """
     given: dict[str, Any] = {
         "--task embed": recipe.task == "embed",
@@ -54,16 +54,24 @@ def refuse_options_without_meaning(recipe: Recipe) -> None:
         "--mining": recipe.mining,
         "--scale": recipe.scale,
         "--distance": recipe.distance,
+        "--guard": recipe.guard,
+        "--center-weight": recipe.center_weight,
         "--dims": recipe.dims,
+        "--mine": recipe.mine,
         "--items-per-class": recipe.items_per_class,
         "--augment": recipe.augment,
         "--channels": recipe.channels,
         "--teacher": recipe.teacher,
         "--remember": recipe.remember,
     }
-    odd = [flag for flag, value in given.items() if value]
+    odd = [name for name, value in given.items() if value is not None and value is not False]
     if odd:
         raise InputError(f"{odd[0]} has no meaning for pictures with captions; leave it out")
+    if recipe.batch_size == 1:
+        raise InputError(
+            "a picture is told from the others of its batch, and --batch-size 1 leaves none; raise "
+            "it, or leave it out"
+        )
 
 
 def pair_of(recipe: Recipe) -> BackbonePair:

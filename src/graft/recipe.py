@@ -96,6 +96,8 @@ class Recipe(BaseModel):
     mining: str | None = None
     scale: float | None = Field(None, gt=0)
     symmetric: bool = False
+    guard: float | None = Field(None, ge=0)
+    center_weight: float | None = Field(None, gt=0)
     dims: str | None = None
     distance: str | None = None
     mine: float | None = Field(None, ge=0, le=2)

@@ -11,6 +11,7 @@ from graft.errors import RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.methods.plan import Gradient, Plan
 from graft.recipe import CUSTOM, Recipe
+from graft.wording import flag
 
 GRADIENT_OPTIONS = set(inspect.signature(Gradient).parameters)
 NUMBERED = ("n", "rank", "size")
@@ -119,4 +120,4 @@ def _set_options(recipe: Recipe) -> dict[str, Any]:
 
 
 def _flags(options: Sequence[str]) -> str:
-    return ", ".join(f"--{option.replace('_', '-')}" for option in options)
+    return ", ".join(map(flag, options))

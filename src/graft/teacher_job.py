@@ -33,6 +33,7 @@ from graft.surgery.shorten import shortened
 from graft.tasks.distilled import Beside, Distilled, Kind
 from graft.tasks.labelled import Labelled
 from graft.teacher import Teacher, open_teacher
+from graft.wording import flag
 
 OPTIONS = ("distil", "distil_temperature", "distil_weight", "unlabeled", "student_blocks")
 """Fields of a recipe that need a teacher."""
@@ -66,8 +67,7 @@ def refuse_options_of_teachers(recipe: Recipe) -> None:
     """
     odd = [name for name in OPTIONS if getattr(recipe, name) is not None]
     if recipe.teacher is None and odd:
-        flag = f"--{odd[0].replace('_', '-')}"
-        raise InputError(f"{flag} needs --teacher, a run or model to learn from; add it")
+        raise InputError(f"{flag(odd[0])} needs --teacher, a run or model to learn from; add it")
 
 
 def student_of(recipe: Recipe) -> tuple[Recipe, Backbone | None]:
@@ -169,7 +169,7 @@ def notes_on_rows(recipe: Recipe, table: Table) -> tuple[str, ...]:
     odd = [name for name in SPLITTING if getattr(before, name) != getattr(recipe, name)]
     if not odd or record.data_hash != table.content_hash():
         return ()
-    how = f"--{odd[0].replace('_', '-')} {getattr(before, odd[0])}"
+    how = f"{flag(odd[0])} {getattr(before, odd[0])}"
     note = (
         f"teacher `{shown(recipe.teacher or '')}` was trained on these rows split in another way "
         f"({how}): rows that judge the student may be among those"

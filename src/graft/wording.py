@@ -47,6 +47,15 @@ def human_bytes(n: float) -> str:
     return f"{size:.1f} GB"
 
 
+def flag(option: str) -> str:
+    """Return the name of an option as it is typed.
+
+    >>> flag("batch_size")
+    '--batch-size'
+    """
+    return f"--{option.replace('_', '-')}"
+
+
 def counted(n: int, one: str, many: str = "") -> str:
     """Return a number and what is counted, in the number that fits.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -272,8 +273,40 @@ def test_settings_of_other_tasks_are_refused(place, tmp_path):
         train(place, "pairs", tmp_path / "a", label_smoothing=0.1)
     with pytest.raises(InputError, match="--margin is for embeddings"):
         train(place, "labelled", tmp_path / "b", margin=0.5)
+    with pytest.raises(InputError, match="--margin is for embeddings"):
+        train(place, "labelled", tmp_path / "b", margin=0)
     with pytest.raises(InputError, match="--dims 8;16: write widths"):
         train(place, "pairs", tmp_path / "c", dims="8;16")
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("pairs", {"items_per_class": 4}, "--items-per-class is for items with a class, and"),
+        ("triplets", {"mining": "hard", "objective": "triplet"}, "--mining is for items with a"),
+        ("pairs", {"batch_size": 1}, "`info_nce` compares a pair with the others of its batch"),
+        ("scored", {"batch_size": 1}, "`cosent` compares .* --batch-size 1 leaves none; raise it"),
+    ],
+)
+def test_settings_of_other_examples_are_refused(place, tmp_path, data, options, message):
+    with pytest.raises(InputError, match=message):
+        train(place, data, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ("labelled", {"objective": "center"}),
+        ("labelled", {"objective": "softmax_with_center", "center_weight": 0.1}),
+        ("labelled", {"objective": "contrastive_all_pairs", "margin": 0.5}),
+        ("triplets", {"objective": "triplet_margin", "margin": 0.5, "batch_size": 1}),
+        ("pairs", {"guard": 0.1}),
+    ],
+)
+def test_objectives_train_by_their_names(place, tmp_path, data, options):
+    run = train(place, data, tmp_path / "run", task="embed", epochs=1, **{"lr": 1e-4, **options})
+    assert run.record.phases[0].epochs[0].train_loss > 0
 
 
 def test_the_page_shows_neighbours_and_how_to_compare(place, tmp_path):
@@ -301,7 +334,11 @@ def test_hard_negatives_are_mined_once_and_resumed_alike(place, tmp_path):
     notes = []
     listener = Listener(on_note=notes.append)
     run = train(place, "pairs", tmp_path / "run", mine=0.05, listener=listener)
-    assert any("84 hard negatives found" in note for note in notes)
+    (note,) = (note for note in notes if "found among the training items" in note)
+    assert sum(int(n) for n in re.findall(r"(\d+) (?:hard|pair)", note)) == 84
+    train(place, "pairs", tmp_path / "far", mine=2, epochs=1, listener=listener)
+    far = "0 hard negatives found among the training items; 84 pairs have none that far from their"
+    assert any(note.startswith(far) for note in notes)
     again = train(place, "pairs", tmp_path / "again", mine=0.05)
     plain = train(place, "pairs", tmp_path / "plain")
     assert run.record.weights_sha256 == again.record.weights_sha256 != plain.record.weights_sha256
@@ -316,5 +353,5 @@ def test_the_page_draws_the_threshold_of_the_index(place, tmp_path):
     assert "index, which accepts" not in page
     found = graft.index(run.folder, str(place / "labelled.csv"), far=0.1)
     again = report(run.folder).read_text(encoding="utf-8")
-    assert "index, which accepts 0.1 of impostors" in again
+    assert "index, which accepts 0.1 of unlike pairs" in again
     assert f"at a cosine of {found.threshold.score:.3f}" in again

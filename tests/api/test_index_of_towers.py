@@ -272,7 +272,7 @@ def test_a_threshold_of_pictures_from_labels_stands_beside_the_others(place, mad
     assert found.thresholds == {**before, "image-image": found.thresholds["image-image"]}
     red = str(place / "data" / "images" / "red0.png")
     assert asked(red, side="image").threshold == found.thresholds["image-image"]
-    with pytest.raises(InputError, match="impostor pairs, and --far 1e-05 needs 100,000 or more"):
+    with pytest.raises(InputError, match="unlike pairs, and --far 1e-05 needs 100,000 or more"):
         graft.index(place / "run", far=1e-5, folder=folder)
 
 

@@ -206,8 +206,12 @@ def test_a_locked_tower_keeps_its_weights(place, side):
 
 def test_options_that_have_no_meaning_are_refused(place):
     data = place / "data" / "captions.jsonl"
-    with pytest.raises(GraftError, match="no meaning for pictures with captions"):
-        graft.train(data, model=place / "vit", objective="triplet")
+    for options in ({"objective": "triplet"}, {"mine": 0.05}, {"mine": 0}, {"margin": 0}):
+        flag = f"--{next(iter(options))} has no meaning for pictures with captions"
+        with pytest.raises(GraftError, match=flag):
+            graft.train(data, model=place / "vit", **options)
+    with pytest.raises(GraftError, match="--batch-size 1 leaves none; raise it"):
+        graft.train(data, model=place / "vit", batch_size=1)
     with pytest.raises(GraftError, match="backbone of pictures"):
         graft.train(data)
     with pytest.raises(GraftError, match="meant for the image tower"):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from graft.data.check import Finding, check, for_purpose, refuse, usable
 from graft.data.readers import read
-from graft.data.split import split
+from graft.data.split import Splits, split
 from graft.data.table import Table
 from graft.errors import DataError
 
@@ -347,3 +347,13 @@ def test_classes_held_out_are_no_fault_of_embeddings():
         ("unseen-label", "warn")
     ]
     assert for_purpose(found, "embed") == ()
+
+
+def test_a_part_of_one_class_says_nothing_of_a_search():
+    labels = ["a", "b", "c", "d", "d", "e"]
+    table = text_table([f"t {i}" for i in range(6)], labels)
+    rows = np.arange(6)
+    found = check(table, Splits(rows[:3], rows[5:], rows[3:5], "for a test")).findings
+    told = [f for f in for_purpose(found, "embed") if f.code == "one-class-part"]
+    assert [(f.severity, f.row) for f in told] == [("warn", 4)]
+    assert "every row of test is of class 'd'" in told[0].message

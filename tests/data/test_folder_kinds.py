@@ -115,7 +115,7 @@ GOLDEN = {
     ),
     "header only": (
         {"train.csv": "text,label\n"},
-        "d/train.csv: only a header line; add rows: at least 2 of each of 2 classes",
+        "d/train.csv: only a header line; add rows",
     ),
     "archive only": (
         {"x.zip": "x"},

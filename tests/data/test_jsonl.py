@@ -103,7 +103,7 @@ GOLDEN = {
         ("d.jsonl row 4 column `text`: half of a surrogate pair, which is no character; "
          "mend or drop the row"),
     ),
-    "empty": (b"", "d.jsonl: the file is empty; add lines: at least 2 of each of 2 classes"),
+    "empty": (b"", "d.jsonl: the file is empty; add lines"),
     "empty lines": (b"\n\n", "d.jsonl: only empty lines; add one JSON object per line"),
     "no keys": (b"{}\n", "d.jsonl row 1: the objects have no keys; write text and label"),
     "long line": (

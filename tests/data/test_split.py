@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +280,17 @@ def test_the_same_in_every_process(repository: Path):
         )  # fmt: skip
         seen.add(done.stdout)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "n_held_out"), [(3, (1, 1)), (4, (1, 1)), (5, (1, 2)), (7, (2, 2)), (8, (2, 2))]
+)
+def test_held_out_by_class_a_part_has_two_where_enough_stay(n_classes, n_held_out):
+    for seed in range(5):
+        labels = [f"class {i % n_classes}" for i in range(10 * n_classes)]
+        table = text_table(numbered(len(labels)), labels)
+        table = replace(table, roles=replace(table.roles, group="label"))
+        of = [{labels[i] for i in part} for part in parts(split(table, seed=seed))]
+        assert (len(of[1]), len(of[2])) == n_held_out
+        assert len(of[0]) >= min(2, n_classes - 2)
+        assert not (of[0] & of[1] or of[0] & of[2] or of[1] & of[2])

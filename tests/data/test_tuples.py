@@ -110,10 +110,24 @@ def test_a_held_out_pair_that_is_a_training_pair_stops(tmp_path):
     assert waived.severity == "warn"
 
 
+@pytest.mark.parametrize(
+    ("header", "mend"),
+    [
+        ("query,document", "document,query"),
+        ("Anchor,positive", "positive,Anchor"),
+        ("anchor,positive,negative", "positive,anchor,negative"),
+        ("sentence1,sentence2", None),
+    ],
+)
+def test_columns_whose_lengths_look_swapped_are_told(tmp_path, header, mend):
+    long, rest = "a very long passage about many things indeed", ",none" * (header.count(",") - 1)
+    found = table(tmp_path, f"{header}\n{long},short one{rest}\n{long} too,short{rest} 2\n")
+    told = [f for f in check(found, halves(2)).findings if f.code == "swapped-columns"]
+    assert [f.severity for f in told] == ["warn"] * (mend is not None)
+    assert all(f.message.endswith(f"if they are swapped, pass --input {mend}") for f in told)
+
+
 def test_columns_that_look_swapped_are_told(tmp_path):
-    long = "a very long passage about many things indeed"
-    found = table(tmp_path, "query,document\n" + f"{long},short one\n" * 1 + f"{long} too,short\n")
-    assert "swapped-columns" in codes(found, 2)
     rows = "".join(f"red car {i},other words {i + 99},red car there {i + 500}\n" for i in range(30))
     found = table(tmp_path, f"anchor,positive,negative\n{rows}")
     assert "swapped-columns" in codes(found, 30)

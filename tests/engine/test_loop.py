@@ -11,7 +11,7 @@ from torch import nn
 
 from graft.backbones.own import backbone
 from graft.engine.run import run
-from graft.engine.settings import Settings
+from graft.engine.settings import Listener, Settings
 from graft.methods.plan import Gradient, Phase, Plan, Rule
 from graft.methods.select import everything
 from graft.tasks.classify import Classify
@@ -32,12 +32,14 @@ def make_stream(n: int, seed: int = 0) -> ArrayStream:
     return ArrayStream({"input": x}, {"label": label}, key=f"{n}-{seed}")
 
 
-def train(model, by, *, task=None, n=37, validation=None):
+def train(model, by, *, task=None, n=37, validation=None, notes=None):
     splits = {"train": {"train": make_stream(n)}}
     if validation is not None:
         splits["validation"] = {"train": validation}
     plan = Plan((Phase("all", (Rule(everything(), 1e-2),), by),))
-    return run(plan, model, task or Classify(("a", "b", "c")), splits, settings=Settings())
+    listener = Listener() if notes is None else Listener(on_note=notes.append)
+    task = task or Classify(("a", "b", "c"))
+    return run(plan, model, task, splits, settings=Settings(), listener=listener)
 
 
 @pytest.mark.parametrize("micro", [1, 3, 8])
@@ -104,3 +106,12 @@ def test_clipping_bounds_a_step():
 def test_fewer_rows_than_a_batch_is_one_step():
     [record] = train(make_model(), Gradient(epochs=3, batch_size=64), n=5)
     assert record.n_steps == 3
+
+
+def test_epochs_in_which_no_row_counts_are_no_divergence():
+    silent = Classify(("a", "b", "c"), class_weights=(0.0, 0.0, 0.0))
+    notes: list[str] = []
+    [record] = train(make_model(), Gradient(epochs=2, batch_size=8), task=silent, notes=notes)
+    assert [epoch.train_loss for epoch in record.epochs] == [0, 0]
+    [note] = [note for note in notes if "nothing was learned" in note]
+    assert "phase `all`: the loss was 0 in every epoch" in note

@@ -79,6 +79,8 @@ def test_refusals(place, tmp_path):
         add(tmp_path, batch(20, 21), replace(ABOUT, model="b"))
     with pytest.raises(InputError, match="Qdrant orders numbers alone"):
         ids_of(tmp_path, where=["colour<red"])
+    with pytest.raises(InputError, match="'abc' is no number, and `price` holds numbers"):
+        ids_of(tmp_path, where=["price<abc"])
     with pytest.raises(InputError, match="unknown column"):
         ids_of(tmp_path, where=["color=red"])
 

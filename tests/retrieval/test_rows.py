@@ -117,6 +117,11 @@ def test_refusals(file, tmp_path):
         read_conditions(["color=red"], file.columns)
     with pytest.raises(InputError, match="is no condition; write column=value"):
         read_conditions(["colour"], file.columns)
+    assert file.numbers == {"price", "n"}
+    for value in ("abc", "", "nan"):
+        with pytest.raises(InputError, match=f"'{value}' is no number, and `price` holds numbers"):
+            read_conditions([f"price<{value}"], file.columns, file.numbers)
+    assert read_conditions(["price=abc", "colour<abc"], file.columns, file.numbers)
     wide = [{f"c{i}": i for i in range(MOST_COLUMNS + 1)}]
     with pytest.raises(InputError, match="1,001 columns"):
         opened(tmp_path / "wide.sqlite", wide)

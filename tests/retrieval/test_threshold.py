@@ -62,10 +62,10 @@ def test_few_classes_are_not_drawn():
 @pytest.mark.parametrize(
     ("data", "far", "message"),
     [
-        (items(3, 20), 0.001, r"impostor pairs, and --far 0.001 needs 1,000 or more: pass --cal"),
+        (items(3, 20), 0.001, r"unlike pairs, and --far 0.001 needs 1,000 or more: pass --cal"),
         (items(3, 20), 0.0, "--far is 0; pass a share between 0 and 1"),
         (items(3, 20), 1.0, "--far is 1; pass"),
-        ((np.eye(16), np.arange(16)), 0.05, "no two held-out rows have one class"),
+        ((np.eye(16), np.arange(16)), 0.05, "no two held-out rows belong together"),
         ((np.ones((40, 4)), np.arange(40) % 4), 0.01, "have the highest score of all"),
     ],
 )

@@ -62,9 +62,9 @@ def test_loss_does_not_depend_on_the_order_of_rows(name, kind):
     task = Embed(("a", "b", "c", "d"), kind=kind, objective=name, n_classes=4)
     width, state = 8, None
     torch.manual_seed(0)
-    if task.aim.has_classes:
-        n_centers = 4 if task.aim.has_centers else 0
-        state = Learned(temperature=None, n_classes=4, n_centers=n_centers, width=width)
+    if task.aim.knows_classes:
+        numbers = [4 if has else 0 for has in (task.aim.has_classes, task.aim.has_centers)]
+        state = Learned(temperature=None, n_classes=numbers[0], n_centers=numbers[1], width=width)
     embeddings = torch.randn(12, width, requires_grad=True)
     targets = batch_of(kind)
     found = loss_of(task, embeddings, targets, state)
@@ -141,9 +141,10 @@ def test_a_learned_temperature_gets_its_gradient_and_keeps_its_bounds():
     assert float(state.temperature().detach()) == pytest.approx(0.01)
 
 
-def test_centers_follow_their_class_once_a_step():
-    task = Embed(("a", "b"), objective="softmax_with_center", n_classes=2)
-    state = Learned(temperature=None, n_classes=2, n_centers=2, width=3)
+@pytest.mark.parametrize(("objective", "n_classes"), [("softmax_with_center", 2), ("center", 0)])
+def test_centers_follow_their_class_once_a_step(objective, n_classes):
+    task = Embed(("a", "b"), objective=objective, n_classes=2)
+    state = Learned(temperature=None, n_classes=n_classes, n_centers=2, width=3)
     embeddings = torch.ones(4, 3)
     loss_of(task, embeddings, {"label": torch.zeros(4, dtype=torch.int64)}, state)
     task.after_step(torch.nn.Identity(), state, Progress())
@@ -151,6 +152,14 @@ def test_centers_follow_their_class_once_a_step():
     assert torch.allclose(state.centers, torch.tensor([[0.4] * 3, [0.0] * 3]))
     task.after_step(torch.nn.Identity(), state, Progress())
     assert torch.allclose(state.centers[0], torch.full((3,), 0.4))
+
+
+def test_centers_of_classes_that_train_leave_others_out():
+    task = Embed(("a", "b", "new"), objective="center", n_classes=2)
+    _, state = task.build(backbone())
+    width = state.centers.shape[1]
+    found = loss_of(task, torch.ones(3, width), {"label": torch.arange(3)}, state)
+    assert (float(found.total), float(found.count)) == (2 * width / 2, 2)
 
 
 def test_nested_widths_are_averaged():
@@ -190,6 +199,8 @@ def test_what_does_not_fit_is_refused():
         Embed(objective="triplets")
     with pytest.raises(InputError, match="has no --mining"):
         Embed(options={"mining": "hard"})
+    with pytest.raises(InputError, match=r"has no --mining; it has --center-weight$"):
+        Embed(objective="softmax_with_center", options={"mining": "hard"})
     with pytest.raises(InputError, match="no temperature to learn"):
         Embed(objective="triplet", learns_temperature=True)
     with pytest.raises(InputError, match="projection:128"):

@@ -143,9 +143,10 @@ def side_of_column(table: Table, column: str | None) -> Side | None:
 
 
 def told_apart(view: Table) -> Table:
-    """Return rows of one side with numbers of their own.
+    """Return rows of one input each with numbers of their own.
 
-    A line with several captions is as many rows, which otherwise have the number of the line.
+    A line with several captions, or the items of a pair, is as many rows, which otherwise have the
+    number of the line.
     """
     if len(set(places(view))) < len(view):
         view = replace(view, row_of=np.arange(1, len(view) + 1))

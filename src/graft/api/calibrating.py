@@ -13,7 +13,11 @@ from graft.api.embedding import Embedder
 from graft.data.captions import IMAGE_TEXT, sides
 from graft.data.readers import read
 from graft.data.table import Table
+from graft.data.tuples import Tuples, holds_relevance, relevant, unfolded
+from graft.embedding_job import kind_of
 from graft.errors import GraftError, InputError
+from graft.metrics.sampled_pairs import sample_pairs
+from graft.metrics.verification import sampled
 from graft.metrics.verification_across import pairs_across
 from graft.prepare import prepare
 from graft.recipe import read_recipe
@@ -49,23 +53,25 @@ def calibrated(
     label: str | None = None,
     metric: str = "cosine",
 ) -> Limits:
-    """Return the thresholds at which at most a share of the impostors is accepted.
+    """Return the thresholds at which at most a share of the unlike pairs is accepted.
 
     Pictures with captions give one for a picture and a caption, whichever is the query, and one for
-    two captions: those of one picture are alike. Labelled rows give one for their own kind.
+    two captions: those of one picture are alike. Labelled rows, pairs and triplets give one for
+    their own kind.
 
     Args:
         run: whose validation rows are taken where `data` is None; its test rows are left alone.
         embedder: that makes the vectors.
         far: the share.
-        data: labelled rows, or pictures with captions, that the model was not trained on.
+        data: labelled rows, pairs, triplets, or pictures with captions, that the model was not
+            trained on.
         input: name of their input column.
         label: name of their label column.
         metric: by which vectors are compared.
 
     Raises:
-        InputError: the run has no validation rows, the rows have no single labels, or there are
-            too few pairs.
+        InputError: the run has no validation rows, the rows do not say who belongs to whom, or
+            there are too few pairs.
     """
     is_both = len(embedder.sides) > 1
     if data is None:
@@ -78,15 +84,46 @@ def calibrated(
     if is_both and table.roles.modality == IMAGE_TEXT:
         found = _across(embedder, table, far, source, metric)
         return replace(found, notes=(*notes, *found.notes))
+    find = _of_labels if len(table.roles.inputs) == 1 else _of_tuples
+    side = table.roles.modality if is_both else ""
+    return Limits({between(side, side): find(embedder, table, far, source, metric)}, notes)
+
+
+def _of_labels(embedder: Embedder, table: Table, far: float, source: str, metric: str) -> Threshold:
+    """Return the threshold of labelled rows: those of one class are alike."""
     labels = table.labels()
     if labels is None or table.target_kind != "single":
-        raise InputError(f"{source[-80:]}: no column of single labels; name one with --label")
+        raise InputError(
+            f"{source[-80:]}: no column of single labels; name one with --label, or pass pairs"
+        )
     features = embedder.embed(table).features
     usable = [i for i in range(len(table)) if labels[i] and np.isfinite(features[i]).all()]
     vectors = prepared(features[usable], metric)
-    limit = calibrate(vectors, np.array([labels[i] for i in usable]), far, source=source)
-    side = table.roles.modality if is_both else ""
-    return Limits({between(side, side): limit}, notes)
+    return calibrate(vectors, np.array([labels[i] for i in usable]), far, source=source)
+
+
+def _of_tuples(embedder: Embedder, table: Table, far: float, source: str, metric: str) -> Threshold:
+    """Return the threshold of pairs or triplets, on the pairs that a run's metrics ask about."""
+    if holds_relevance(table.roles):
+        table = relevant(table)
+    numbers = table.numbers()
+    if numbers is not None:
+        table = table.take(np.flatnonzero(np.isfinite(numbers)))
+    kind = kind_of(table)
+    if kind == "scores":
+        raise InputError(
+            f"{source[-80:]} column `{table.roles.label}`: a score says how alike a pair is, and "
+            "not whether it belongs together; write 1 or 0, or pass other rows with --calibrate"
+        )
+    items, tuples = unfolded(table, graded=kind == "pairs")
+    features = embedder.embed(told_apart(items)).features
+    sound = np.flatnonzero(np.isfinite(features).all(1))
+    whole = np.isin(tuples.members, sound).all(1)
+    used, members = np.unique(tuples.members[whole], return_inverse=True)
+    scores = None if tuples.scores is None else tuples.scores[whole]
+    sample = sample_pairs(Tuples(members.reshape(-1, tuples.members.shape[1]), scores))
+    assert sample is not None
+    return calibrate_pairs(sampled(sample, prepared(features[used], metric)), far, source=source)
 
 
 def _across(embedder: Embedder, table: Table, far: float, source: str, metric: str) -> Limits:
@@ -149,8 +186,9 @@ def _trained_on(run: Path, table: Table) -> tuple[str, ...]:
     if not n_known:
         return ()
     note = (
-        f"{n_known:,} of the {len(table):,} rows of --calibrate were trained on, where impostors "
-        "lie farther off than among new rows: more are accepted than was asked; choose other rows"
+        f"{n_known:,} of the {len(table):,} rows of --calibrate were trained on, where unlike "
+        "pairs lie farther apart than among new rows: more are accepted than was asked; choose "
+        "other rows"
     )
     return (note,)
 

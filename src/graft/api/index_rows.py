@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graft.api.embedding import Embedder
-from graft.data.doctor.groups import ID_NAMES, repeated_ids
-from graft.data.faults import Finding, data_error, refuse
+from graft.data.doctor.groups import ID_NAMES
+from graft.data.faults import Finding, data_error, shorten
 from graft.data.roles import no_column, plain
 from graft.data.table import Table, is_embedded
 from graft.retrieval.rows import Row
@@ -84,7 +84,14 @@ def ids_of(table: Table, column: str | None) -> list[str]:
     column = column or _id_column(table)
     if column is None:
         return [o.path if o.row is None else f"{o.path}:{o.row}" for o in origins]
-    return filled_ids(table, column)
+    ids = filled_ids(table, column)
+    first: dict[str, int] = {}
+    for i, id in enumerate(ids):
+        if first.setdefault(id, i) != i:
+            message = f"id `{shorten(id, 40)}` names an earlier row too; give every row an id of "
+            message += "its own, rename the column, or name another one with --id"
+            raise data_error(message, path=origins[i].path, row=origins[i].row, column=column)
+    return ids
 
 
 def filled_ids(table: Table, column: str) -> list[str]:
@@ -104,14 +111,10 @@ def filled_ids(table: Table, column: str) -> list[str]:
 
 
 def _id_column(table: Table) -> str | None:
-    """Return the column that is named like one of ids and names every row differently.
+    """Return the column that is named like one of ids, the first that names every row differently.
 
-    Raises:
-        DataError: such a column names some rows alike.
+    Where none of them does it is the first, whose repeated ids are then an error.
     """
-    named = [n for n in table.columns if plain(n) in ID_NAMES]
-    # where most ids come back, the column names something else than rows
-    again = [replace(finding, severity="error") for finding in repeated_ids(table)]
-    refuse(finding for finding in again if finding.column in named)
+    named = [n for n in table.columns if plain(n) in ID_NAMES and n not in table.roles.inputs]
     whole = (n for n in named if len(set(map(str, table.column(n)))) == len(table))
-    return next(whole, None)
+    return next(whole, named[0] if named else None)

@@ -110,8 +110,8 @@ def index(
         kind: `exact`, `hnsw`, or `auto` for a graph from 200,000 rows on where faiss is installed.
         metric: `cosine` or `dot`; that of the index, or else `cosine`, unless given.
         server: keep the vectors in Qdrant: a folder, an address, or `:memory:`.
-        far: calibrate a threshold that at most this share of impostors reaches.
-        calibrate: labelled data for that; the run's own validation rows unless given.
+        far: calibrate a threshold that at most this share of unlike pairs reaches.
+        calibrate: labelled data or pairs for that; the run's own validation rows unless given.
         label: name of their label column.
         backbone: where the run's network was declared in Python: the same, declared again.
         n_threads: that build a graph.
@@ -212,7 +212,7 @@ def _check(
     if delete and (rebuild or far is not None):
         raise InputError("--delete goes with no other change; do one after the other")
     if calibrate is not None and far is None:
-        raise InputError("--calibrate needs --far, the share of impostors that may be accepted")
+        raise InputError("--calibrate needs --far, the share of unlike pairs that may be accepted")
     if data is None and not (delete or rebuild or far is not None):
         raise InputError("nothing to do; name data to index, or pass --delete, --rebuild or --far")
 

@@ -75,7 +75,7 @@ def _by_index(facts: EmbeddingFacts, index: Path, sides: tuple[str, str]) -> Emb
     threshold = manifest.threshold_of(*sides)
     if threshold is None or manifest.metric != "cosine":
         return facts
-    asked = f"the run's index, which accepts {threshold.asked_far:.2g} of impostors"
+    asked = f"the run's index, which accepts {threshold.asked_far:.2g} of unlike pairs"
     return facts.at(threshold.score, asked)
 
 

@@ -45,6 +45,7 @@ from graft.run_folder import (
 )
 from graft.serial import from_json
 from graft.tasks.tuples import TupleStream
+from graft.wording import counted
 
 RECIPE = "recipe.yaml"
 T = TypeVar("T")
@@ -287,11 +288,12 @@ def _with_hard_negatives(
     stream: Any = streams["train"]["train"]
     assert before.known is not None and job.recipe.mine is not None
     tuples, n_without = with_hard_negatives(before.known, stream.tuples, job.recipe.mine)
-    note = f"{len(tuples.members):,} hard negatives found among the training items"
+    found = counted(len(tuples.members) - n_without, "hard negative")
+    note = f"{found} found among the training items"
     if n_without:
-        note += (
-            f"; {n_without:,} pairs have none that far from their positive, and take the farthest"
-        )
+        one = "pair has none that far from its positive, and takes"
+        n = counted(n_without, one, "pairs have none that far from their positive, and take")
+        note += f"; {n} the farthest"
     listener.on_note(note)
     mined: Any = TupleStream(stream.items, tuples, stream.named)
     return {**streams, "train": {"train": mined}}

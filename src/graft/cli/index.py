@@ -86,8 +86,8 @@ def index(
         Calibrate a threshold that at most this share of unlike pairs reaches; beyond it
         `graft search` answers "unknown".
     calibrate
-        Labelled data, or pictures with captions, to calibrate on; the run's validation rows unless
-        given.
+        Labelled data, pairs, triplets, or pictures with captions, to calibrate on; the run's
+        validation rows unless given.
     label
         Column of their labels, where it is not found by name.
     quiet

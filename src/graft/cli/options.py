@@ -130,6 +130,10 @@ class RecipeOptions(DataOptions, RunningOptions):
     "Multiplies cosines before the softmax (softmax, cosface, arcface, proxies, cosent)."
     symmetric: Annotated[bool | None, _in(EMBEDDING, negative="")] = None
     "Also let each positive find its anchor (info_nce)."
+    guard: Annotated[float | None, _in(EMBEDDING)] = None
+    "What is so much more similar than the positive is no negative: it may be one too (info_nce)."
+    center_weight: Annotated[float | None, _in(EMBEDDING)] = None
+    "Weight of the centers beside the softmax (softmax_with_center; default 0.003)."
     dims: Annotated[str | None, _in(EMBEDDING)] = None
     "Widths at which the first numbers of a vector shall do alone: 64,128,256 (Matryoshka)."
     mining: Annotated[str | None, _in(EMBEDDING)] = None

@@ -11,7 +11,7 @@ from typing import Literal
 
 from graft.data.captions import hint_of_captions
 from graft.data.doctor.groups import likely_groups, repeated_ids, torn_groups
-from graft.data.doctor.labels import label_faults, unseen_labels
+from graft.data.doctor.labels import label_faults, one_class_parts, unseen_labels
 from graft.data.doctor.near import Near, near_faults, near_rows, not_compared
 from graft.data.doctor.repeats import duplicates
 from graft.data.doctor.rows import too_many_skipped, usable
@@ -80,6 +80,8 @@ def check(
         findings += label_faults(table, splits, labels)
         if table.target_kind != "number":
             findings += unseen_labels(table, part_of_row)
+        if table.target_kind == "single":
+            findings += one_class_parts(table, splits, labels)
     exact = same_inputs(table)
     told = labels or [""] * len(table)
     findings += duplicates(table, exact, told, part_of_row, allow_leak=allow_leak)

@@ -102,6 +102,18 @@ def deal_groups(
     return part[group_of].astype(np.int64)
 
 
+def with_two_groups(groups: np.ndarray, is_taken: np.ndarray) -> np.ndarray:
+    """Return the mask (N,) with a second group, the smallest of two rows or more.
+
+    It is as it was where more than one group is taken, or where fewer than three would stay.
+    """
+    names, sizes = np.unique(groups[~is_taken], return_counts=True)
+    fit = np.flatnonzero(sizes > 1)
+    if len(np.unique(groups[is_taken])) != 1 or len(names) < 4 or not len(fit):
+        return is_taken
+    return is_taken | (groups == names[fit[np.argmin(sizes[fit])]])
+
+
 def keeps_classes(counts: np.ndarray, part: np.ndarray, group: int) -> bool:
     """Tell whether part 0 still holds every class after it gave `group` away."""
     kept = part == 0

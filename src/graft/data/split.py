@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from graft.data.deal import deal_groups, draw, merged
+from graft.data.deal import deal_groups, draw, merged, with_two_groups
 from graft.data.faults import data_error, shorten
 from graft.data.sampling import generator
 from graft.data.stratify import deal_labels
@@ -221,6 +221,7 @@ class Dealing:
         labels: the labels of each row where there may be several, else None.
         units: (N,) rows of one unit have the same input, or the same group; they stay together.
         grouped: whether the user named a group.
+        by_class: whether the group is the class, so that whole classes are held out.
         how: the words for it.
     """
 
@@ -228,6 +229,7 @@ class Dealing:
     labels: Sequence[tuple[str, ...] | None] | None
     units: np.ndarray
     grouped: bool
+    by_class: bool
     how: str
 
     @classmethod
@@ -239,14 +241,15 @@ class Dealing:
         classes = codes(table.labels() or [""] * len(table))
         if numbers is not None:
             classes = bins_of(numbers)
-        if table.roles.group is not None and table.roles.group == table.roles.label:
-            classes = np.zeros(len(table), np.int64)  # whole classes are held out
+        group = table.roles.group
+        by_class = group is not None and group == table.roles.label
+        if by_class:
+            classes = np.zeros(len(table), np.int64)
         units = codes(units_of(table))
         n_repeated = len(units) - len(set(units.tolist()))
         how = "at random"
         if table.roles.label is not None:
             how = {"number": "stratified by quantiles"}.get(kind, "stratified")
-        group = table.roles.group
         if group is not None:
             units = merged(codes(table.column(group)), units)
             how += f", whole groups of `{group}`"
@@ -257,7 +260,7 @@ class Dealing:
         elif n_repeated:
             repeated = counted(n_repeated, "row repeats", "rows repeat")
             how += f", equal inputs kept together ({repeated} one)"
-        return cls(classes, labels, units, group is not None, how)
+        return cls(classes, labels, units, group is not None, by_class, how)
 
     def carve(
         self, rows: np.ndarray, share: float, random: np.random.Generator
@@ -272,6 +275,8 @@ class Dealing:
             taken = deal_labels(labels, units, targets, random, cover_first=True) == 1
         elif self.grouped:
             taken = deal_groups(self.classes[rows], units, targets, random, cover_first=True) == 1
+            # among rows of one class whatever is found is right
+            taken = with_two_groups(units, taken) if self.by_class else taken
         else:
             taken = draw(self.classes[rows], units, share, random)
         return rows[~taken], rows[taken]

@@ -169,6 +169,11 @@ class Loop:
             self.average.write()
         if not self.best and self.at.history and not ends_finite(self.at.history[-1]):
             raise Diverged(f"phase `{self.name}`: the loss ends not finite; lower the rate")
+        if self.at.history and not any(epoch["train_loss"] for epoch in self.at.history):
+            self.on_note(
+                f"phase `{self.name}`: the loss was 0 in every epoch, so nothing was learned; "
+                "where a row is compared with others of its batch, raise --batch-size"
+            )
         return tuple(EpochRecord(**e) for e in self.at.history)
 
     @property
@@ -221,9 +226,9 @@ class Loop:
         self.at.history.append(
             {
                 "epoch": self.at.epoch,
-                # none where no step of the epoch was applied
-                "train_loss": self.at.loss_sum / self.at.loss_count
-                if self.at.loss_count
+                # none where no step of the epoch was applied; 0 where no row of them counted
+                "train_loss": self.at.loss_sum / max(self.at.loss_count, 1e-12)
+                if self.at.loss_count or not self.at.n_bad
                 else math.nan,
                 "validation_loss": validation,
                 "seconds": time.perf_counter() - began,

@@ -80,7 +80,12 @@ class Pairs:
         return round(genuine), round(impostors)
 
     def head(self, far: float) -> Pairs:
-        """Return the highest pairs, down to where `far` of the impostors are accepted."""
+        """Return the highest pairs, down to where `far` of the impostors are accepted.
+
+        All of them where `totals` is None: what they weigh is known by summing them.
+        """
+        if self.totals is None:
+            return self
         impostors = np.cumsum(~self.genuine)[self.ends] if len(self.ends) else self.ends
         n = int(np.searchsorted(impostors, far * self.n_impostors, side="right")) + 1
         ends = self.ends[:n]

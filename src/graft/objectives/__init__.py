@@ -69,7 +69,7 @@ OBJECTIVES: dict[str, tuple[str, str]] = {
     ),
     "center": (
         "graft.objectives.center:center",
-        "half the squared distance to the center of the class",
+        "half the squared distance to the center of the class; alone, nothing keeps classes apart",
     ),
     "softmax_with_center": (
         "graft.objectives.center:softmax_with_center",

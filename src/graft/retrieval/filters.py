@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -44,15 +44,18 @@ class Condition:
         return f"{self.column}{self.operator}{self.value}"
 
 
-def read_conditions(texts: Iterable[str], columns: Iterable[str]) -> tuple[Condition, ...]:
+def read_conditions(
+    texts: Iterable[str], columns: Iterable[str], numbers: Collection[str] = ()
+) -> tuple[Condition, ...]:
     """Return conditions as a user writes them.
 
     Args:
         texts: such as `label=animal` or `price<=9.5`.
         columns: the names that there are.
+        numbers: those of columns that are compared as numbers.
 
     Raises:
-        InputError: a text is no condition.
+        InputError: a text is no condition, or orders numbers by what is none.
         UnknownName: a column is not there; the nearest is named.
     """
     known = sorted(set(columns))
@@ -67,7 +70,13 @@ def read_conditions(texts: Iterable[str], columns: Iterable[str]) -> tuple[Condi
         if match["column"] not in known:
             raise UnknownName("column", match["column"], known)
         value = match["value"].strip()
-        found.append(Condition(match["column"], cast(Operator, match["operator"]), value))
+        one = Condition(match["column"], cast(Operator, match["operator"]), value)
+        if one.column in numbers and one.operator not in ("=", "!=") and one.number is None:
+            raise InputError(
+                f"--where {shorten(text, 40)!r}: {shorten(value, 20)!r} is no number, and "
+                f"`{shorten(one.column, 30)}` holds numbers; compare it with one"
+            )
+        found.append(one)
     return tuple(found)
 
 

@@ -116,6 +116,12 @@ class Index:
         """Columns that conditions may name."""
         return tuple(dict.fromkeys(name for file in self._rows for name in file.columns))
 
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Columns that every segment compares as numbers."""
+        texts = {name for file in self._rows for name in file.columns if name not in file.numbers}
+        return frozenset(self.columns) - texts
+
     def search(
         self,
         queries: np.ndarray,
@@ -142,7 +148,7 @@ class Index:
         """
         vectors, part = check_queries(self, queries, k, side), self.parts[side]
         k = min(k, self.n_of(side))
-        wanted = self._wanted(read_conditions(where, self.columns)) if where else None
+        wanted = self._wanted(read_conditions(where, self.columns, self.numbers)) if where else None
         if wanted is None and self.manifest.n_deleted:
             wanted = self.live
         wanted = None if wanted is None else part.own(wanted)

@@ -64,6 +64,12 @@ class QdrantIndex:
         """Columns that conditions may name."""
         return tuple(self.manifest.server["columns"])
 
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Columns that are compared as numbers."""
+        columns = self.manifest.server["columns"]
+        return frozenset(name for name in columns if columns[name]["is_number"])
+
     def n_of(self, side: str) -> int:
         """Return how many rows of a side can be found."""
         if self.manifest.sides == (side,):
@@ -91,7 +97,7 @@ class QdrantIndex:
 
         vectors = check_queries(self, queries, k, side)
         k = min(k, self.n_of(side))
-        wanted = self.filter(read_conditions(where, self.columns), side=side)
+        wanted = self.filter(read_conditions(where, self.columns, self.numbers), side=side)
         requests = [
             models.QueryRequest(
                 query=query.tolist(),

@@ -127,6 +127,11 @@ class RowFile:
         """Return the names of the columns."""
         return tuple(self._columns)
 
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Return the names of the columns that are compared as numbers."""
+        return frozenset(name for name, (_, is_number) in self._columns.items() if is_number)
+
     def close(self) -> None:
         """Let go of the file."""
         self._base.close()

@@ -3,7 +3,9 @@
 Items of known class that the model was not trained on form pairs; the threshold is the lowest score
 at which the share of accepted impostors (two classes) is at most what was asked. Classes, or items
 where there are few classes, are drawn again to see how far threshold and shares would move. Of
-pictures with captions each picture is paired with each caption, and pictures are drawn.
+pictures with captions each picture is paired with each caption, and pictures are drawn. Pairs that
+the data themselves name are sampled as a run's metrics do it, and groups of items that they join
+are drawn.
 """
 
 from __future__ import annotations
@@ -39,9 +41,10 @@ class Threshold:
         tar_low: lower end of its interval.
         tar_high: upper end.
         n_items: items of which the pairs were made.
-        n_genuine: pairs that belong together: of one class, or a picture and its own caption.
+        n_genuine: pairs that belong together: of one class, a picture and its own caption, or as
+            the data say.
         n_impostors: pairs that do not.
-        resampled: `classes`, `items` or `pictures`.
+        resampled: `classes`, `groups`, `items` or `pictures`.
         source: where the items came from.
     """
 
@@ -94,7 +97,7 @@ def calibrate_pairs(
     """Do as `calibrate` with pairs that are made already.
 
     Raises:
-        InputError: the share is out of range, there are too few impostor pairs for it or no
+        InputError: the share is out of range, there are too few unlike pairs for it or no
             genuine ones, or too many impostors have the highest score of all.
     """
     if not 0 < far < 1:
@@ -106,7 +109,7 @@ def calibrate_pairs(
     score = threshold_at(curve, far)
     if math.isinf(score):
         raise InputError(
-            f"{curve.far[0]:.2%} of the impostor pairs have the highest score of all, more than "
+            f"{curve.far[0]:.2%} of the unlike pairs have the highest score of all, more than "
             f"--far {far:g}: the model does not tell them apart; train it, or pass a larger --far"
         )
     at = int(np.searchsorted(-curve.thresholds, -score))
@@ -137,18 +140,18 @@ def refuse_too_few(pairs: Pairs, far: float, source: str = "") -> None:
     """Raise where the pairs cannot show a share so small.
 
     Raises:
-        InputError: says how many impostor pairs it takes.
+        InputError: says how many unlike pairs it takes.
     """
     place = f"{source[-60:]}: " if source else ""
     needed = math.ceil(1 / far - 1e-9)
     if pairs.n_impostors < needed:
         raise InputError(
-            f"{place}{pairs.n_impostors:,} impostor pairs, and --far {far:g} needs {needed:,} or "
+            f"{place}{pairs.n_impostors:,} unlike pairs, and --far {far:g} needs {needed:,} or "
             "more: pass --calibrate with more rows, or a larger --far"
         )
     if not pairs.n_genuine:
         raise InputError(
-            f"{place}no two held-out rows have one class; pass --calibrate with rows that do"
+            f"{place}no two held-out rows belong together; pass --calibrate with rows that do"
         )
 
 

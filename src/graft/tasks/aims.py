@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graft.errors import InputError, UnknownName
-from graft.objectives.center import softmax_with_center, updated_centers
+from graft.objectives.center import center, softmax_with_center, updated_centers
 from graft.objectives.contrastive import contrastive, contrastive_all_pairs
 from graft.objectives.info_nce import info_nce, n_pair
 from graft.objectives.margin_softmax import arcface, cosface, softmax_loss
@@ -133,6 +133,11 @@ class Aim:
     has_temperature: bool = False
     is_raw: bool = False
 
+    @property
+    def knows_classes(self) -> bool:
+        """Return whether it keeps a vector or a center for each class."""
+        return self.has_classes or self.has_centers
+
 
 def find_aim(name: str, kind: Kind) -> Aim:
     """Return the aim of a name, where it takes such examples.
@@ -240,10 +245,13 @@ AIMS: dict[str, Aim] = {
         ("labels",), _labelled(supervised_contrastive), TEMPERATURE, has_temperature=True
     ),
     "triplet": Aim(("labels", "triplets"), _triplet, ("margin", "distance", "mining")),
+    "triplet_margin": Aim(("triplets",), _triplet, ("margin", "distance")),
     "contrastive": Aim(("binary", "labels"), _contrastive, ("margin", "distance")),
+    "contrastive_all_pairs": Aim(("labels",), _contrastive, ("margin", "distance")),
     "softmax": _of_classes(softmax_loss, "scale"),
     "cosface": _of_classes(cosface, "margin", "scale"),
     "arcface": _of_classes(arcface, "margin", "scale"),
+    "center": Aim(("labels",), _labelled(center), has_centers=True, is_raw=True),
     "softmax_with_center": dataclasses.replace(
         _of_classes(softmax_with_center, "center_weight", is_joint=True), has_centers=True
     ),

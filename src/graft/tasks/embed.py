@@ -28,6 +28,7 @@ from graft.tasks.labelled import Truth, table_stream
 from graft.tasks.streams import TableStream
 from graft.tasks.task import Loss, Progress
 from graft.tasks.tuples import TupleStream
+from graft.wording import flag
 
 HEADLINES = {
     "scores": "spearman",
@@ -85,10 +86,8 @@ class Embed:
     def __post_init__(self) -> None:
         odd = sorted(set(self.options) - set(self.aim.options))
         if odd:
-            has = ", ".join(f"--{name}" for name in self.aim.options) or "none"
-            raise InputError(
-                f"objective `{self.objective}` has no --{odd[0].replace('_', '-')}; it has {has}"
-            )
+            has = ", ".join(map(flag, self.aim.options)) or "none"
+            raise InputError(f"objective `{self.objective}` has no {flag(odd[0])}; it has {has}")
         if self.learns_temperature and not self.aim.has_temperature:
             raise InputError(f"objective `{self.objective}` has no temperature to learn")
 
@@ -112,7 +111,7 @@ class Embed:
         head = embedding_head(self.head, backbone.width)
         aim = self.aim
         learned = None
-        if self.learns_temperature or aim.has_classes or aim.has_centers:
+        if self.learns_temperature or aim.knows_classes:
             learned = Learned(
                 temperature=self.options.get("temperature", 0.07)
                 if self.learns_temperature
@@ -192,7 +191,7 @@ class Embed:
     def _found(self, embeddings: Tensor, targets: Mapping[str, Tensor], seed: int) -> Encoded:
         if self.kind == "labels":
             labels = targets[self.target]
-            if self.aim.has_classes:  # held-out rows may be of classes that nothing is learned of
+            if self.aim.knows_classes:  # held-out rows may be of classes that nothing is learned of
                 known = (labels >= 0) & (labels < self.n_classes)
                 embeddings, labels = embeddings[known], labels[known]
             return Encoded(embeddings, labels=labels, seed=seed)

@@ -143,3 +143,19 @@ def unseen_labels(table: Table, part_of_row: np.ndarray) -> list[Finding]:
     names = listed(sorted(unseen), n_chars=50)
     message = f"{n} a label without a training row ({names}); add such rows to train or drop these"
     return [at(table, rows[0], "unseen-label", "error", message, table.roles.label)]
+
+
+def one_class_parts(table: Table, splits: Splits, labels: list[str]) -> list[Finding]:
+    """Return a warning for each part of one class held out: every search there is right."""
+    findings, trained = [], {labels[i] for i in splits.train.tolist()}
+    for name, rows in (("validation", splits.validation), ("test", splits.test)):
+        classes = {labels[i] for i in rows.tolist()} - {""}
+        if len(rows) > 1 and len(classes - trained) == len(classes) == 1:
+            message = (
+                f"every row of {name} is of class {shorten(classes.pop(), 30)!r}, so whatever "
+            )
+            message += "is found there is right and the metrics say nothing; hold out two classes "
+            message += "or more"
+            column = table.roles.label
+            findings.append(at(table, int(rows[0]), "one-class-part", "warn", message, column))
+    return findings

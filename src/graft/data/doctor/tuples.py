@@ -9,12 +9,14 @@ import numpy as np
 
 from graft.data.doctor.places import at
 from graft.data.faults import Finding
+from graft.data.roles import plain
 from graft.data.split import Splits, part_numbers, units_of
 from graft.data.table import Table
 from graft.data.tuples import holds_relevance
 from graft.wording import counted
 
-QUERIES = frozenset(["query", "question"])
+QUERIES = frozenset(["query", "question", "anchor"])
+"""Names of what asks; what belongs to it is rarely much shorter."""
 MUCH_LONGER = 2.0
 FEWEST_COMPARED = 20
 MOST_COMPARED = 2_000
@@ -109,9 +111,9 @@ def swapped_columns(table: Table, columns: Sequence[Sequence[str]]) -> list[Find
     names = table.roles.inputs
     found = []
     lengths = [sum(map(len, column)) / max(len(column), 1) for column in columns]
-    if names[0].casefold() in QUERIES and lengths[0] > MUCH_LONGER * lengths[1] > 0:
+    if plain(names[0]) in QUERIES and lengths[0] > MUCH_LONGER * lengths[1] > 0:
         message = f"`{names[0]}` is {lengths[0] / lengths[1]:.0f} times as long as `{names[1]}`; "
-        message += f"if they are swapped, pass --input {names[1]},{names[0]}"
+        message += f"if they are swapped, pass --input {','.join([names[1], names[0], *names[2:]])}"
         found.append(at(table, 0, "swapped-columns", "warn", message, names[0]))
     if len(names) == 3:
         share, n = nearer_negatives(columns)

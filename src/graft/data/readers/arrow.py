@@ -81,7 +81,7 @@ def read_columns(path: str, kind: str, read: Callable[[BinaryIO], pa.Table]) -> 
         message = f"two columns have the same name ({listed(twice)}); rename one"
         raise data_error(message, path=path, column=twice[0])
     if not data.num_rows:
-        message = "no rows in it; add rows: at least 2 of each of 2 classes"
+        message = "no rows in it; add rows"
         raise data_error(message, path=path)
     return Rows.of_file(with_class_names(plain(data), path), path)
 

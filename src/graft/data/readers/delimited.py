@@ -57,7 +57,7 @@ def read_delimited(path: str, *, encoding: str | None, sep: str) -> Rows:
     """Read delimited text; the reader of every such ending is this with its own separator."""
     import pyarrow as pa
 
-    check_file(path, "add a header line and at least 2 rows of each of 2 classes")
+    check_file(path, "add a header line and rows")
     encoding = known_encoding(encoding, path)
     sep = SEPARATOR_WORDS.get(sep, sep)
     if len(sep) != 1 or sep in '"\r\n\0':
@@ -76,7 +76,7 @@ def read_delimited(path: str, *, encoding: str | None, sep: str) -> Rows:
     except UnicodeError:
         refuse_encoding(path, encoding, lambda text: place_at_end(text, sep))
     if not chunks:
-        message = "only a header line; add rows: at least 2 of each of 2 classes"
+        message = "only a header line; add rows"
         raise data_error(message, path=path)
     if has_mark(path):
         message = "a byte-order mark at the start was left out"
