@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graft.errors import InputError, RecipeError, UnknownName
 from graft.data.split import USUAL_SHARE
-from graft.errors import RecipeError, UnknownName
+from graft.errors import InputError, RecipeError, UnknownName
 from graft.methods import METHODS
 from graft.recipe import Recipe, read_recipe
 from graft.recipe_plan import OPTIONS, build_plan
