@@ -103,7 +103,7 @@ def test_the_share_is_kept_on_the_pairs_at_hand(place, tmp_path):
 
 
 def test_scores_do_not_say_what_belongs_together(place, tmp_path):
-    with pytest.raises(InputError, match=r"column `score`: a score says how alike a pair is"):
+    with pytest.raises(InputError, match="`score` says how alike a pair is, and not whether"):
         calibrated(place, tmp_path, place / "scored.csv")
 
 

@@ -112,8 +112,8 @@ def _of_tuples(embedder: Embedder, table: Table, far: float, source: str, metric
     kind = kind_of(table)
     if kind == "scores":
         raise InputError(
-            f"{source[-80:]} column `{table.roles.label}`: a score says how alike a pair is, and "
-            "not whether it belongs together; write 1 or 0, or pass other rows with --calibrate"
+            f"{source[-80:]}: `{table.roles.label}` says how alike a pair is, and not whether it "
+            "belongs together; write 1 or 0, or pass other rows with --calibrate"
         )
     items, tuples = unfolded(table, graded=kind == "pairs")
     features = embedder.embed(told_apart(items)).features
