@@ -8,7 +8,6 @@ and the paired interval draws rows. Repeats cut the folds anew; of a row their m
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from racing import Line, paired_interval
@@ -23,19 +22,19 @@ def crossed_line(
     ours: np.ndarray,
     theirs: np.ndarray,
     labels: np.ndarray,
-    penalties: Sequence[float],
+    penalty: float,
     repeats: int = 1,
 ) -> Line:
-    """Return the line of graft's probe against scikit-learn's LogisticRegressionCV.
+    """Return the line of graft's probe against scikit-learn's LogisticRegression.
 
     Args:
         ours: (N, D) graft's features.
         theirs: (N, D) those of the peer's library.
         labels: (N,) class numbers.
-        penalties: `C` among which the peer chooses by five folds of its own.
+        penalty: the peer's `C`, chosen once; graft chooses its own in every fold.
         repeats: times that the folds are cut.
     """
-    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
     from graft.engine.solve import search
@@ -52,7 +51,7 @@ def crossed_line(
             right[0, test] += scores.argmax(1) == labels[test]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                peer = LogisticRegressionCV(Cs=list(penalties), cv=N_FOLDS, max_iter=2000)
+                peer = LogisticRegression(C=penalty, max_iter=2000)
                 peer.fit(theirs[train], labels[train])
             right[1, test] += peer.predict(theirs[test]) == labels[test]
     right /= repeats

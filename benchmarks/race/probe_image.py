@@ -66,6 +66,7 @@ def image_lines(name: str, folder: Path, asked: Any) -> list[Line]:
     import numpy as np
     import torch
     from crossed import crossed_line
+    from sklearn.linear_model import LogisticRegressionCV
 
     from graft.backbones import open_backbone
     from graft.data.readers import read
@@ -128,7 +129,8 @@ def image_lines(name: str, folder: Path, asked: Any) -> list[Line]:
     truth = stream.targets["label"].numpy()
     ours = predict_rows(model, task, stream)["probabilities"].argmax(1) == truth
     of_train, of_test = timm_features(train), timm_features(test)
-    theirs = scikit_right(of_train, numbers, of_test, truth)
+    fitted = LogisticRegressionCV(Cs=list(PENALTIES), cv=5, max_iter=2000).fit(of_train, numbers)
+    theirs = fitted.predict(of_test) == truth
     low, high = paired_interval(ours, theirs)
     both = [task.streams(table, model.backbone)["train"] for table in (train, test)]
     return [
@@ -145,7 +147,7 @@ def image_lines(name: str, folder: Path, asked: Any) -> list[Line]:
             np.concatenate([feature_rows(model.backbone, one) for one in both]),
             np.concatenate([of_train, of_test]),
             np.concatenate([numbers, truth]),
-            PENALTIES,
+            float(np.ravel(fitted.C_)[0]),
             N_REPEATS,
         ),
     ]
@@ -255,14 +257,6 @@ def timm_features(table: Any) -> Any:
             part = [Image.open(p).convert("RGB") for p in paths[start : start + 32]]
             found.append(net(torch.stack([transform(image) for image in part])).numpy())
     return np.concatenate(found)
-
-
-def scikit_right(train: Any, labels: list[int], test: Any, truth: Any) -> Any:
-    """Return which test rows scikit-learn gets right, fitted on features (N, D)."""
-    from sklearn.linear_model import LogisticRegressionCV
-
-    fitted = LogisticRegressionCV(Cs=list(PENALTIES), cv=5, max_iter=2000)
-    return fitted.fit(train, labels).predict(test) == truth
 
 
 if __name__ == "__main__":

@@ -183,9 +183,10 @@ def accuracy_lines(texts: Any, model: Any, task: Any) -> list[Line]:
         fitted.fit(of_train, texts.labels)
     theirs = fitted.predict(of_test) == truth
     low, high = paired_interval(ours, theirs)
+    penalty = float(np.ravel(fitted.C_)[0])
     note = (
         f"accuracies; the ratio is the lower end of the interval {low:+.2f} to {high:+.2f} points; "
-        f"C = {np.ravel(fitted.C_)[0]:g} by 5 folds"
+        f"C = {penalty:g} by 5 folds"
     )
     what = f"{texts.name}, {len(texts.labels)} rows"
     work = f"accuracy, {what}, {len(truth)} test rows, points"
@@ -196,7 +197,7 @@ def accuracy_lines(texts: Any, model: Any, task: Any) -> list[Line]:
         np.concatenate([feature_rows(model.backbone, one) for one in both]),
         np.concatenate([of_train, of_test]),
         np.concatenate([texts.labels, truth]),
-        PENALTIES,
+        penalty,
     )
     return [of_split, crossed]
 
