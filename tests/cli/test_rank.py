@@ -32,7 +32,7 @@ def test_a_table_what_it_is_sorted_by_and_what_to_take(place):
         assert word in found.stdout
     assert "5-fold cross-validation on 63 training rows, 3 classes" in found.stdout
     assert "start from  models/bert" in found.stdout
-    assert "not ranked: empty: models/empty: no config.json" in found.stderr
+    assert "not ranked: empty: no config.json" in found.stderr
     assert "know little about your data" in found.stderr
     written = from_json(Ranking, (place / "out" / "rank.json").read_text())
     assert written.best.model in found.stdout
