@@ -80,6 +80,17 @@ def test_patience_ends_the_path_without_changing_the_choice():
     assert short.l2 == whole.l2
 
 
+def test_a_path_ends_where_every_fold_has_turned():
+    x, y = draw(600, 20, 3)
+    folds = np.arange(len(y)) % 5
+    whole, short = (search_l2(x, y, folds=folds, patience=p) for p in (None, 5))
+    n_worse = len(short.l2s) - 1 - short.chosen
+    assert short.l2 == whole.l2 and 2 <= n_worse < 5
+    assert (np.diff(np.array(short.fold_losses)[-3:], axis=0) > 0).all()
+    before = np.diff(np.array(short.fold_losses)[-4:-1], axis=0)
+    assert n_worse == 2 or not (before > 0).all()
+
+
 def test_validation_rows_are_never_trained_on():
     x, y = draw(300, 10, 3)
     found = search_l2(x[:200], y[:200], validation=(x[200:], y[200:]))

@@ -16,7 +16,8 @@ Conventions:
 
 Memory beyond the features: one block of rows, F * C * D numbers for each vector of the solver,
 two (D, D) matrices, and N * F * C probabilities as long as these stay below half the features'
-bytes (or 64 MiB); otherwise they are computed anew in each product.
+bytes (or 64 MiB); otherwise they are computed anew in each product. Where classes have blocks of
+their own (`blocks.py`), these and a sample of the features: 256 and 64 MiB at most, some twice.
 """
 
 from graft.solvers.logistic import fit_logistic, fit_multilabel

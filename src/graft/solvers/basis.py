@@ -38,6 +38,23 @@ class Basis:
     vectors: Tensor
     values: Tensor
 
+    def inverse(self, family: Family, point: Point, *, l2: float) -> Preconditioner:
+        """Return the preconditioner of `family` at `point`."""
+        curvature = point.class_curvature
+        vectors = None
+        if curvature.ndim == 3:
+            values, vectors = torch.linalg.eigh(curvature)
+        else:
+            values = curvature
+        values = values.clamp(min=0)
+        floor = 1e-12 * values.amax(dim=1, keepdim=True).clamp(min=1e-280)
+        scale = 1 / (values[..., None] * self.values + l2)
+        complete = self.vectors.shape[0] == self.vectors.shape[1]
+        return Preconditioner(
+            self, vectors, scale, 0.0 if complete else 1 / l2, 1 / (values + floor),
+            family.moves.to(values.dtype), family.link.shift_free,
+        )  # fmt: skip
+
 
 def decompose(rows: Rows, row_weights: Tensor) -> Basis:
     """Return the eigenbasis of the covariance of `rows` under `row_weights` (N,).
@@ -106,6 +123,11 @@ class Preconditioner:
     moves: Tensor
     shift_free: bool
 
+    @property
+    def centre(self) -> Tensor:
+        """Return what features are measured from, (D,)."""
+        return self.basis.centre
+
     def apply(self, residual: Tensor) -> Tensor:
         """Return the inverse times `residual`, both (F, C, D + 1), bias about the centre."""
         q = self.class_vectors
@@ -123,21 +145,3 @@ class Preconditioner:
             mean = out[..., -1].sum(dim=1) / self.moves.sum(dim=1)
             out[..., -1] -= mean[:, None] * self.moves
         return out
-
-
-def precondition(family: Family, point: Point, basis: Basis, *, l2: float) -> Preconditioner:
-    """Return the preconditioner of `family` at `point`."""
-    curvature = point.class_curvature
-    vectors = None
-    if curvature.ndim == 3:
-        values, vectors = torch.linalg.eigh(curvature)
-    else:
-        values = curvature
-    values = values.clamp(min=0)
-    floor = 1e-12 * values.amax(dim=1, keepdim=True).clamp(min=1e-280)
-    scale = 1 / (values[..., None] * basis.values + l2)
-    complete = basis.vectors.shape[0] == basis.vectors.shape[1]
-    return Preconditioner(
-        basis, vectors, scale, 0.0 if complete else 1 / l2, 1 / (values + floor),
-        family.moves.to(values.dtype), family.link.shift_free,
-    )  # fmt: skip

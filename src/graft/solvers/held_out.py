@@ -39,17 +39,18 @@ def score(
     """Return held-out loss per fold, over all folds, and accuracy."""
     total = family.weights.new_zeros(family.n_problems)
     right = family.weights.new_zeros(())
-    for span in held_out.rows.spans(family.n_columns):
-        block = held_out.rows.block(span, torch.float64)
+    point = minimum.point
+    for span in held_out.rows.spans(family.targets.n_classes):
         target, _ = held_out.targets.block(span)
-        z = family.logits(block, minimum.point.weight, minimum.point.bias)
-        v = held_out.weights[span]
+        problem = held_out.problem[span]
+        z = _own(held_out.rows, span, problem, point.weight, point.bias + family.offset)
+        v = held_out.weights[span].gather(1, problem[:, None])[:, 0]
         if family.link.shift_free:
-            hit = (z.argmax(dim=2) == target.argmax(dim=1)[:, None]).to(z.dtype)
+            hit = (z.argmax(dim=1) == target.argmax(dim=1)).to(z.dtype)
         else:
-            hit = ((z > 0) == (target[:, None] > 0.5)).to(z.dtype).mean(dim=2)
-        loss, _ = family.link.loss(z, target)
-        total += torch.linalg.vecdot(v, loss, dim=0)
+            hit = ((z > 0) == (target > 0.5)).to(z.dtype).mean(dim=1)
+        loss = family.link.loss(z[:, None], target)[0][:, 0]
+        total.index_add_(0, problem, v * loss)
         right += (v * hit).sum()
     weight = held_out.weights.sum(dim=0)
     return (
@@ -104,9 +105,16 @@ def held_out_scores(rows: Rows, problem: Tensor, weight: Tensor, bias: Tensor) -
         bias: (F, C).
     """
     found = weight.new_zeros(rows.n_rows, bias.shape[1])
-    flat = weight.reshape(-1, rows.width)
-    for span in rows.spans(len(flat)):
-        block = rows.block(span, weight.dtype)
-        z = torch.addmm(bias.reshape(-1), block, flat.T).view(len(block), *bias.shape)
-        found[span] = z[torch.arange(len(block), device=z.device), problem[span]]
+    for span in rows.spans(bias.shape[1]):
+        found[span] = _own(rows, span, problem[span], weight, bias)
+    return found
+
+
+def _own(rows: Rows, span: slice, problem: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the scores (n, C) of each row of a span by its own problem (n,)."""
+    block = rows.block(span, weight.dtype)
+    found = weight.new_zeros(len(block), bias.shape[1])
+    for f in torch.unique(problem).tolist():
+        own = problem == f
+        found[own] = torch.addmm(bias[f], block[own], weight[f].T)
     return found

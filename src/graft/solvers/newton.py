@@ -12,16 +12,19 @@ Newton-CG); the forcing term and the stop by the Newton decrement follow Boyd an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from graft.solvers.basis import Basis, Preconditioner, decompose, decompose_cost, precondition
+from graft.solvers.conditioning import Conditioning, Inverse, begin
 from graft.solvers.family import Family, Point, evaluate, hessian_product
 
 MAX_PRODUCTS = 250  # of one step
 MAX_HALVINGS = 40
+MAX_STUCK = 3  # steps of float32 in a row that come no nearer
+LEFT, LEFT_ROUGH = 1e-4, 0.1  # share of what the tolerance grants that a step leaves unsolved
+BENT = 0.02  # share of a decrement that a whole step leaves: the objective is no parabola
 ROUNDING_GAP = 1e-10  # a step that cannot improve on this relative gap has met rounding
 
 
@@ -31,8 +34,7 @@ class Minimum:
 
     Args:
         point: the family there.
-        basis: the last basis, for the next l2 of a path.
-        n_since_basis: products with the Hessian since that basis was made.
+        conditioning: the last one, for the next l2 of a path.
         gap: (F,) estimated distance to the minimum, as a share of the objective.
         n_iterations: Newton steps.
         n_products: products with the Hessian.
@@ -41,8 +43,7 @@ class Minimum:
     """
 
     point: Point
-    basis: Basis
-    n_since_basis: int
+    conditioning: Conditioning
     gap: Tensor
     n_iterations: int
     n_products: int
@@ -52,7 +53,7 @@ class Minimum:
 
 def minimise(
     family: Family, weight: Tensor, bias: Tensor, *, l2: float, tolerance: float,
-    max_iterations: int, warm: Minimum | None = None, rough: bool = False,
+    max_iterations: int, warm: Conditioning | None = None, rough: bool = False,
 ) -> Minimum:  # fmt: skip
     """Minimise all problems of a family from a start.
 
@@ -65,58 +66,72 @@ def minimise(
             which puts the objective within about `tolerance ** 2` of its minimum, relatively. The
             step that shows this is still taken.
         max_iterations: Newton steps at most.
-        warm: a minimum nearby, whose basis is used as long as it serves.
+        warm: of a minimum nearby; used as long as it serves.
         rough: take objective and gradient in the type of the products too; for a path's interior,
-            with a tolerance of no less than 1e-3.
+            with a tolerance of no less than 1e-3. What is recorded of the point beside weight and
+            bias is then that of the one before.
     """
     dtype = _product_dtype(family)
     keep = _buffer(family, dtype)
     exact = dtype if rough else torch.float64
     point = evaluate(family, weight, bias, l2=l2, keep=keep, dtype=exact)
-    basis = decompose(family.rows, point.row_curvature) if warm is None else warm.basis
-    n_since = 0 if warm is None else warm.n_since_basis
-    product_cost = 4.0 * family.rows.n_rows * family.rows.width * family.n_columns
-    n_patience = decompose_cost(family.rows) / product_cost
+    conditioning = begin(family, point) if warm is None else warm
     gap = torch.full_like(point.objective, torch.inf)
     done = torch.zeros_like(point.objective, dtype=torch.bool)
-    n_products = n_iterations = 0
+    least = gap
+    n_products = n_iterations = n_stuck = 0
     message = f"stopped after {max_iterations} iterations, the limit"
     while n_iterations < max_iterations:
-        if n_since > n_patience:
-            basis, n_since = decompose(family.rows, point.row_curvature), 0
-        inverse = precondition(family, point, basis, l2=l2)
-        step, left, n = newton_step(family, point, inverse, l2=l2, tolerance=tolerance, dtype=dtype)
-        n_iterations, n_products, n_since = n_iterations + 1, n_products + n, n_since + n
+        conditioning = conditioning.renewed(family, point, l2=l2)
+        inverse = conditioning.made.inverse(family, point, l2=l2)
+        step, left, n = newton_step(
+            family, point, inverse, l2=l2, dtype=dtype,
+            most_left=(LEFT_ROUGH if rough else LEFT) * tolerance**2,
+        )  # fmt: skip
+        n_iterations, n_products = n_iterations + 1, n_products + n
         decrement = -_dot(point.gradient, step) + left
-        gap = decrement.abs() / (2 * point.objective.clamp(min=1e-300))
+        conditioning = conditioning.after(n, decrement, left)
+        gap = decrement.abs() / _scale(point)
+        if rough and bool((left + BENT * decrement.abs() <= tolerance**2 * _scale(point)).all()):
+            # So near the minimum the whole step is right, and nobody asks what it is worth.
+            weight, bias = point.weight + step[..., :-1], point.bias + step[..., -1]
+            point = replace(point, weight=weight, bias=bias)
+            done = torch.ones_like(done)
+            message = "converged"
+            break
         done = gap <= tolerance**2
         point, moved = _search_line(family, point, step, l2=l2, keep=keep, dtype=exact)
         if bool(done.all()):
             message = "converged"
             break
-        if bool((done | ~moved).all()):
-            if dtype == torch.float32:
-                dtype = exact = torch.float64
-                keep = _buffer(family, dtype)
-                point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
-                continue
+        n_stuck = n_stuck + 1 if bool((done | (gap >= least)).all()) else 0
+        least = torch.minimum(least, gap)
+        is_still = bool((done | ~moved).all())
+        if dtype == torch.float32 and (is_still or n_stuck == MAX_STUCK):
+            dtype = exact = torch.float64
+            keep = _buffer(family, dtype)
+            point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
+        elif is_still:
             done = done | (gap <= ROUNDING_GAP)
             message = "stopped where rounding leaves nothing to gain"
             break
-    return Minimum(point, basis, n_since, gap, n_iterations, n_products, done, message)
+    return Minimum(point, conditioning, gap, n_iterations, n_products, done, message)
 
 
 def newton_step(
-    family: Family, point: Point, inverse: Preconditioner, *, l2: float, tolerance: float,
+    family: Family, point: Point, inverse: Inverse, *, l2: float, most_left: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, int]:  # fmt: skip
     """Solve the Newton equation to the accuracy that pays, by preconditioned conjugate gradients.
+
+    Args:
+        most_left: of the squared decrement, as a share of twice the objective; finer never pays.
 
     Returns:
         The step (F, C, D + 1), with the plain bias last; what it leaves of the squared decrement
         (F,); and the number of products taken.
     """
-    centre = inverse.basis.centre
+    centre = inverse.centre
     # With features about the centre, the same function has bias b + W c: the chain rule moves
     # the gradient there, and the step back.
     residual = -point.gradient
@@ -124,10 +139,10 @@ def newton_step(
     # The penalty is on W alone, which both coordinates share, so nothing else changes.
     z = inverse.apply(residual)
     rho = _dot(residual, z)
-    scale = 2 * point.objective.clamp(min=1e-300)
-    # Fast at the end, cheap at the start; never finer than the tolerance asks.
+    scale = _scale(point)
+    # Fast at the end, cheap at the start; never much finer than the tolerance asks.
     forcing = (rho / scale).clamp(min=0).pow(0.25).clamp(1e-3, 0.2)
-    goal = torch.maximum(forcing.square() * rho, 1e-4 * tolerance**2 * scale)
+    goal = torch.maximum(forcing.square() * rho, most_left * scale)
     step, search = torch.zeros_like(z), z
     n_products = 0
     while n_products < MAX_PRODUCTS:
@@ -187,6 +202,11 @@ def _search_line(
         shorter = torch.where(shorter < 1e-8, 0.0, shorter)
         length = torch.where(poor, shorter, length)
     raise AssertionError("a length shrinks below 1e-8 in fewer trials than these")
+
+
+def _scale(point: Point) -> Tensor:
+    """Return what a squared decrement is measured by (F,)."""
+    return 2 * point.objective.clamp(min=1e-300)
 
 
 def _product_dtype(family: Family) -> torch.dtype:

