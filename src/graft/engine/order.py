@@ -17,6 +17,7 @@ from graft.engine.ahead import Ahead
 from graft.engine.draws import row_seeds
 from graft.engine.feeds import PhaseFeeds, Streams
 from graft.engine.processes import Processes
+from graft.engine.row_groups import GROUP_TOKENS
 from graft.engine.step import Part
 from graft.engine.views import numbers
 from graft.tasks.task import Progress, Stream, Task
@@ -31,7 +32,7 @@ FEWEST_TOKENS = 512
 
 ROWS_OF_A_PASS = 64
 """Rows computed together where nothing is trained, on an accelerator or without lengths."""
-TOKENS_OF_A_PASS = 960
+TOKENS_OF_A_PASS = GROUP_TOKENS
 """Padded tokens of the same on a processor, whose caches hold no more: 0.87 of the time of 64 rows
 (MiniLM, banking77, float32, Zen 4)."""
 

@@ -1,9 +1,9 @@
 """Choose the penalty by what it does on rows that were held out.
 
 All folds are one `Family`: they walk down the path of penalties in lock-step, from the largest,
-each solved from the one before, and share every pass over the features. The final fit on all
-rows starts from the mean of the folds' solutions at the chosen penalty, where that is better than
-zero.
+each begun where the path so far points, and share every pass over the features. The final fit on
+all rows starts from the mean of the folds' solutions at the chosen penalty, where that is better
+than zero.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from graft.solvers.targets import (
 N_L2S = 25
 LOWEST, HIGHEST = 1e-6, 1e2
 MAX_EXTENSIONS = 9  # steps of the grid: three decades of the default one
+MAX_BEHIND = 3  # minima of the path through which the next start is laid
 PATH_TOLERANCE = 3e-3  # measured: held-out losses within 6e-4 of themselves, the same choice
 
 
@@ -170,6 +171,7 @@ class _Walk:
         self.fold_losses: list[tuple[float, ...]] = []
         self.accuracies: list[float] = []
         self.starts: dict[int, tuple[Tensor, Tensor]] = {}
+        self.behind: list[tuple[float, Tensor, Tensor]] = []
         self.conditioning: Conditioning | None = None
         self.converged = True
         self.n_products = 0
@@ -188,44 +190,38 @@ class _Walk:
 
     def down(self, grid: list[float]) -> None:
         """Solve along `grid` (descending) and beyond either end while that end is the best."""
-        first = self._step(grid[0], None)
-        minimum, last = first, None
+        first = minimum = self._step(grid[0], None)
         for l2 in grid[1:]:
             if self.patience is not None and (
                 len(self.l2s) - 1 - self.best >= self.patience or self.has_turned
             ):
                 break
-            last, minimum = minimum, self._step(l2, minimum, last)
+            minimum = self._step(l2, minimum)
         ratio = (grid[-1] / grid[0]) ** (1 / (len(grid) - 1)) if len(grid) > 1 else 0.1
         for _ in range(MAX_EXTENSIONS):
             if self.best != len(self.l2s) - 1:
                 break
-            last, minimum = minimum, self._step(self.l2s[-1] * ratio, minimum, last)
+            minimum = self._step(self.l2s[-1] * ratio, minimum)
+        self.behind = []
         for _ in range(MAX_EXTENSIONS):
             if self.best != 0:
                 break
             first = self._step(self.l2s[0] / ratio, first, front=True)
 
-    def _step(
-        self, l2: float, near: Minimum | None, far: Minimum | None = None, *, front: bool = False
-    ) -> Minimum:
-        """Solve at `l2` from the one or two minima before it, and score the result."""
+    def _step(self, l2: float, near: Minimum | None, *, front: bool = False) -> Minimum:
+        """Solve at `l2` from what lies before it on the path, and score the result."""
         shape = (self.family.n_problems, self.family.targets.n_classes, self.family.rows.width)
         weight = self.family.weights.new_zeros(shape)
         bias = weight.new_zeros(shape[:2])
-        if near is not None:
+        if self.behind:
+            weight, bias = _extrapolated(self.behind, math.log(l2))
+        elif near is not None:
             weight, bias = near.point.weight, near.point.bias
-        if near is not None and far is not None:
-            # The path is smooth in log l2: the secant lands nearer than the last point.
-            ahead = math.log(l2 / self.l2s[-1]) / math.log(self.l2s[-1] / self.l2s[-2])
-            ahead = min(ahead, 1.0)
-            weight = weight + ahead * (weight - far.point.weight)
-            bias = bias + ahead * (bias - far.point.bias)
         minimum = minimise(
             self.family, weight, bias, l2=l2, tolerance=PATH_TOLERANCE, max_iterations=100,
-            warm=None if near is None else near.conditioning,
-            rough=True,
+            warm=None if near is None else near.conditioning, rough=True,
         )  # fmt: skip
+        point = minimum.point
         fold_losses, mean, accuracy = score(self.family, self.held_out, minimum)
         place = 0 if front else len(self.l2s)
         self.l2s.insert(place, l2)
@@ -234,12 +230,34 @@ class _Walk:
         self.accuracies.insert(place, accuracy)
         if front:
             self.starts = {i + 1: start for i, start in self.starts.items()}
+        else:
+            self.behind = [*self.behind, (math.log(l2), point.weight, point.bias)][-MAX_BEHIND:]
         if self.best == place:
-            self.starts = {place: (minimum.point.weight, minimum.point.bias)}
+            self.starts = {place: (point.weight, point.bias)}
             self.conditioning = minimum.conditioning
         self.converged &= bool(minimum.converged.all())
         self.n_products += minimum.n_products
         return minimum
+
+
+def _extrapolated(
+    behind: Sequence[tuple[float, Tensor, Tensor]], place: float
+) -> tuple[Tensor, Tensor]:
+    """Return weight and bias at the log of a penalty: the path is smooth in it.
+
+    The polynomial through the minima behind; no further ahead than these lie apart.
+    """
+    logs = [log for log, _, _ in behind]
+    if len(logs) > 1:
+        place = max(place, 2 * logs[-1] - logs[-2])
+    shares = [
+        math.prod((place - other) / (log - other) for other in logs if other != log) for log in logs
+    ]
+    weight, bias = (
+        torch.stack([share * b[i] for share, b in zip(shares, behind, strict=True)]).sum(0)  # type: ignore[operator]
+        for i in (1, 2)
+    )
+    return weight, bias
 
 
 def middle(everything: Family, weight: Tensor, bias: Tensor, *, l2: float) -> tuple[Tensor, Tensor]:
