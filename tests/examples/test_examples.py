@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -120,7 +121,7 @@ def _run(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "GRAFT_CACHE": str(folder / "cache"), "COLUMNS": "100"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=480
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -133,19 +134,39 @@ def test_python_of_the_readme_runs(repository: Path, subset: Path) -> None:
     assert _run([sys.executable, "-c", code], subset).strip()
 
 
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from graft.cli import main
+for words in json.loads(sys.argv[1]):
+    print("$", *words, flush=True)
+    try:
+        main(words)
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+"""Run commands of graft in one process, so that torch is imported once for them all."""
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # a dozen processes, each of which imports torch
+@pytest.mark.timeout(600)
 def test_commands_of_the_readme_run(repository: Path, subset: Path) -> None:
     lines = [line for block in _blocks(repository, "sh") for line in block.splitlines()]
     ours = [line for line in lines if line.startswith("graft ")]
     assert len(ours) >= 4
     assert shutil.which("graft", path=str(Path(sys.executable).parent))
     torch.save({"weight": torch.zeros(2, 3)}, subset / "old.pt")
-    for line in ours:
-        command = shlex.split(line, comments=True)
+    commands = [shlex.split(line, comments=True) for line in ours]
+    for command in commands:
         if command[1] == "train" and "probe" not in command:
             command += ["--epochs", "1"]
-        assert _run(command, subset).strip(), line
+    *others, last = commands
+    words = json.dumps([command[1:] for command in others])
+    said = _run([sys.executable, "-c", ONE_AFTER_THE_OTHER, words], subset)
+    assert _run(last, subset).strip()  # as a shell would
+    answers = re.split(r"^\$ ", said, flags=re.MULTILINE)[1:]
+    for line, answer in zip(ours[:-1], answers, strict=True):
+        assert len(answer.splitlines()) > 1, line
     targets = re.findall(r"^(\w+):", (repository / "Makefile").read_text(), re.MULTILINE)
     made = [line.split()[1] for line in lines if line.startswith("make ")]
     assert made and set(made) <= set(targets)
