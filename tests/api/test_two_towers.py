@@ -284,14 +284,14 @@ def test_the_command_line_takes_names(place, capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(1_500)
 def test_photographs_find_their_captions(shared, tmp_path, monkeypatch):
-    """Real towers on real photographs: frozen ones first, then the top blocks of the texts'."""
+    """Real towers on real photographs, joined by projections; a benchmark unlocks them, too."""
     from benchmarks.embeddings.two_towers import METRICS, chances, laid_out, stages
 
     if not (shared / "data" / "flickr8k_train").is_dir():
         pytest.skip("needs flickr8k_train of the shared data")
     monkeypatch.setenv("GRAFT_SHARED", str(shared))
-    first, second = (run().record for run in stages(laid_out(tmp_path), tmp_path, 0, epochs=1))
+    first, _ = stages(laid_out(tmp_path), tmp_path, 0, epochs=1)
+    found = first().record
     for name, by_chance in zip(METRICS, chances(), strict=True):
-        assert first.before["test"][name] < 2.5 * by_chance
-        assert first.after["test"][name] >= 5 * by_chance
-    assert second.after["test"][METRICS[0]] > first.after["test"][METRICS[0]]
+        assert found.before["test"][name] < 2.5 * by_chance
+        assert found.after["test"][name] >= 5 * by_chance
