@@ -51,7 +51,7 @@ def test_the_inverse_is_that_of_the_diagonal_blocks():
     family = family_of(x, y)
     point = at_random(family)
     curvature = curvature_of(family, point)
-    every = Active(1, curvature, 0.0, 1.0)
+    every = Active(1, curvature, 0.0, 1.0, 1.0)
     inverse = blocks.gather(family, every, l2=L2).inverse(family, point, l2=L2)
     residual = torch.randn(1, 4, 6, dtype=torch.float64)
     residual[..., -1] -= residual[..., -1].mean()

@@ -42,6 +42,19 @@ def test_fold_losses_are_those_of_separate_cold_fits():
     assert found.solution.objective == pytest.approx(cold.objective, rel=1e-12)
 
 
+def test_fold_losses_are_right_where_classes_are_nearly_separable():
+    """There a held-out loss tells far more of an unfinished fit than the objective does."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(12, 20)) * 2
+    y = np.arange(600) % 12
+    x = (centres[y] + rng.normal(size=(600, 20))).astype(np.float32)
+    folds = np.arange(600) // 12 % 5
+    found = search_l2(x, y, folds=folds, patience=None)
+    for i in (12, 18, 22, 24):
+        slow = np.mean([held_out_loss(x, y, folds != f, found.l2s[i]) for f in range(5)])
+        assert found.losses[i] == pytest.approx(slow, rel=1e-2)
+
+
 def test_the_choice_follows_the_scale_of_the_features():
     x, y = draw(200, 10, 3)
     folds = np.arange(len(y)) % 5

@@ -22,8 +22,9 @@ from torch import Tensor
 from graft.solvers.family import Family, Point
 
 SAMPLE_BYTES = 2**26  # of features in float32 that are read for the blocks
-MOST_BYTES = 2**28  # of all blocks in float32
+MOST_BYTES = 2**28  # of all blocks in float32; they are held three times while they are inverted
 CUT = 0.3  # of a class's mean curvature: rows below it hold at most this share of the whole
+LEAST_SHARE = 1e-6  # of a class's curvature beside the mean; without any, its bias has no inverse
 FLOOR = 1e-5  # added to a diagonal of ones: what float32 tells from zero
 
 
@@ -36,12 +37,18 @@ class Active:
         curvature: (n, C) float32 q of these rows, zero where it is left out.
         cost: of the blocks, in float32 operations.
         largest: diagonal entry of any block, about.
+        least_share: curvature of the class that has the least, beside the mean.
     """
 
     stride: int
     curvature: Tensor
     cost: float
     largest: float
+    least_share: float
+
+    def serves(self, l2: float) -> bool:
+        """Say whether float32 can invert the blocks: each class is curved, and the penalty seen."""
+        return l2 >= FLOOR * self.largest and self.least_share >= LEAST_SHARE
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +110,21 @@ def are_small(family: Family) -> bool:
 
 def active(family: Family, point: Point) -> Active:
     """Return which rows count for which class at `point`."""
-    rows = family.rows
-    stride = 1 + 4 * rows.n_rows * rows.width // SAMPLE_BYTES
-    found = []
+    rows, n_classes = family.rows, family.targets.n_classes
+    stride = 1 + 4 * rows.n_rows * max(rows.width, n_classes) // SAMPLE_BYTES
+    curvature = rows.mean.new_empty((-(-rows.n_rows // stride), n_classes), dtype=torch.float32)
     for span in rows.spans(family.n_columns):
         first = -span.start % stride
         p = probabilities(family, point, span)[first::stride]
         v = family.weights[span][first::stride].to(p.dtype)
-        found.append(torch.einsum("nf,nfc->nc", v, family.link.curvature(p)).float())
-    curvature = torch.cat(found) / family.n_problems
+        place = (span.start + first) // stride
+        mean = torch.einsum("nf,nfc->nc", v, family.link.curvature(p)) / family.n_problems
+        curvature[place : place + len(p)] = mean
     curvature *= curvature >= CUT * curvature.mean(dim=0)
+    sums = stride * curvature.sum(dim=0)
     cost = 2.0 * int((curvature > 0).sum()) * (rows.width + 1) ** 2 + least_cost(family)
-    largest = stride * float(curvature.sum(dim=0).max()) * float(rows.variance.max())
-    return Active(stride, curvature, cost, largest)
+    largest = float(sums.max()) * float(rows.variance.max())
+    return Active(stride, curvature, cost, largest, float(sums.min() / sums.mean()))
 
 
 def probabilities(family: Family, point: Point, span: slice) -> Tensor:
@@ -157,7 +166,7 @@ def _inverted(blocks: Tensor) -> Tensor:
     raised = FLOOR
     diagonal += raised
     factors, failed = torch.linalg.cholesky_ex(blocks)
-    while bool(failed.any()):
+    while bool(failed.any()) and raised < 1:
         raised = 10 * raised
         diagonal += raised * (failed > 0)[:, None]
         factors, failed = torch.linalg.cholesky_ex(blocks)

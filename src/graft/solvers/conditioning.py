@@ -86,7 +86,7 @@ class Conditioning:
         if not blocks.are_small(family) or spent <= blocks.least_cost(family):
             return None
         rows = blocks.active(family, point)
-        if spent <= rows.cost or l2 < blocks.FLOOR * rows.largest:
+        if spent <= rows.cost or not rows.serves(l2):
             return None
         return Conditioning(blocks.gather(family, rows, l2=l2))
 

@@ -24,7 +24,6 @@ MAX_PRODUCTS = 250  # of one step
 MAX_HALVINGS = 40
 MAX_STUCK = 3  # steps of float32 in a row that come no nearer
 LEFT, LEFT_ROUGH = 1e-4, 0.1  # share of what the tolerance grants that a step leaves unsolved
-BENT = 0.02  # share of a decrement that a whole step leaves: the objective is no parabola
 ROUNDING_GAP = 1e-10  # a step that cannot improve on this relative gap has met rounding
 
 
@@ -92,14 +91,13 @@ def minimise(
         decrement = -_dot(point.gradient, step) + left
         conditioning = conditioning.after(n, decrement, left)
         gap = decrement.abs() / _scale(point)
-        if rough and bool((left + BENT * decrement.abs() <= tolerance**2 * _scale(point)).all()):
+        done = gap <= tolerance**2
+        if rough and bool(done.all()):
             # So near the minimum the whole step is right, and nobody asks what it is worth.
             weight, bias = point.weight + step[..., :-1], point.bias + step[..., -1]
             point = replace(point, weight=weight, bias=bias)
-            done = torch.ones_like(done)
             message = "converged"
             break
-        done = gap <= tolerance**2
         point, moved = _search_line(family, point, step, l2=l2, keep=keep, dtype=exact)
         if bool(done.all()):
             message = "converged"

@@ -38,6 +38,7 @@ N_L2S = 25
 LOWEST, HIGHEST = 1e-6, 1e2
 MAX_EXTENSIONS = 9  # steps of the grid: three decades of the default one
 MAX_BEHIND = 3  # minima of the path through which the next start is laid
+MOST_SHARES = 8  # of minima behind, by their size: evenly spaced ones have 7
 PATH_TOLERANCE = 3e-3  # measured: held-out losses within 6e-4 of themselves, the same choice
 
 
@@ -245,7 +246,8 @@ def _extrapolated(
 ) -> tuple[Tensor, Tensor]:
     """Return weight and bias at the log of a penalty: the path is smooth in it.
 
-    The polynomial through the minima behind; no further ahead than these lie apart.
+    The polynomial through the minima behind; no further ahead than these lie apart, and through
+    fewer of them where they lie so unevenly that it would magnify what they are off by.
     """
     logs = [log for log, _, _ in behind]
     if len(logs) > 1:
@@ -253,6 +255,8 @@ def _extrapolated(
     shares = [
         math.prod((place - other) / (log - other) for other in logs if other != log) for log in logs
     ]
+    if len(behind) > 1 and (sum(map(abs, shares)) > MOST_SHARES or len(set(logs)) < len(logs)):
+        return _extrapolated(behind[1:], place)
     weight, bias = (
         torch.stack([share * b[i] for share, b in zip(shares, behind, strict=True)]).sum(0)  # type: ignore[operator]
         for i in (1, 2)
