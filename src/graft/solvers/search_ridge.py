@@ -10,9 +10,10 @@ from torch import Tensor
 
 from graft.errors import InputError
 from graft.solvers.held_out import held_out_scores
+from graft.solvers.path import MAX_EXTENSIONS
 from graft.solvers.ridge import read_values, solve_ridge
 from graft.solvers.rows import Rows, as_tensor, read_rows
-from graft.solvers.search import MAX_EXTENSIONS, Search, penalty_grid
+from graft.solvers.search import Search, penalty_grid
 from graft.solvers.solution import Solution
 from graft.solvers.targets import read_row_weights
 
