@@ -55,6 +55,19 @@ def test_fold_losses_are_right_where_classes_are_nearly_separable():
         assert found.losses[i] == pytest.approx(slow, rel=1e-2)
 
 
+@pytest.mark.parametrize("n_classes", [3, 40])
+def test_fold_losses_are_right_where_penalties_are_next_to_nothing(n_classes):
+    """Losses of 1e-7 leave float32 nothing to see, and an inverse it spoils must not end a fit."""
+    rng = np.random.default_rng(2)
+    y = np.arange(900) % n_classes
+    x = rng.normal(size=(n_classes, 64))[y] + rng.normal(size=(900, 64)) * np.geomspace(3, 0.1, 64)
+    x, folds = x.astype(np.float32), np.arange(900) // n_classes % 5
+    found = search_l2(x, y, folds=folds, l2s=np.geomspace(1e-3, 1e-9, 10), patience=None)
+    for i in (3, 6, 9):
+        slow = np.mean([held_out_loss(x, y, folds != f, found.l2s[i]) for f in range(5)])
+        assert found.losses[i] == pytest.approx(slow, rel=4e-2)
+
+
 def test_the_choice_follows_the_scale_of_the_features():
     x, y = draw(200, 10, 3)
     folds = np.arange(len(y)) % 5

@@ -20,6 +20,7 @@ from torch import Tensor
 from graft.solvers.family import Family, Point
 from graft.solvers.rows import Rows
 
+FLAT = 1e-5  # least share of the largest eigenvalue that float32 serves
 SAMPLE_FACTOR = 16  # rows per column that give a covariance good enough to precondition with
 
 
@@ -29,8 +30,7 @@ class Basis:
 
     Args:
         centre: (D,) the weighted mean.
-        vectors: (D, R) orthonormal columns, R the smaller of rows used and D; float32 where R is D,
-            which is exact enough to precondition with and twice as fast.
+        vectors: (D, R) orthonormal columns, R the smaller of rows used and D.
         values: (R,) eigenvalues.
     """
 
@@ -50,10 +50,19 @@ class Basis:
         floor = 1e-12 * values.amax(dim=1, keepdim=True).clamp(min=1e-280)
         scale = 1 / (values[..., None] * self.values + l2)
         complete = self.vectors.shape[0] == self.vectors.shape[1]
+        # Outside of a basis that is not complete the inverse is 1 / l2, which would blow up
+        # whatever rounding puts there, and so it would inside where l2 is next to nothing.
+        narrow = complete and bool((scale.amin() >= FLAT * scale.amax()).all())
         return Preconditioner(
-            self, vectors, scale, 0.0 if complete else 1 / l2, 1 / (values + floor),
-            family.moves.to(values.dtype), family.link.shift_free,
-        )  # fmt: skip
+            self.centre,
+            self.vectors.float() if narrow else self.vectors,
+            vectors,
+            scale,
+            rest_scale=0.0 if complete else 1 / l2,
+            bias_scale=1 / (values + floor),
+            moves=family.moves.to(values.dtype),
+            shift_free=family.link.shift_free,
+        )
 
 
 def decompose(rows: Rows, row_weights: Tensor) -> Basis:
@@ -67,8 +76,7 @@ def decompose(rows: Rows, row_weights: Tensor) -> Basis:
     share = share / share.sum().clamp(min=1e-300)
     thin = Rows(rows.features[::stride], rows.mean, rows.variance)
     wide = thin.n_rows < thin.width
-    # Outside of a basis that is not complete the inverse is 1 / l2, which would blow up whatever
-    # rounding puts there: the wide case is computed in float64 throughout.
+    # What float32 puts outside of the space of few rows would be blown up by 1 / l2.
     dtype = torch.float64 if wide else torch.float32
     root = share.sqrt().to(dtype)[:, None]
     mean = rows.mean.to(dtype)
@@ -86,7 +94,7 @@ def decompose(rows: Rows, row_weights: Tensor) -> Basis:
     if not wide:
         gram -= torch.outer(offset, offset)
         values, vectors = torch.linalg.eigh(gram)
-        return Basis(centre, vectors.float(), values.clamp_(min=0))
+        return Basis(centre, vectors, values.clamp_(min=0))
     flat = torch.cat(pieces) - root * offset
     vectors, triangle = torch.linalg.qr(flat.T)
     values, turn = torch.linalg.eigh(triangle @ triangle.T)
@@ -105,7 +113,8 @@ class Preconditioner:
     """Hold A (x) S + l2 I, diagonal in the basis of both.
 
     Args:
-        basis: of the features.
+        centre: (D,) what features are measured from.
+        vectors: (D, R) of the features, in float32 where that is exact enough: twice as fast.
         class_vectors: (F, C, C), or None where A is taken as diagonal.
         weight_scale: (F, C, R) inverse eigenvalues inside the basis.
         rest_scale: inverse eigenvalue outside of it; zero where the basis is complete.
@@ -115,7 +124,8 @@ class Preconditioner:
         shift_free: keep the bias free of the direction that changes nothing.
     """
 
-    basis: Basis
+    centre: Tensor
+    vectors: Tensor
     class_vectors: Tensor | None
     weight_scale: Tensor
     rest_scale: float
@@ -123,16 +133,11 @@ class Preconditioner:
     moves: Tensor
     shift_free: bool
 
-    @property
-    def centre(self) -> Tensor:
-        """Return what features are measured from, (D,)."""
-        return self.basis.centre
-
     def apply(self, residual: Tensor) -> Tensor:
         """Return the inverse times `residual`, both (F, C, D + 1), bias about the centre."""
         q = self.class_vectors
         turned = residual if q is None else q.transpose(1, 2) @ residual
-        vectors = self.basis.vectors
+        vectors = self.vectors
         inner = turned[..., :-1].to(vectors.dtype) @ vectors
         scaled = inner * self.weight_scale.to(vectors.dtype)
         weight = (scaled @ vectors.T).to(residual.dtype)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from graft.solvers.family import Family, Point
+from graft.solvers.parts import Part
 
 SAMPLE_BYTES = 2**26  # of features in float32 that are read for the blocks
 MOST_BYTES = 2**28  # of all blocks in float32; they are held three times while they are inverted
@@ -33,13 +34,15 @@ class Active:
     """Hold which rows count for which class.
 
     Args:
-        stride: every how many of the rows are looked at.
+        rows: (n,) int64, those that are looked at.
+        stride: every how many they are.
         curvature: (n, C) float32 q of these rows, zero where it is left out.
         cost: of the blocks, in float32 operations.
         largest: diagonal entry of any block, about.
         least_share: curvature of the class that has the least, beside the mean.
     """
 
+    rows: Tensor
     stride: int
     curvature: Tensor
     cost: float
@@ -112,27 +115,31 @@ def active(family: Family, point: Point) -> Active:
     """Return which rows count for which class at `point`."""
     rows, n_classes = family.rows, family.targets.n_classes
     stride = 1 + 4 * rows.n_rows * max(rows.width, n_classes) // SAMPLE_BYTES
-    curvature = rows.mean.new_empty((-(-rows.n_rows // stride), n_classes), dtype=torch.float32)
-    for span in rows.spans(family.n_columns):
-        first = -span.start % stride
-        p = probabilities(family, point, span)[first::stride]
-        v = family.weights[span][first::stride].to(p.dtype)
-        place = (span.start + first) // stride
-        mean = torch.einsum("nf,nfc->nc", v, family.link.curvature(p)) / family.n_problems
-        curvature[place : place + len(p)] = mean
+    order = torch.arange(rows.n_rows, device=rows.device)
+    chosen, found = [], []
+    for part in family.parts:
+        first = -part.place.start % stride
+        p = probabilities(family, point, part)[first::stride]
+        v = family.counts(part, p.dtype)[first::stride]
+        chosen.append(order[part.rows][first::stride])
+        found.append(torch.einsum("nf,nfc->nc", v, family.link.curvature(p)).float())
+    curvature = torch.cat(found).div_(family.n_problems)
     curvature *= curvature >= CUT * curvature.mean(dim=0)
     sums = stride * curvature.sum(dim=0)
     cost = 2.0 * int((curvature > 0).sum()) * (rows.width + 1) ** 2 + least_cost(family)
-    largest = float(sums.max()) * float(rows.variance.max())
-    return Active(stride, curvature, cost, largest, float(sums.min() / sums.mean()))
+    return Active(
+        torch.cat(chosen), stride, curvature, cost,
+        largest=float(sums.max()) * float(rows.variance.max()),
+        least_share=float(sums.min() / sums.mean()),
+    )  # fmt: skip
 
 
-def probabilities(family: Family, point: Point, span: slice) -> Tensor:
-    """Return p (n, F, C) of a span at a point, kept or computed anew in float32."""
+def probabilities(family: Family, point: Point, part: Part) -> Tensor:
+    """Return p (n, P, C) of a part at a point, kept or computed anew in float32."""
     if point.probabilities is not None:
-        return point.probabilities[span]
-    block = family.rows.block(span, torch.float32)
-    return family.link.probabilities(family.logits(block, point.weight, point.bias))
+        return point.probabilities[part.place]
+    block = family.rows.block(part.rows, torch.float32)
+    return family.link.probabilities(family.logits(part, block, point.weight, point.bias))
 
 
 def least_cost(family: Family) -> float:
@@ -144,7 +151,7 @@ def gather(family: Family, rows: Active, *, l2: float) -> Blocks:
     """Return the blocks of a family."""
     width = family.rows.width
     centre = family.rows.mean
-    features = family.rows.features[:: rows.stride].float() - centre.float()
+    features = family.rows.block(rows.rows, torch.float32) - centre.float()
     found = features.new_empty(rows.curvature.shape[1], width + 1, width + 1)
     for c, q in enumerate(rows.curvature.T):
         own = torch.nonzero(q)[:, 0]

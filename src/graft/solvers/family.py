@@ -9,17 +9,20 @@ The objective of each problem f, with row weights v_if that sum to one over i, i
 
 with the bias left free.
 
-Shapes: N rows, D width, F problems, C classes; weight (F, C, D), bias (F, C).
+Shapes: N rows, D width, F problems, P of them that count a part's rows, C classes; weight
+(F, C, D), bias (F, C).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from graft.solvers.link import Link
+from graft.solvers.parts import Part, parted
 from graft.solvers.rows import Rows
 from graft.solvers.targets import Targets
 
@@ -68,12 +71,21 @@ class Family:
         n_bytes = self.rows.n_rows * self.n_columns * dtype.itemsize
         return n_bytes <= max(KEEP_BYTES, self.rows.n_rows * self.rows.width * 2)
 
-    def logits(self, block: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return (n, F, C) in the type of `block` (n, D)."""
-        flat = weight.reshape(self.n_columns, -1).to(block.dtype)
-        shift = (bias + self.offset).reshape(-1).to(block.dtype)
-        z = torch.addmm(shift, block, flat.T)
-        return z.view(len(block), self.n_problems, -1)
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Return the rows in blocks, each with the problems that count them."""
+        return parted(self.rows, self.weights, self.n_columns)
+
+    def logits(self, part: Part, block: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return (n, P, C) in the type of `block` (n, D), the features of a part."""
+        weight, shift = part.own(weight), part.own(bias + self.offset)
+        flat = weight.reshape(-1, weight.shape[-1]).to(block.dtype)
+        z = torch.addmm(shift.reshape(-1).to(block.dtype), block, flat.T)
+        return z.view(len(block), *shift.shape)
+
+    def counts(self, part: Part, dtype: torch.dtype) -> Tensor:
+        """Return the weights (n, P) with which the rows of a part count."""
+        return part.own(self.weights[part.rows].T).T.to(dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +100,8 @@ class Point:
         class_curvature: (F, C, C), or (F, C) where only the diagonal is kept: the mean over rows
             of the loss's second derivative.
         row_curvature: (N,) its trace for each row, summed over problems.
-        probabilities: (N, F, C) in the type of the products, or None where they are too large.
+        probabilities: (N, P, C) in the type of the products and the order of the parts, or None
+            where they are too large.
     """
 
     weight: Tensor
@@ -111,35 +124,34 @@ def evaluate(
         weight: (F, C, D).
         bias: (F, C).
         l2: the penalty.
-        keep: (N, F, C) buffer that receives the probabilities.
+        keep: (N, P, C) buffer that receives the probabilities.
         dtype: type within a block of rows; sums over blocks are always float64.
     """
     n_problems, n_classes = family.n_problems, family.targets.n_classes
     full = family.link.shift_free and n_classes <= FULL_CLASS_CURVATURE
     objective = weight.new_zeros(n_problems)
-    slope = weight.new_zeros(family.n_columns, family.rows.width)
-    slope_bias = torch.zeros_like(bias)
+    slope, slope_bias = torch.zeros_like(weight), torch.zeros_like(bias)
     diagonal = torch.zeros_like(bias)
     outer = weight.new_zeros(n_problems, n_classes, n_classes) if full else None
     row_curvature = weight.new_zeros(family.rows.n_rows)
-    for span in family.rows.spans(family.n_columns):
-        block = family.rows.block(span, dtype)
-        target = family.targets.block(span)[0].to(dtype)
-        v = family.weights[span].to(dtype)
-        loss, p = family.link.loss(family.logits(block, weight, bias), target)
-        objective += (family.weights[span] * loss).sum(dim=0)
+    for part in family.parts:
+        block = family.rows.block(part.rows, dtype)
+        target = family.targets.block(part.rows)[0].to(dtype)
+        v = family.counts(part, dtype)
+        loss, p = family.link.loss(family.logits(part, block, weight, bias), target)
+        part.add(objective, (family.counts(part, torch.float64) * loss).sum(dim=0))
         if keep is not None:
-            keep[span] = p
+            keep[part.place] = p
         curvature = family.link.curvature(p).mul_(v[..., None])
-        diagonal += curvature.sum(dim=0, dtype=torch.float64)
-        row_curvature[span] = curvature.sum(dim=(1, 2))
+        part.add(diagonal, curvature.sum(dim=0, dtype=torch.float64))
+        row_curvature[part.rows] = curvature.sum(dim=(1, 2)).double()
         if outer is not None:
-            outer += (p * v[..., None]).permute(1, 2, 0) @ p.transpose(0, 1)
+            part.add(outer, (p * v[..., None]).permute(1, 2, 0) @ p.transpose(0, 1))
         residual = p.sub_(target[:, None]).mul_(v[..., None])
-        slope_bias += residual.sum(dim=0, dtype=torch.float64)
-        slope += residual.view(len(block), -1).T @ block
+        part.add(slope_bias, residual.sum(dim=0, dtype=torch.float64))
+        part.add(slope, (residual.flatten(1).T @ block).unflatten(0, p.shape[1:]))
     objective += l2 / 2 * weight.square().sum(dim=(1, 2))
-    slope = slope.view_as(weight).add_(weight, alpha=l2)
+    slope.add_(weight, alpha=l2)
     gradient = torch.cat([slope, slope_bias[..., None]], dim=-1)
     if outer is not None:
         outer = -outer
@@ -164,21 +176,19 @@ def hessian_product(
         l2: the penalty.
         dtype: type of the two matrix products; float32 proposes, float64 decides elsewhere.
     """
-    weight = direction[..., :-1].reshape(family.n_columns, -1)
-    shift = (direction[..., -1].reshape(-1) - weight @ centre).to(dtype)
-    columns = weight.T.to(dtype)
-    out = torch.zeros_like(weight)
-    out_bias = weight.new_zeros(family.n_columns)
-    for span in family.rows.spans(family.n_columns):
-        block = family.rows.block(span, dtype)
+    weight = direction[..., :-1]
+    shift = direction[..., -1] - weight @ centre
+    out, out_bias = torch.zeros_like(weight), torch.zeros_like(shift)
+    for part in family.parts:
+        block = family.rows.block(part.rows, dtype)
         if point.probabilities is not None:
-            p = point.probabilities[span]
+            p = point.probabilities[part.place]
         else:
-            p = family.link.probabilities(family.logits(block, point.weight, point.bias))
-        a = torch.addmm(shift, block, columns).view_as(p)
-        r = family.link.curve(p, a).mul_(family.weights[span].to(dtype)[..., None])
-        r = r.view(len(block), -1)
-        out += r.T @ block
-        out_bias += r.sum(dim=0, dtype=torch.float64)
-    out += l2 * weight - out_bias[:, None] * centre
-    return torch.cat([out, out_bias[:, None]], dim=1).view_as(direction)
+            p = family.link.probabilities(family.logits(part, block, point.weight, point.bias))
+        own = part.own(weight).flatten(0, 1).to(dtype)
+        a = torch.addmm(part.own(shift).flatten().to(dtype), block, own.T).view_as(p)
+        r = family.link.curve(p, a).mul_(family.counts(part, dtype)[..., None])
+        part.add(out, (r.flatten(1).T @ block).unflatten(0, p.shape[1:]))
+        part.add(out_bias, r.sum(dim=0, dtype=torch.float64))
+    out += l2 * weight - out_bias[..., None] * centre
+    return torch.cat([out, out_bias[..., None]], dim=-1)

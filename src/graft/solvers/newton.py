@@ -22,8 +22,13 @@ from graft.solvers.family import Family, Point, evaluate, hessian_product
 
 MAX_PRODUCTS = 250  # of one step
 MAX_HALVINGS = 40
-MAX_STUCK = 3  # steps of float32 in a row that come no nearer
-LEFT, LEFT_ROUGH = 1e-4, 0.1  # share of what the tolerance grants that a step leaves unsolved
+MAX_STUCK = 3  # steps of float32 in a row that hardly come nearer
+NEAR = 1e-2  # gap from which on each step should come far nearer
+LEFT, LEFT_ROUGH = 1e-2, 0.1  # share of what the tolerance grants that a step leaves unsolved
+# Mean objective below which float32 loses too much of what probabilities lack to one: for the
+# gradient, and for the curvature, which needs to be no more than about right.
+FINE_SLOPE, FINE_CURVATURE = 1e-3, 1e-6
+ROUNDING = 1e-14  # of a decrement, as a share of the objective
 ROUNDING_GAP = 1e-10  # a step that cannot improve on this relative gap has met rounding
 
 
@@ -50,6 +55,25 @@ class Minimum:
     message: str
 
 
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """Record how a Newton equation was solved.
+
+    Args:
+        step: (F, C, D + 1), with the plain bias last.
+        left: (F,) what it leaves of the squared decrement.
+        n_products: taken.
+        rate: at which each shrank the squared residual, e-fold.
+        reach: as `newton_step` takes it, for the next.
+    """
+
+    step: Tensor
+    left: Tensor
+    n_products: int
+    rate: float
+    reach: float
+
+
 def minimise(
     family: Family, weight: Tensor, bias: Tensor, *, l2: float, tolerance: float,
     max_iterations: int, warm: Conditioning | None = None, rough: bool = False,
@@ -74,6 +98,11 @@ def minimise(
     keep = _buffer(family, dtype)
     exact = dtype if rough else torch.float64
     point = evaluate(family, weight, bias, l2=l2, keep=keep, dtype=exact)
+    if dtype == torch.float32 and _least(point) < (FINE_SLOPE if rough else FINE_CURVATURE):
+        exact = torch.float64
+        if _least(point) < FINE_CURVATURE:
+            dtype, keep = exact, _buffer(family, exact)
+        point = evaluate(family, weight, bias, l2=l2, keep=keep)
     conditioning = begin(family, point) if warm is None else warm
     gap = torch.full_like(point.objective, torch.inf)
     done = torch.zeros_like(point.objective, dtype=torch.bool)
@@ -83,15 +112,18 @@ def minimise(
     while n_iterations < max_iterations:
         conditioning = conditioning.renewed(family, point, l2=l2)
         inverse = conditioning.made.inverse(family, point, l2=l2)
-        step, left, n = newton_step(
-            family, point, inverse, l2=l2, dtype=dtype,
+        solved = newton_step(
+            family, point, inverse, l2=l2, dtype=dtype, reach=conditioning.reach,
             most_left=(LEFT_ROUGH if rough else LEFT) * tolerance**2,
         )  # fmt: skip
-        n_iterations, n_products = n_iterations + 1, n_products + n
-        decrement = -_dot(point.gradient, step) + left
-        conditioning = conditioning.after(n, decrement, left)
+        step = solved.step
+        n_iterations, n_products = n_iterations + 1, n_products + solved.n_products
+        conditioning = conditioning.after(solved.n_products, solved.rate, solved.reach)
+        decrement = -_dot(point.gradient, step) + solved.left
         gap = decrement.abs() / _scale(point)
-        done = gap <= tolerance**2
+        # Below zero by more than rounding the inverse is none any more, and says nothing.
+        is_sound = torch.minimum(solved.left, decrement) >= -ROUNDING * _scale(point)
+        done = (gap <= tolerance**2) & is_sound
         if rough and bool(done.all()):
             # So near the minimum the whole step is right, and nobody asks what it is worth.
             weight, bias = point.weight + step[..., :-1], point.bias + step[..., -1]
@@ -102,15 +134,17 @@ def minimise(
         if bool(done.all()):
             message = "converged"
             break
-        n_stuck = n_stuck + 1 if bool((done | (gap >= least)).all()) else 0
+        is_stuck = done | (gap >= least / 2) & (gap < NEAR)
+        n_stuck = n_stuck + 1 if bool(is_stuck.all()) else 0
         least = torch.minimum(least, gap)
         is_still = bool((done | ~moved).all())
-        if dtype == torch.float32 and (is_still or n_stuck == MAX_STUCK):
+        is_fine = n_stuck == MAX_STUCK or _least(point) < FINE_CURVATURE
+        if dtype == torch.float32 and (is_still or is_fine):
             dtype = exact = torch.float64
             keep = _buffer(family, dtype)
             point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
         elif is_still:
-            done = done | (gap <= ROUNDING_GAP)
+            done = done | (gap <= ROUNDING_GAP) & is_sound
             message = "stopped where rounding leaves nothing to gain"
             break
     return Minimum(point, conditioning, gap, n_iterations, n_products, done, message)
@@ -118,16 +152,16 @@ def minimise(
 
 def newton_step(
     family: Family, point: Point, inverse: Inverse, *, l2: float, most_left: float,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor, int]:  # fmt: skip
+    dtype: torch.dtype, reach: float = 1.0,
+) -> Solved:  # fmt: skip
     """Solve the Newton equation to the accuracy that pays, by preconditioned conjugate gradients.
 
     Args:
         most_left: of the squared decrement, as a share of twice the objective; finer never pays.
-
-    Returns:
-        The step (F, C, D + 1), with the plain bias last; what it leaves of the squared decrement
-        (F,); and the number of products taken.
+        reach: how much longer the way to the minimum is than it looks in the norm of `inverse`, as
+            far as earlier steps have shown. An inverse that is too small hides what is left; the
+            lengths of steps along conjugate directions show it, being the inverse of curvatures in
+            its norm, so none exceeds the inverse of the least.
     """
     centre = inverse.centre
     # With features about the centre, the same function has bias b + W c: the chain rule moves
@@ -136,15 +170,15 @@ def newton_step(
     residual[..., :-1] -= residual[..., -1:] * centre
     # The penalty is on W alone, which both coordinates share, so nothing else changes.
     z = inverse.apply(residual)
-    rho = _dot(residual, z)
+    rho = first = _dot(residual, z)
     scale = _scale(point)
     # Fast at the end, cheap at the start; never much finer than the tolerance asks.
-    forcing = (rho / scale).clamp(min=0).pow(0.25).clamp(1e-3, 0.2)
-    goal = torch.maximum(forcing.square() * rho, most_left * scale)
+    forcing = (reach * rho / scale).clamp(min=0).pow(0.25).clamp(1e-3, 0.2)
+    goal = torch.maximum(forcing.square() * reach * rho, most_left * scale)
     step, search = torch.zeros_like(z), z
     n_products = 0
     while n_products < MAX_PRODUCTS:
-        active = rho > goal
+        active = reach * rho > goal
         if not bool(active.any()):
             break
         product = hessian_product(family, point, search, centre=centre, l2=l2, dtype=dtype)
@@ -153,7 +187,9 @@ def newton_step(
         active = active & (curvature > 0)
         if not bool(active.any()):
             break
-        alpha = torch.where(active, rho / curvature, 0.0)[:, None, None]
+        length = torch.where(active, rho / curvature, 0.0)
+        reach = max(reach, float(length.max()))
+        alpha = length[:, None, None]
         step = step + alpha * search
         residual = residual - alpha * product
         z = inverse.apply(residual)
@@ -162,7 +198,8 @@ def newton_step(
         search = z + beta[:, None, None] * search
         rho = rho_next
     step[..., -1] -= step[..., :-1] @ centre
-    return step, rho, n_products
+    rate = float((first / rho.clamp(min=1e-300)).clamp(min=1).log().mean()) / max(n_products, 1)
+    return Solved(step, reach * rho, n_products, rate, reach)
 
 
 def _search_line(
@@ -202,6 +239,11 @@ def _search_line(
     raise AssertionError("a length shrinks below 1e-8 in fewer trials than these")
 
 
+def _least(point: Point) -> float:
+    """Return the smallest objective of any problem."""
+    return float(point.objective.min())
+
+
 def _scale(point: Point) -> Tensor:
     """Return what a squared decrement is measured by (F,)."""
     return 2 * point.objective.clamp(min=1e-300)
@@ -216,10 +258,11 @@ def _product_dtype(family: Family) -> torch.dtype:
 
 
 def _buffer(family: Family, dtype: torch.dtype) -> Tensor | None:
-    """Return room for the probabilities (N, F, C), or None where they are computed anew."""
+    """Return room for the probabilities (N, P, C), or None where they are computed anew."""
     if not family.keeps(dtype):
         return None
-    shape = (family.rows.n_rows, family.n_problems, family.targets.n_classes)
+    n_counting = len(family.parts[0].own(family.moves))
+    shape = (family.rows.n_rows, n_counting, family.targets.n_classes)
     return torch.empty(shape, dtype=dtype, device=family.rows.device)
 
 

@@ -55,8 +55,8 @@ class Rows:
         for start in range(0, self.n_rows, n_block):
             yield slice(start, min(start + n_block, self.n_rows))
 
-    def block(self, span: slice, dtype: torch.dtype) -> Tensor:
-        """Return rows (n, D) as `dtype`: a view if that is their own type."""
+    def block(self, span: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        """Return rows (n, D) as `dtype`: of a slice, a view if that is their own type."""
         return self.features[span].to(dtype)
 
 

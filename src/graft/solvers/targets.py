@@ -38,7 +38,7 @@ class Targets:
     class_weights: Tensor | None = None
     exclusive: bool = True
 
-    def block(self, span: slice) -> tuple[Tensor, Tensor]:
+    def block(self, span: slice | Tensor) -> tuple[Tensor, Tensor]:
         """Return targets (n, C) float64 and the mass of each row (n,) float64."""
         values = self.values[span]
         ones = torch.ones(len(values), dtype=torch.float64, device=values.device)
