@@ -30,6 +30,7 @@ STUDENTS: dict[str, tuple[int, int, tuple[int, ...] | int]] = {
     "200 labels": (200, 40, (8, 16)),
     "1,000 labels": (1_000, 20, (8, 16)),
     "8,000 labels, 100 hidden units, 40 epochs": (N_ROWS, 40, 100),
+    "8,000 labels, 30 hidden units, 40 epochs": (N_ROWS, 40, 30),
     "8,000 labels, 100 hidden units": (N_ROWS, 10, 100),
     "8,000 labels, 30 hidden units": (N_ROWS, 10, 30),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from graft.errors import Diverged, GraftError, InputError, ModelError
 from graft.methods.plan import Convex, Gradient, Phase, Plan, Rule
 from graft.methods.select import everything, head
 from graft.serial import to_json
+from graft.tasks.classify import Classify
 from tests.tiny import write_checkpoint, write_table
 
 
@@ -67,6 +69,21 @@ def test_a_diverged_run_is_no_success(place, tmp_path):
         train(
             place, method="full", epochs=1, lr=1e20, head_lr=1e20, batch_size=64, out=tmp_path / "r"
         )
+    assert not (tmp_path / "r" / "model").exists()
+
+
+@pytest.mark.parametrize("share", [0.15, 0.0])
+def test_a_model_that_predicts_no_numbers_is_not_written(place, tmp_path, monkeypatch, share):
+    """Held-out rows show it, or training rows where none is held out."""
+    predict = Classify.predict
+
+    def spoilt(self, model, batch):
+        return {name: values * math.nan for name, values in predict(self, model, batch).items()}
+
+    monkeypatch.setattr(Classify, "predict", spoilt)
+    shares = {"validation": share, "test": share}
+    with pytest.raises(Diverged, match="values that are not finite"):
+        train(place, method="head", epochs=1, out=tmp_path / "r", **shares)
     assert not (tmp_path / "r" / "model").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,18 +108,16 @@ def finish(
     Raises:
         Diverged: what the model predicts is not finite; no model is written.
     """
-    for part in streams.values():
-        for stream in part.values():
-            if len(stream):
-                _refuse_infinite(job, stream)
     if isinstance(job.model, Towers) and isinstance(job.state, Learned):
         job.task.after_step(job.model, job.state, Progress())  # type: ignore[attr-defined]
     task = job.task.settled(job.model)  # type: ignore[arg-type]
+    held = {name: streams[name] for name in before.outputs}
+    after = {name: _predict(job, task, part) for name, part in held.items()}
+    shown = [found.outputs for found in after.values()]
+    _refuse_infinite(shown or [_few(job, s) for s in streams["train"].values() if len(s)])
     pair = job.backbone if isinstance(job.backbone, BackbonePair) else None
     opens_with = save_artifact(folder / "model", job.model, task, pair)
     adapter_bytes = _save_adapter(job, folder / "adapter", task, began_with)
-    held = {name: streams[name] for name in before.outputs}
-    after = {name: _predict(job, task, part) for name, part in held.items()}
     targets = {name: task.truth(first_of(part)) for name, part in held.items()}
     outputs = {name: found.outputs[task.output] for name, found in after.items()}
     near = {name: np.isin(getattr(job.splits, name), list(job.near)) for name in after}
@@ -223,13 +221,19 @@ def _judged(
     )
 
 
-def _refuse_infinite(job: Job, stream: TableStream) -> None:
+def _few(job: Job, stream: TableStream) -> Mapping[str, np.ndarray]:
+    """Return what the model predicts for the first rows of a stream."""
     rows = np.arange(min(len(stream), N_CHECKED))
     with evaluating(job.model), torch.no_grad():
         device = next(job.model.parameters()).device
         found = job.task.predict(job.model, stream.batch(rows).to(device))
-    if not all(bool(torch.isfinite(t).all()) for t in found.values()):
-        raise Diverged("the trained model predicts values that are not finite; lower the rate")
+    return {name: values.cpu().numpy() for name, values in found.items()}
+
+
+def _refuse_infinite(predicted: Sequence[Mapping[str, np.ndarray]]) -> None:
+    for outputs in predicted:
+        if not all(np.isfinite(values).all() for values in outputs.values()):
+            raise Diverged("the trained model predicts values that are not finite; lower the rate")
 
 
 def _record(
