@@ -72,6 +72,15 @@ def test_separable_data_with_a_small_penalty():
     assert fit_logistic(x, y, l2=1e-6).objective == pytest.approx(theirs, rel=1e-6)
 
 
+def test_float32_is_left_where_its_products_lead_nowhere():
+    """Losses far below its rounding, and a penalty that hides nothing of them."""
+    rng = np.random.default_rng(0)
+    y = np.arange(1000) % 20
+    x = (1.5 * rng.normal(size=(20, 40))[y] + rng.normal(size=(1000, 40))).astype(np.float32)
+    found = fit_logistic(x, y, l2=float(x.var(0).mean()) * 1e-11)
+    assert found.n_iterations < 100 and found.gap < 1e-3
+
+
 def test_recovers_a_constructed_solution():
     # Soft targets built so that the gradient vanishes at a known weight and bias:
     # t = p - u, with u chosen so that sum_i u_i x_i / N = -l2 W and sum_i u_i = 0.

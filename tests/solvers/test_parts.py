@@ -15,7 +15,7 @@ from graft.solvers.rows import read_rows
 from graft.solvers.targets import read_targets
 
 
-def folded(monkeypatch, n=1500, d=6, c=70, n_folds=4):
+def folded(monkeypatch, n=1500, d=6, c=70, n_folds=4, *, together=False):
     """Return a family wide enough to be parted, in blocks of 256 rows."""
     monkeypatch.setattr("graft.solvers.rows.BLOCK_ELEMENTS", 1)
     rng = np.random.default_rng(0)
@@ -25,6 +25,8 @@ def folded(monkeypatch, n=1500, d=6, c=70, n_folds=4):
     ones = torch.ones(n, dtype=torch.float64)
     everything = single(Family(rows, known, Softmax(), ones[:, None], ones.new_zeros(0)))
     folds = torch.from_numpy(rng.permutation(n) % n_folds)
+    if together:
+        folds = folds.sort().values
     return by_folds(everything, ones, folds)[0], folds
 
 
@@ -71,3 +73,9 @@ def test_rows_stay_in_order_where_parting_pays_nothing(monkeypatch, why):
         weights[3] = 0.1  # a row that every problem counts
         family = Family(family.rows, family.targets, family.link, weights, family.offset)
     assert all(isinstance(part.rows, slice) for part in family.parts)
+
+
+def test_folds_that_lie_together_make_no_part_larger_than_two_blocks(monkeypatch):
+    family, _ = folded(monkeypatch, n=5000, n_folds=4, together=True)
+    assert max(len(part.rows) for part in family.parts) <= 2 * 256
+    assert sum(len(part.rows) for part in family.parts) == 5000

@@ -134,11 +134,12 @@ def evaluate(
     diagonal = torch.zeros_like(bias)
     outer = weight.new_zeros(n_problems, n_classes, n_classes) if full else None
     row_curvature = weight.new_zeros(family.rows.n_rows)
+    narrow = weight.to(dtype)
     for part in family.parts:
         block = family.rows.block(part.rows, dtype)
         target = family.targets.block(part.rows)[0].to(dtype)
         v = family.counts(part, dtype)
-        loss, p = family.link.loss(family.logits(part, block, weight, bias), target)
+        loss, p = family.link.loss(family.logits(part, block, narrow, bias), target)
         part.add(objective, (family.counts(part, torch.float64) * loss).sum(dim=0))
         if keep is not None:
             keep[part.place] = p
@@ -178,6 +179,7 @@ def hessian_product(
     """
     weight = direction[..., :-1]
     shift = direction[..., -1] - weight @ centre
+    narrow = weight.to(dtype)
     out, out_bias = torch.zeros_like(weight), torch.zeros_like(shift)
     for part in family.parts:
         block = family.rows.block(part.rows, dtype)
@@ -185,8 +187,8 @@ def hessian_product(
             p = point.probabilities[part.place]
         else:
             p = family.link.probabilities(family.logits(part, block, point.weight, point.bias))
-        own = part.own(weight).flatten(0, 1).to(dtype)
-        a = torch.addmm(part.own(shift).flatten().to(dtype), block, own.T).view_as(p)
+        columns = part.own(narrow).flatten(0, 1).T
+        a = torch.addmm(part.own(shift).flatten().to(dtype), block, columns).view_as(p)
         r = family.link.curve(p, a).mul_(family.counts(part, dtype)[..., None])
         part.add(out, (r.flatten(1).T @ block).unflatten(0, p.shape[1:]))
         part.add(out_bias, r.sum(dim=0, dtype=torch.float64))

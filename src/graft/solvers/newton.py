@@ -23,7 +23,8 @@ from graft.solvers.family import Family, Point, evaluate, hessian_product
 MAX_PRODUCTS = 250  # of one step
 MAX_HALVINGS = 40
 MAX_STUCK = 3  # steps of float32 in a row that hardly come nearer
-NEAR = 1e-2  # gap from which on each step should come far nearer
+SAME = 0.9  # share of an objective down to which a step has hardly lowered it
+GROWN = 1e3  # times what conjugate gradients began with: rounding has led them astray
 LEFT, LEFT_ROUGH = 1e-2, 0.1  # share of what the tolerance grants that a step leaves unsolved
 # Mean objective below which float32 loses too much of what probabilities lack to one: for the
 # gradient, and for the curvature, which needs to be no more than about right.
@@ -95,14 +96,9 @@ def minimise(
             bias is then that of the one before.
     """
     dtype = _product_dtype(family)
-    keep = _buffer(family, dtype)
     exact = dtype if rough else torch.float64
+    keep = _buffer(family, dtype)
     point = evaluate(family, weight, bias, l2=l2, keep=keep, dtype=exact)
-    if dtype == torch.float32 and _least(point) < (FINE_SLOPE if rough else FINE_CURVATURE):
-        exact = torch.float64
-        if _least(point) < FINE_CURVATURE:
-            dtype, keep = exact, _buffer(family, exact)
-        point = evaluate(family, weight, bias, l2=l2, keep=keep)
     conditioning = begin(family, point) if warm is None else warm
     gap = torch.full_like(point.objective, torch.inf)
     done = torch.zeros_like(point.objective, dtype=torch.bool)
@@ -110,6 +106,14 @@ def minimise(
     n_products = n_iterations = n_stuck = 0
     message = f"stopped after {max_iterations} iterations, the limit"
     while n_iterations < max_iterations:
+        is_lost = n_stuck == MAX_STUCK or _least(point) < FINE_CURVATURE
+        if dtype == torch.float32 and is_lost:
+            dtype = exact = torch.float64
+            keep = _buffer(family, dtype)
+            point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
+        elif exact == torch.float32 and _least(point) < FINE_SLOPE:
+            exact = torch.float64
+            point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
         conditioning = conditioning.renewed(family, point, l2=l2)
         inverse = conditioning.made.inverse(family, point, l2=l2)
         solved = newton_step(
@@ -130,23 +134,22 @@ def minimise(
             point = replace(point, weight=weight, bias=bias)
             message = "converged"
             break
+        before = point.objective
         point, moved = _search_line(family, point, step, l2=l2, keep=keep, dtype=exact)
         if bool(done.all()):
             message = "converged"
             break
-        is_stuck = done | (gap >= least / 2) & (gap < NEAR)
+        # Far away the objective falls and the gap stays; near the minimum the gap falls.
+        is_stuck = done | (gap >= least / 2) & (point.objective > SAME * before)
         n_stuck = n_stuck + 1 if bool(is_stuck.all()) else 0
         least = torch.minimum(least, gap)
-        is_still = bool((done | ~moved).all())
-        is_fine = n_stuck == MAX_STUCK or _least(point) < FINE_CURVATURE
-        if dtype == torch.float32 and (is_still or is_fine):
-            dtype = exact = torch.float64
-            keep = _buffer(family, dtype)
-            point = evaluate(family, point.weight, point.bias, l2=l2, keep=keep)
-        elif is_still:
-            done = done | (gap <= ROUNDING_GAP) & is_sound
-            message = "stopped where rounding leaves nothing to gain"
-            break
+        if bool((done | ~moved).all()):
+            if dtype == torch.float32:
+                n_stuck = MAX_STUCK
+            else:
+                done = done | (gap <= ROUNDING_GAP) & is_sound
+                message = "stopped where rounding leaves nothing to gain"
+                break
     return Minimum(point, conditioning, gap, n_iterations, n_products, done, message)
 
 
@@ -161,7 +164,7 @@ def newton_step(
         reach: how much longer the way to the minimum is than it looks in the norm of `inverse`, as
             far as earlier steps have shown. An inverse that is too small hides what is left; the
             lengths of steps along conjugate directions show it, being the inverse of curvatures in
-            its norm, so none exceeds the inverse of the least.
+            its norm: but for rounding, none exceeds the inverse of the least.
     """
     centre = inverse.centre
     # With features about the centre, the same function has bias b + W c: the chain rule moves
@@ -197,6 +200,8 @@ def newton_step(
         beta = torch.where(active, rho_next / rho.clamp(min=1e-300), 0.0)
         search = z + beta[:, None, None] * search
         rho = rho_next
+        if bool((rho > GROWN * first.clamp(min=0)).any()):
+            break
     step[..., -1] -= step[..., :-1] @ centre
     rate = float((first / rho.clamp(min=1e-300)).clamp(min=1).log().mean()) / max(n_products, 1)
     return Solved(step, reach * rho, n_products, rate, reach)

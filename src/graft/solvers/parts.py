@@ -16,6 +16,7 @@ from torch import Tensor
 from graft.solvers.rows import Rows
 
 LEAST_COLUMNS = 128  # of a product: below this, gathering rows costs about what it saves
+MOST_PROBLEMS = 10  # beyond, little is saved, and weights are copied for each part
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,8 @@ def parted(rows: Rows, weights: Tensor, n_columns: int) -> tuple[Part, ...]:
     """
     spans = list(rows.spans(n_columns))
     n_problems = weights.shape[1]
-    if n_columns < LEAST_COLUMNS or n_problems < 2 or len(spans) < n_problems:
+    is_wide = n_columns >= LEAST_COLUMNS
+    if not is_wide or not 2 <= n_problems <= min(MOST_PROBLEMS, len(spans)):
         return tuple(Part(span, span) for span in spans)
     uncounted = weights == 0
     if not bool(uncounted.any(dim=1).all()):
@@ -66,13 +68,18 @@ def parted(rows: Rows, weights: Tensor, n_columns: int) -> tuple[Part, ...]:
 
 
 def _by_problem(spans: list[slice], absent: Tensor, n_problems: int) -> Iterator[Part]:
-    """Yield, of so many spans at a time as there are problems, the rows absent from each."""
+    """Yield, of so many spans at a time as there are problems, the rows absent from each.
+
+    As many as a block or somewhat more, where folds lie so; never above two blocks.
+    """
     place = 0
+    n_most = 2 * (spans[0].stop - spans[0].start)
     for first in range(0, len(spans), n_problems):
         start = spans[first].start
         stop = spans[min(first + n_problems, len(spans)) - 1].stop
         for f in range(n_problems):
-            rows = start + torch.nonzero(absent[start:stop] == f)[:, 0]
-            if len(rows):
-                yield Part(rows, slice(place, place + len(rows)), f)
-                place += len(rows)
+            held = start + torch.nonzero(absent[start:stop] == f)[:, 0]
+            for rows in held.split(n_most):
+                if len(rows):
+                    yield Part(rows, slice(place, place + len(rows)), f)
+                    place += len(rows)

@@ -20,7 +20,8 @@ from graft.solvers.newton import Minimum, minimise
 MAX_EXTENSIONS = 9  # steps of the grid: three decades of the default one
 MAX_BEHIND = 3  # minima of the path through which the next start is laid
 MOST_SHARES = 8  # of minima behind, by their size: evenly spaced ones have 7
-# measured: held-out losses within 1e-3 of themselves unless next to nothing; the same choice
+# measured: held-out losses within 1e-3 of themselves on real features; where classes are nearly
+# separable and losses small, 1.5e-3 in the median and 9e-3 at the ninth decile
 PATH_TOLERANCE = 3e-3
 
 
