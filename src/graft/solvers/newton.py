@@ -2,8 +2,8 @@
 
 Products with the Hessian propose a step in float32 where the features allow; objective and
 gradient, in float64, decide about it. So the speed is that of float32 and the answer that of
-float64. If float32 proposes nothing useful any more, the products continue in float64.
-No clock decides anything.
+float64. If float32 proposes nothing useful any more, or losses become too small for it, the products
+continue in float64. No clock decides anything.
 
 Source: Nocedal and Wright (2006), "Numerical Optimization", algorithm 7.1 (line search
 Newton-CG); the forcing term and the stop by the Newton decrement follow Boyd and Vandenberghe
