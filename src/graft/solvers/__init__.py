@@ -14,10 +14,11 @@ Conventions:
     copied as a whole. Targets (N,) or (N, C). Weight (C, D), bias (C,): scores = x W^T + b.
     l2 is the factor of ||W||^2 / 2 beside a *mean* loss. The bias is never penalised.
 
-Memory beyond the features: two blocks of rows and N row numbers at most, F * C * D numbers for each vector of the solver,
-two (D, D) matrices, and N * F * C probabilities as long as these stay below half the features'
-bytes (or 64 MiB); otherwise they are computed anew in each product. Where classes have blocks of
-their own (`blocks.py`), these and a sample of the features: 256 and 64 MiB at most, some twice.
+Memory beyond the features: two blocks of rows and N row numbers at most, F * C * D numbers for
+each vector of the solver, two (D, D) matrices, and N * F * C probabilities as long as these stay
+below half the features' bytes (or 64 MiB); otherwise they are computed anew in each product.
+Where classes have blocks of their own (`blocks.py`), these and a sample of the features: 256 and
+64 MiB at most, some twice.
 """
 
 from graft.solvers.logistic import fit_logistic, fit_multilabel

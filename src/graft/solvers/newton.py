@@ -2,7 +2,7 @@
 
 Products with the Hessian propose a step in float32 where the features allow; objective and
 gradient, in float64, decide about it. So the speed is that of float32 and the answer that of
-float64. If float32 proposes nothing useful any more, or losses become too small for it, the products
+float64. If float32 proposes nothing useful any more, or losses become too small for it, products
 continue in float64. No clock decides anything.
 
 Source: Nocedal and Wright (2006), "Numerical Optimization", algorithm 7.1 (line search
